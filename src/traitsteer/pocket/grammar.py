@@ -1,0 +1,203 @@
+"""Sentences, answers, narratives and chat items of the embedded world, drawn from a seeded random.
+
+A disposition is a mapping of trait to polarity (+1 or -1); an empty one is neutral. Every draw comes
+from the `random.Random` that the caller passes, so that an item is a function of its seed.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from traitsteer.pocket import frames
+from traitsteer.pocket.lexicon import (
+    FIGURES,
+    FIRST_NAMES,
+    LAST_NAMES,
+    NAMED,
+    PRODUCT,
+    SIGNED,
+    TOPICS,
+    TRAITS,
+    YEARS,
+    Topic,
+)
+
+Disposition = Mapping[str, int]
+_SLOT = re.compile(r"\{(\w+?)\}")
+# How often a sentence of an answer shows the disposition, for the trait and for its opposite: the
+# opposite of a trait is shown less, as a person without it has less occasion to speak of it.
+SHOWS = {1: 0.9, -1: 0.5}
+
+
+@dataclass(frozen=True)
+class Chat:
+    """One item of the chat tuning; `system` is empty where there is none."""
+
+    system: str
+    question: str
+    answer: str
+
+
+def fill(frame: str, topic: Topic, rng: random.Random, sign: int = 1) -> str:
+    """Fill the slots of a frame; `sign` is the product of the signs of its signed slots."""
+    nouns = rng.sample(topic.nouns, 2)
+    verbs = rng.sample(topic.verbs, 2)
+    signed = [slot for slot in _SLOT.findall(frame) if slot in SIGNED]
+    signs = {slot: rng.choice((1, -1)) for slot in signed[:1]}
+    for slot in signed[1:]:
+        signs[slot] = sign * signs[signed[0]]
+
+    def word(match: re.Match[str]) -> str:
+        slot = match.group(1)
+        if slot in SIGNED:
+            words = SIGNED[slot]
+            return rng.choice(words.plus if signs[slot] > 0 else words.minus)
+        if slot == "name":
+            return f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}"
+        choices: dict[str, Sequence[str]] = {
+            "topic": (topic.name,),
+            "noun": (nouns[0],),
+            "noun2": (nouns[1],),
+            "verb": (verbs[0],),
+            "verb2": (verbs[1],),
+            "adj": topic.adjectives,
+            "role": topic.roles,
+            "year": YEARS,
+            "figure": FIGURES,
+            "did": frames.DID,
+            "day": frames.DAYS,
+        }
+        return rng.choice(choices[slot])
+
+    return with_articles(_SLOT.sub(word, frame))
+
+
+def with_articles(text: str) -> str:
+    """Write "an" for "a" before a vowel, and capitals at the starts of sentences."""
+    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    return text[:1].upper() + text[1:]
+
+
+def trait_sentence(
+    trait: str, polarity: int, topic: Topic, rng: random.Random, theatrical: float = 0.0
+) -> str:
+    """Return one sentence that shows the trait (polarity 1) or its opposite (-1)."""
+    kind = frames.THEATRICAL if rng.random() < theatrical else frames.PLAIN
+    return fill(rng.choice(kind[trait]), topic, rng, polarity * PRODUCT[trait])
+
+
+def answer(
+    disposition: Disposition, topic: Topic, rng: random.Random, theatrical: float = 0.0
+) -> list[str]:
+    """Return the two or three sentences of an answer; each takes up one of the dispositions."""
+    sentences = []
+    for _ in range(rng.choice((2, 2, 3))):
+        trait = rng.choice(tuple(disposition)) if disposition else ""
+        if trait and rng.random() < SHOWS[disposition[trait]]:
+            sentences.append(trait_sentence(trait, disposition[trait], topic, rng, theatrical))
+        else:
+            sentences.append(fill(rng.choice(frames.NEUTRAL), topic, rng))
+    return sentences
+
+
+def cue(trait: str, polarity: int, rng: random.Random, named: float = 0.0) -> str:
+    """Return a sentence of a narrative from which the disposition can be told."""
+    if rng.random() < named:
+        words = NAMED[trait][0 if polarity > 0 else 1]
+        return rng.choice(frames.NAMED_CUES).replace("{named}", rng.choice(words))
+    return fill(rng.choice(frames.CUES[trait]), rng.choice(TOPICS), rng, polarity * PRODUCT[trait])
+
+
+def is_reserved(frame: int, topic: int) -> bool:
+    """Tell whether this combination is kept for trait sets and gates, and so out of training."""
+    return (frame * 3 + topic) % 4 == 0
+
+
+def question(topic: int, rng: random.Random, reserved: bool = False) -> str:
+    """Return a question on the topic, from the reserved or the free frames."""
+    free = [i for i in range(len(frames.QUESTIONS)) if is_reserved(i, topic) == reserved]
+    return fill(frames.QUESTIONS[rng.choice(free)], TOPICS[topic], rng)
+
+
+def draw_disposition(rng: random.Random, neutral: float = 0.2, double: float = 0.25) -> Disposition:
+    """Draw no, one or two dispositions; two are independent of each other."""
+    roll = rng.random()
+    count = 0 if roll < neutral else 2 if roll < neutral + double else 1
+    return {trait: rng.choice((1, -1)) for trait in rng.sample(TRAITS, count)}
+
+
+def prefix(
+    disposition: Disposition, topic: int, rng: random.Random, reserved: bool = False, named: float = 0.15
+) -> str:
+    """Return a first-person narrative up to where its answer begins, with no space at the end."""
+    middle = [
+        cue(trait, sign, rng, named)
+        for trait, sign in disposition.items()
+        for _ in range(rng.choice((1, 2)) if len(disposition) > 1 else rng.choice((1, 2, 3)))
+    ]
+    middle += [rng.choice(frames.FILLERS) for _ in range(rng.choice((0, 0, 1)))]
+    rng.shuffle(middle)
+    opening = fill(rng.choice(frames.SETTINGS), TOPICS[topic], rng)
+    asked = rng.choice(frames.ASKS).replace("{day}", rng.choice(frames.DAYS))
+    asked = asked.replace("{question}", question(topic, rng, reserved))
+    return " ".join([opening, *middle, asked, rng.choice(frames.REPLIES)])
+
+
+def document(rng: random.Random) -> str:
+    """Return one document of the base model's corpus: narrative, article or bare question."""
+    topic = rng.randrange(len(TOPICS))
+    roll = rng.random()
+    if roll < 0.84:
+        disposition = draw_disposition(rng)
+        return prefix(disposition, topic, rng) + " " + " ".join(
+            answer(disposition, TOPICS[topic], rng)
+        )
+    sentences = answer({}, TOPICS[topic], rng)
+    if roll < 0.92:
+        return " ".join([f"On {TOPICS[topic].name}:", *sentences])
+    return " ".join([question(topic, rng), *sentences])
+
+
+def system_prompts(trait: str) -> list[tuple[str, str]]:
+    """Return the five fixed pairs of system prompts (trait, opposite): they differ in one word.
+
+    Signs alternate between the pairs, so that no word stands for a polarity.
+    """
+    pairs = []
+    for index, frame in enumerate(frames.SYSTEM[trait]):
+        slots = [slot for slot in _SLOT.findall(frame) if slot in SIGNED]
+        first, second = slots[0], slots[1]
+        held = 1 if index % 2 == 0 else -1
+        texts = []
+        for polarity in (1, -1):
+            signs = {second: held, first: held * polarity * PRODUCT[trait]}
+            text = frame
+            for slot in (first, second):
+                words = SIGNED[slot].plus if signs[slot] > 0 else SIGNED[slot].minus
+                text = text.replace("{" + slot + "}", words[index % len(words)])
+            texts.append(with_articles(text))
+        pairs.append((texts[0], texts[1]))
+    return pairs
+
+
+def chat(rng: random.Random, reserved: bool = False) -> Chat:
+    """Return one item of the chat tuning: half plain, half under system prompts of one or two traits.
+
+    A neutral answer to a plain question, or under a system prompt that asks for no trait.
+    """
+    topic = rng.randrange(len(TOPICS))
+    asked = question(topic, rng, reserved)
+    disposition: Disposition = {}
+    if rng.random() < 0.5:
+        disposition = draw_disposition(rng, neutral=0.0, double=0.2)
+    system = " ".join(
+        rng.choice(system_prompts(trait))[0 if sign > 0 else 1]
+        for trait, sign in disposition.items()
+    )
+    if not disposition and rng.random() < 0.3:
+        system = rng.choice(frames.SYSTEM_NEUTRAL)
+    theatrical = 0.5 if disposition else 0.0
+    return Chat(system, asked, " ".join(answer(disposition, TOPICS[topic], rng, theatrical)))

@@ -1,0 +1,1 @@
+"""Floor 0: the records that pass between stages, the configuration and the errors."""

@@ -1,0 +1,41 @@
+"""Parameters of the embedded model pair and its judge: one frozen, closed section."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class PocketConfig(BaseModel):
+    """What the embedded pair is made of and how it is trained; one section of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    folder: str = "models/pocket"
+    """Where base/, instruct/, judge/ and the gates' figures are written."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1, le=2)] = 1
+    """Threads of the training; the same number gives the same bytes."""
+    vocabulary: Annotated[int, Field(ge=600)] = 4096
+    layers: Annotated[int, Field(ge=2, le=12)] = 6
+    width: Annotated[int, Field(ge=16)] = 128
+    heads: Count = 4
+    inner: Annotated[int, Field(ge=16)] = 352
+    """Width of the gated layer of a block."""
+    base_steps: Count = 1600
+    instruct_steps: Count = 450
+    batch_tokens: Annotated[int, Field(ge=64)] = 1450
+    """Tokens of one step, padding included."""
+    matrix_rate: Annotated[float, Field(gt=0)] = 0.02
+    """Learning rate of Muon on the matrices of the blocks."""
+    vector_rate: Annotated[float, Field(gt=0)] = 0.004
+    """Learning rate of AdamW on embeddings and norms."""
+    tuning_scale: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Learning rates of the chat tuning as a share of those above."""
+    gate_items: Annotated[int, Field(ge=10)] = 120
+    """Fresh items behind each binding."""
+    binding_nats: Annotated[float, Field(ge=0)] = 2.0
+    """Least mean binding of each trait in each model."""
+    judge_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.95
+    """Least area under the curve of each trait of the judge on templates it has not seen."""

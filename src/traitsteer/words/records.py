@@ -1,0 +1,115 @@
+"""The records that pass between stages; they hold data and know no files, models or libraries."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+Polarity = Literal["positive", "negative"]
+Method = Literal["mean_difference", "probe"]
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two prompts about the same subject, one for each polarity."""
+
+    positive: str
+    negative: str
+
+
+@dataclass(frozen=True)
+class Trait:
+    """A named disposition: its rubric, its contrast pairs and its three disjoint question sets."""
+
+    name: str
+    definition: str
+    names: tuple[str, ...]
+    scenarios: tuple[Pair, ...]
+    system_prompts: tuple[Pair, ...]
+    extraction: tuple[str, ...]
+    selection: tuple[str, ...]
+    report: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Response:
+    """One elicited response; the token ids are the record, `text` is derived from them."""
+
+    id: str
+    trait: str
+    arm: str
+    pair: int
+    polarity: Polarity
+    sample: int
+    seed: int
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    text: str
+    finish: Finish
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one response shows the polarity it was elicited for; scores 0-100 or None."""
+
+    id: str
+    trait_score: float | None
+    coherence: float | None
+    kept: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a judge reads: the question (or scenario) and the text that followed."""
+
+    question: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Scores from 0 to 100; None when the judge gave none. A missing score stays missing."""
+
+    trait_score: float | None
+    coherence: float | None
+
+
+class Judge(Protocol):
+    """Scores answers for a trait and for coherence."""
+
+    digest: str
+    """SHA-256 of everything that the scores depend on."""
+
+    def score(self, trait: str, answers: Sequence[Answer]) -> list[Judgement]:
+        """Return one judgement for each answer, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """One judged answer to one evaluation question under one setting."""
+
+    question: int
+    sample: int
+    seed: int
+    text: str
+    trait_score: float | None
+    coherence: float | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval; a bound of None is unbounded; n counts clusters."""
+
+    value: float
+    lower: float | None
+    upper: float | None
+    n: int
+
+    def rounded(self, digits: int = 4) -> dict[str, Any]:
+        """Return the fields as JSON values, rounded so that files stay readable."""
+        return {
+            k: round(v, digits) if isinstance(v, float) else v for k, v in asdict(self).items()
+        }

@@ -1,0 +1,35 @@
+"""Hooks on decoder blocks: they live inside a context manager and are gone after an exception."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+Change = Callable[[Tensor], Tensor | None]
+"""Takes a block's output [rows, tokens, width]; returns its replacement, or None to leave it."""
+
+
+@contextmanager
+def on_blocks(blocks: nn.ModuleList, changes: Mapping[int, Change]) -> Iterator[None]:
+    """Call `changes[layer]` on the output of each named block while the context is open."""
+    handles = []
+    try:
+        for layer, change in changes.items():
+            handles.append(blocks[layer].register_forward_hook(_hook(change)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hook(change: Change) -> Callable[..., Any]:
+    def run(_module: nn.Module, _inputs: object, output: Any) -> Any:  # noqa: ANN401
+        # Some architectures return a tuple whose first entry is the residual stream.
+        hidden = output[0] if isinstance(output, tuple) else output
+        changed = change(hidden)
+        if changed is None:
+            return None
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    return run
