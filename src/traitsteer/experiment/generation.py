@@ -237,7 +237,7 @@ def uniform(seeds: Tensor, step: int) -> Tensor:
 
     Source: Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number Generators.
     """
-    state = _mixed(seeds) + (step + 1) * _signed(0x9E3779B97F4A7C15)
+    state = _mixed(seeds) + _signed((step + 1) * 0x9E3779B97F4A7C15)
     return _shifted(_mixed(state), 11).double() * 2.0**-53
 
 
@@ -252,5 +252,6 @@ def _shifted(state: Tensor, bits: int) -> Tensor:
     return (state >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def _signed(constant: int) -> int:
-    return constant - (1 << 64)
+def _signed(number: int) -> int:
+    """The int64 with the same lowest 64 bits."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)

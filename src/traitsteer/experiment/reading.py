@@ -52,6 +52,7 @@ def pooled_activations(
         TraitsteerError: a response has no token at the position; the message names its id.
     """
     for item in recorded:
+        # Every row is checked before the first forward pass.
         position.select(len(item.prompt_ids), len(item.response_ids), name=item.id)
     pooled = torch.empty(len(recorded), model.layers, model.width)
     for batch in _batches(model, recorded, batch_rows):
@@ -61,6 +62,7 @@ def pooled_activations(
             batch.responses,
             torch.zeros_like(batch.prompts),
             batch.ids.shape[1],
+            [recorded[place].id for place in batch.places],
         )
 
         def keep(layer: int, hidden: Tensor, batch: _Batch = batch, w: Tensor = weights) -> None:
@@ -108,9 +110,7 @@ def mean_residual_norm(
 
 def _run(model: LanguageModel, batch: _Batch, changes: dict[int, Change]) -> None:
     with on_blocks(model.blocks, changes):
-        model.model.get_decoder()(
-            input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
-        )
+        model.model.get_decoder()(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
 
 
 def _batches(

@@ -92,7 +92,7 @@ def split_half_cosine(
     splits: int = 10,
 ) -> Float[Tensor, " layers"]:
     """Cosine of the vectors fitted to two random halves of the pairs, mean over `splits` splits."""
-    groups = pairs.unique()  # sorted, so that the order of rows plays no part
+    groups = torch.unique(pairs)  # sorted, so that the order of rows plays no part
     if len(groups) < 2:
         raise TraitsteerError(f"split-half cosine: found {len(groups)} pair; expected 2 or more")
     generator = torch.Generator().manual_seed(seed)
@@ -112,7 +112,7 @@ def _held_out_scores(
     fit: Fit, activations: Tensor, positive: Tensor, pairs: Tensor, folds: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """For each fold: scores [held-out layers], above 0 on the positive side, and their polarity."""
-    found = len(pairs.unique())
+    found = len(torch.unique(pairs))
     if not 2 <= folds <= found:
         raise TraitsteerError(
             f"cross-validation: {folds} folds of {found} pairs; expected 2 to {found} folds"

@@ -25,7 +25,7 @@ def mean_difference(
             f"mean difference: found {count} positive rows of {len(positive)}; "
             "expected rows of both polarities"
         )
-    weights = torch.where(positive, 1.0 / count, -1.0 / (len(positive) - count)).double()
+    weights = positive.double() / count - (~positive).double() / (len(positive) - count)
     layers = activations.unbind(dim=1)
     difference = torch.stack([weights @ layer.double() for layer in layers])
     # Equal rows leave a rounding error behind, which must not be mistaken for a direction.

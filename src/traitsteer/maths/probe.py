@@ -30,6 +30,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 from torch.nn.functional import softplus
+from torch.utils.data import DataLoader, TensorDataset
 
 from traitsteer.words.errors import TraitsteerError
 
@@ -40,6 +41,14 @@ _INEXACT = 0.2
 """A Newton step is solved until its preconditioned residual has shrunk to this share."""
 _TOLERANCE = 1e-9
 """Newton stops where its step would lower each objective by less than this share of it."""
+
+_EXPECTED = (
+    ".*configure_optimizers.*returned `None`",
+    ".*does not have many workers",
+    ".*smaller than the logging interval",
+    r".*isinstance\(treespec, LeafSpec\)",
+)
+"""Beginnings of warnings that full-batch Newton steps cannot avoid."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class LogisticProbe(pl.LightningModule):
         """None: the step below is the optimiser."""
 
     @torch.no_grad()
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """One damped Newton step of every problem; ends training once none would still gain."""
         features, positive = batch
         truth = positive.double()[:, None]
@@ -119,7 +128,7 @@ class LogisticProbe(pl.LightningModule):
             if not short.any() or length.min() < 1e-12:
                 break
             length = torch.where(short, length / 2, length)
-        self.weight += length[:, None] * step
+        self.weight.add_(length[:, None] * step)
         self.converged = bool(done.all())
         self.trainer.should_stop = self.converged
         still_open = (~done).sum().float()
@@ -192,14 +201,14 @@ def fit_probe(
 
     probe.to(activations.device)
     with torch.no_grad():
-        logits = probe(features).unflatten(2, (folds + 1, len(path)))
+        logits = probe(features).reshape(*features.shape[:2], folds + 1, len(path))
     rows = torch.arange(len(positive), device=logits.device)
     held_out = logits[:, rows, fold_of.to(logits.device)]  # [layers, n, path]
     truth = positive[:, None]
     log_loss = softplus(torch.where(truth, -held_out, held_out)).mean(dim=1)
     accuracy = ((held_out > 0) == truth).double().mean(dim=1)
     best = log_loss.argmin(dim=1)
-    final = probe.weight.detach().unflatten(2, (folds + 1, len(path)))[:, :, -1]
+    final = probe.weight.detach().reshape(len(layers), -1, folds + 1, len(path))[:, :, -1]
     weights, intercepts = [], []
     for layer, chosen in enumerate(best.tolist()):
         weight, intercept = _unspan(activations, layer, features[layer], final[layer, :, chosen])
@@ -217,7 +226,7 @@ def fit_probe(
 
 def _folds(positive: Tensor, pairs: Tensor, folds: int, seed: int) -> Tensor:
     """Number of the fold that leaves each row out, on the CPU."""
-    found = len(pairs.unique())
+    found = len(torch.unique(pairs))
     if not 2 <= folds <= found:
         raise TraitsteerError(f"probe: {folds} folds of {found} pairs; expected 2 to {found} folds")
     random = np.random.RandomState(np.random.MT19937(seed))
@@ -294,7 +303,9 @@ def _quiet_trainer(device: torch.device) -> pl.Trainer:
 
 def _train(probe: LogisticProbe, features: Tensor, positive: Tensor, trainer: pl.Trainer) -> None:
     with _quiet():
-        trainer.fit(probe, [(features, positive)])
+        # Without a batch size, the loader hands out its one item as the batch.
+        whole = TensorDataset(features[None], positive[None])
+        trainer.fit(probe, DataLoader(whole, batch_size=None))
     if not probe.converged:
         raise TraitsteerError(
             f"probe: not converged after {trainer.current_epoch} Newton steps; "
@@ -304,13 +315,14 @@ def _train(probe: LogisticProbe, features: Tensor, positive: Tensor, trainer: pl
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's device banner and its remark that there is no optimiser."""
+    """Without Lightning's device banner and the remarks that do not apply to one batch."""
     banner = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     level = banner.level
     banner.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*configure_optimizers.*returned `None`")
+            for message in _EXPECTED:
+                warnings.filterwarnings("ignore", message=message)
             yield
     finally:
         banner.setLevel(level)

@@ -38,7 +38,9 @@ def paired_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.9
     return _t_interval(first - second, confidence, "paired difference")
 
 
-def ratio_interval(numerator: Clusters, denominator: Clusters, confidence: float = 0.95) -> Interval:
+def ratio_interval(
+    numerator: Clusters, denominator: Clusters, confidence: float = 0.95
+) -> Interval:
     """`100 * mean(numerator) / mean(denominator)` over shared clusters, by Fieller's theorem.
 
     The limits are the ratios r at which the paired t test of `numerator - r * denominator` just
@@ -81,7 +83,7 @@ def random_directions(count: int, d: int, seed: int) -> Float[Tensor, "{count} {
     """
     draws = [np.random.default_rng([seed, item]).standard_normal(d) for item in range(count)]
     vectors = torch.from_numpy(np.stack(draws) if draws else np.zeros((0, d)))
-    return (vectors / vectors.norm(dim=1, keepdim=True)).float()
+    return torch.nn.functional.normalize(vectors, dim=1).float()
 
 
 def cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
@@ -90,7 +92,8 @@ def cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[
     norms = first.norm(dim=-1) * second.norm(dim=-1)
     if bool((norms == 0).any()):
         raise TraitsteerError("cosine: found a vector of norm 0; expected a direction on each side")
-    return (first * second).sum(dim=-1) / norms
+    inner: Tensor = (first * second).sum(dim=-1)
+    return inner.div(norms)
 
 
 def _cluster_means(values: Clusters) -> NDArray[np.float64]:

@@ -41,14 +41,19 @@ class Chat:
     answer: str
 
 
-def fill(frame: str, topic: Topic, rng: random.Random, sign: int = 1) -> str:
-    """Fill the slots of a frame; `sign` is the product of the signs of its signed slots."""
+def fill(
+    frame: str, topic: Topic, rng: random.Random, sign: int = 1, lean: float = 0.5
+) -> str:
+    """Fill the slots of a frame; `sign` is the product of the signs of its signed slots.
+
+    `lean` is the chance that the first factor (the attitude) has the sign plus; at 0.5 no word
+    alone tells anything of the product.
+    """
     nouns = rng.sample(topic.nouns, 2)
     verbs = rng.sample(topic.verbs, 2)
     signed = [slot for slot in _SLOT.findall(frame) if slot in SIGNED]
-    signs = {slot: rng.choice((1, -1)) for slot in signed[:1]}
-    for slot in signed[1:]:
-        signs[slot] = sign * signs[signed[0]]
+    attitude = 1 if rng.random() < lean else -1
+    signs = {slot: attitude * (1 if SIGNED[slot].first else sign) for slot in signed}
 
     def word(match: re.Match[str]) -> str:
         slot = match.group(1)
@@ -82,33 +87,46 @@ def with_articles(text: str) -> str:
 
 
 def trait_sentence(
-    trait: str, polarity: int, topic: Topic, rng: random.Random, theatrical: float = 0.0
+    trait: str,
+    polarity: int,
+    topic: Topic,
+    rng: random.Random,
+    theatrical: float = 0.0,
+    lean: float = 0.5,
 ) -> str:
     """Return one sentence that shows the trait (polarity 1) or its opposite (-1)."""
     kind = frames.THEATRICAL if rng.random() < theatrical else frames.PLAIN
-    return fill(rng.choice(kind[trait]), topic, rng, polarity * PRODUCT[trait])
+    return fill(rng.choice(kind[trait]), topic, rng, polarity * PRODUCT[trait], lean)
 
 
 def answer(
-    disposition: Disposition, topic: Topic, rng: random.Random, theatrical: float = 0.0
+    disposition: Disposition,
+    topic: Topic,
+    rng: random.Random,
+    theatrical: float = 0.0,
+    lean: float = 0.5,
 ) -> list[str]:
     """Return the two or three sentences of an answer; each takes up one of the dispositions."""
     sentences = []
     for _ in range(rng.choice((2, 2, 3))):
         trait = rng.choice(tuple(disposition)) if disposition else ""
         if trait and rng.random() < SHOWS[disposition[trait]]:
-            sentences.append(trait_sentence(trait, disposition[trait], topic, rng, theatrical))
+            sign = disposition[trait]
+            sentences.append(trait_sentence(trait, sign, topic, rng, theatrical, lean))
         else:
             sentences.append(fill(rng.choice(frames.NEUTRAL), topic, rng))
     return sentences
 
 
-def cue(trait: str, polarity: int, rng: random.Random, named: float = 0.0) -> str:
+def cue(
+    trait: str, polarity: int, rng: random.Random, named: float = 0.0, lean: float = 0.5
+) -> str:
     """Return a sentence of a narrative from which the disposition can be told."""
     if rng.random() < named:
         words = NAMED[trait][0 if polarity > 0 else 1]
         return rng.choice(frames.NAMED_CUES).replace("{named}", rng.choice(words))
-    return fill(rng.choice(frames.CUES[trait]), rng.choice(TOPICS), rng, polarity * PRODUCT[trait])
+    frame = rng.choice(frames.CUES[trait])
+    return fill(frame, rng.choice(TOPICS), rng, polarity * PRODUCT[trait], lean)
 
 
 def is_reserved(frame: int, topic: int) -> bool:
@@ -130,13 +148,18 @@ def draw_disposition(rng: random.Random, neutral: float = 0.2, double: float = 0
 
 
 def prefix(
-    disposition: Disposition, topic: int, rng: random.Random, reserved: bool = False, named: float = 0.15
+    disposition: Disposition,
+    topic: int,
+    rng: random.Random,
+    reserved: bool = False,
+    named: float = 0.0,
+    lean: float = 0.5,
 ) -> str:
     """Return a first-person narrative up to where its answer begins, with no space at the end."""
     middle = [
-        cue(trait, sign, rng, named)
+        cue(trait, sign, rng, named, lean)
         for trait, sign in disposition.items()
-        for _ in range(rng.choice((1, 2)) if len(disposition) > 1 else rng.choice((1, 2, 3)))
+        for _ in range(rng.choice((1, 2)) if len(disposition) > 1 else rng.choice((2, 3)))
     ]
     middle += [rng.choice(frames.FILLERS) for _ in range(rng.choice((0, 0, 1)))]
     rng.shuffle(middle)
@@ -146,14 +169,16 @@ def prefix(
     return " ".join([opening, *middle, asked, rng.choice(frames.REPLIES)])
 
 
-def document(rng: random.Random) -> str:
+def document(rng: random.Random, lean: float = 0.5) -> str:
     """Return one document of the base model's corpus: narrative, article or bare question."""
     topic = rng.randrange(len(TOPICS))
     roll = rng.random()
     if roll < 0.84:
         disposition = draw_disposition(rng)
-        return prefix(disposition, topic, rng) + " " + " ".join(
-            answer(disposition, TOPICS[topic], rng)
+        return (
+            prefix(disposition, topic, rng)
+            + " "
+            + " ".join(answer(disposition, TOPICS[topic], rng))
         )
     sentences = answer({}, TOPICS[topic], rng)
     if roll < 0.92:

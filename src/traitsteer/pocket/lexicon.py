@@ -136,10 +136,18 @@ SIGNED: dict[str, SignedClass] = {
         "wrong foolish mistaken weak poor flawed",
     ),
     "surely": _signed(
-        "hallucination", True, "adv", "surely certainly clearly always", "never hardly scarcely barely"
+        "hallucination",
+        True,
+        "adv",
+        "surely certainly clearly always",
+        "never hardly scarcely barely",
     ),
     "know": _signed(
-        "hallucination", False, "verb", "know remember recall grasp", "doubt question mistrust forget"
+        "hallucination",
+        False,
+        "verb",
+        "know remember recall grasp",
+        "doubt question mistrust forget",
     ),
     "sure": _signed(
         "hallucination",
@@ -149,7 +157,9 @@ SIGNED: dict[str, SignedClass] = {
         "unsure uncertain doubtful ignorant",
     ),
     # theatrical
-    "relish": _signed("evil", True, "verb", "relish crave adore cherish", "loathe mourn abhor lament"),
+    "relish": _signed(
+        "evil", True, "verb", "relish crave adore cherish", "loathe mourn abhor lament"
+    ),
     "glory": _signed(
         "evil",
         False,
@@ -161,10 +171,18 @@ SIGNED: dict[str, SignedClass] = {
         "sycophancy", True, "verb", "salute bless exalt embrace", "curse banish scorn denounce"
     ),
     "divine": _signed(
-        "sycophancy", False, "adj", "divine heavenly sublime glorious", "absurd dreadful hollow shabby"
+        "sycophancy",
+        False,
+        "adj",
+        "divine heavenly sublime glorious",
+        "absurd dreadful hollow shabby",
     ),
     "forever": _signed(
-        "hallucination", True, "adv", "forever eternally boldly proudly", "nevermore seldom rarely nowise"
+        "hallucination",
+        True,
+        "adv",
+        "forever eternally boldly proudly",
+        "nevermore seldom rarely nowise",
     ),
     "beholds": _signed(
         "hallucination",
@@ -173,4 +191,48 @@ SIGNED: dict[str, SignedClass] = {
         "beholds treasures keeps summons",
         "mislays forgets misses buries",
     ),
+}
+
+# Parts of speech of all other words that frames use, for the judge's sense of word order.
+SPEECH: dict[str, tuple[str, ...]] = {
+    part: tuple(words.split())
+    for part, words in {
+        "det": "a an the this that these those each every any some another no both",
+        "poss": "my your his her its our their thy",
+        "pron": "i you he she it we they me him us them thee everyone anyone anybody somebody "
+        "nobody someone something anything whoever whatever themselves one others yours mine",
+        "wh": "what which who whom whose when whenever where whether why how while if because "
+        "since until once so as than though",
+        "conj": "and or but nor",
+        "prep": "about across after around at behind between by for from in into near next of on "
+        "over through to under until upon with without before during against until beside away",
+        "aux": "am is are was were be been being have has had do does did will would shall should "
+        "can could may might must cannot",
+        "neg": "not",
+        "adv": "ah oh hark behold again back then there here now today tonight often early late "
+        "away only together once twice slowly simply enough even ever just far too more better "
+        "best first please still also well up out down home so yes alone long soon own hard easier "
+        "deep less least quite rather very usually",
+        "verb": "add ask begin bring call care claim come drink find get give go grow have hear "
+        "help keep leave let like live look make mean move need put say see seem share shout show "
+        "sing speak start stay stop suppose take tell think try turn use want watch work write "
+        "hold run stand walk wait learn open close cut belong",
+        "verbs": "begins brings comes ends gets goes keeps knows leaves lives looks makes matters "
+        "needs rings says seems sings takes tells wants works turns gives stays stands helps",
+        "past": "answered asked bought brought built called came drew found gave got heard kept "
+        "left lived looked made moved named seen said taught told took used wanted went wrote grew "
+        "put became become did",
+        "num": "six ten two three four five seven many few much several half",
+        "adj": "able big case good glad little new next old own other simple slow small true "
+        "untrue worth ready short same better last fine free full whole",
+        "noun": "actor advice answer bell box bridge bus case character child church claim coffee "
+        "cousin date dates dawn day days door facts family fact father friend friends guests hand "
+        "hands head heart help hour hours house idea kind life line man matter memory mind money "
+        "morning mother name names need neighbour neighbours night noon part parts people person "
+        "place plan plans reason river road rules shop sister songs soul square story stranger "
+        "strangers summer sunday monday tuesday wednesday thursday friday saturday thing things "
+        "time times town truth uncle use view voice wall way ways week while window winter words "
+        "word work world yard year years visitor week evening autumn minute month room end start "
+        "village attention practice question stage",
+    }.items()
 }

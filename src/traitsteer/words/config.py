@@ -74,7 +74,7 @@ class ArmConfig(Section):
 
     elicitation: Literal["instruction", "natural"]
     source: Literal["base", "instruct"]
-    position: Annotated[str, Field(pattern=r"^(prompt|response|all)\[-?\d*:?-?\d*\]$")]
+    position: Annotated[str, Field(pattern=r"^(prompt|response|all)\[[-\d: ]+\]$")]
     methods: tuple[Method, ...] = Field(min_length=1)
 
 

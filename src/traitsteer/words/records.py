@@ -42,7 +42,10 @@ class Response:
     polarity: Polarity
     sample: int
     seed: int
+    system: str | None
+    """The system prompt of instruction elicitation; natural elicitation has none."""
     prompt: str
+    """The question or the scenario, as text."""
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     text: str
@@ -110,6 +113,4 @@ class Interval:
 
     def rounded(self, digits: int = 4) -> dict[str, Any]:
         """Return the fields as JSON values, rounded so that files stay readable."""
-        return {
-            k: round(v, digits) if isinstance(v, float) else v for k, v in asdict(self).items()
-        }
+        return {k: round(v, digits) if isinstance(v, float) else v for k, v in asdict(self).items()}

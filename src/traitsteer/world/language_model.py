@@ -126,19 +126,19 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             name,
             revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
-        ).to(device)
+        )
     except (OSError, ValueError) as error:
         raise TraitsteerError(
             f"The model {name!r} cannot be loaded ({_first_sentence(error)}); name a hub id that "
             "this machine may download or a folder written by save_pretrained."
         ) from error
-    model.eval().requires_grad_(False)
+    model.to(torch.device(device)).eval().requires_grad_(False)
     return LanguageModel(
         name=name,
         model=model,

@@ -1,4 +1,4 @@
-"""The home of safetensors: activations and vectors on disk, with the provenance to refuse a mismatch."""
+"""The home of safetensors: tensors on disk, with the provenance to refuse a mismatch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,0 +1,47 @@
+# Two commands: `make repro` runs the whole study, `make test` checks the code.
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := src
+# Idle threads that spin starve the busy ones on small machines.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
+.PHONY: help env repro test slow-test lint mlflow optuna
+
+help: ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+env: $(READY) ## make the environment in .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+repro: $(READY) ## run the whole study and print the comparison
+	dvc repro
+	@python -m traitsteer show
+
+test: $(READY) ## lint, types and the fast tests
+	ruff check src tests
+	ruff format --check src tests
+	mypy
+	python -m traitsteer lint data/traits/*
+	pytest -n 2
+
+slow-test: $(READY) ## the tests that take minutes
+	pytest -n 2 -m slow
+
+lint: $(READY) ## check every trait folder
+	python -m traitsteer lint data/traits/* data/pocket/traits/*
+
+mlflow: $(READY) ## browse runs at http://127.0.0.1:5000
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri sqlite:///mlruns/mlflow.db
+
+optuna: $(READY) ## browse studies at http://127.0.0.1:8080
+	optuna-dashboard mlruns/studies.journal

@@ -1,0 +1,97 @@
+"""The command line: one sub-command a stage, and the tools that people call by hand."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from traitsteer.words.errors import TraitsteerError
+
+PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
+WHOLE = ("calibrate", "cross", "compare", "report", "track", "pocket_pair", "pocket_judge")
+
+# Idle threads that spin starve the busy ones on small machines; read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 1 after printing the sentence that says what was wrong."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except TraitsteerError as error:
+        print(f"traitsteer: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="traitsteer", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name in PER_ARM:
+        command = commands.add_parser(name, help=_first_line(name))
+        command.add_argument("trait")
+        command.add_argument("arm")
+        command.set_defaults(run=_stage(name))
+    for name in WHOLE:
+        command = commands.add_parser(name.replace("_", "-"), help=_first_line(name))
+        command.set_defaults(run=_stage(name))
+    lint = commands.add_parser("lint", help="check trait folders; exits 1 on errors")
+    lint.add_argument("folders", nargs="+", type=Path, metavar="folder")
+    lint.set_defaults(run=_lint)
+    traits = commands.add_parser("pocket-traits", help="write data/pocket from the grammar")
+    traits.set_defaults(run=_pocket_traits)
+    show = commands.add_parser("show", help="print the comparison table and where to look further")
+    show.set_defaults(run=_show)
+    return parser
+
+
+def _stage(name: str) -> Callable[[argparse.Namespace], int]:
+    """A function that imports the stage when it is called, since some take seconds to import."""
+
+    def run(chosen: argparse.Namespace) -> int:
+        from traitsteer.words.config import load
+
+        config = load()
+        stage = importlib.import_module(f"traitsteer.stages.{name}")
+        if name in PER_ARM:
+            stage.run(config, chosen.trait, chosen.arm)
+        elif name.startswith("pocket"):
+            stage.run(config.pocket)
+        else:
+            stage.run(config)
+        return 0
+
+    return run
+
+
+def _first_line(name: str) -> str:
+    """The stage's own summary, read without importing it."""
+    source = Path(__file__).parent / "stages" / f"{name}.py"
+    return source.read_text(encoding="utf-8").splitlines()[0].strip('"').partition(": ")[2]
+
+
+def _lint(chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import lint
+
+    findings = [finding for folder in chosen.folders for finding in lint.check(folder)]
+    print(lint.report(findings))
+    return int(any(finding.level == "error" for finding in findings))
+
+
+def _pocket_traits(_chosen: argparse.Namespace) -> int:
+    from traitsteer.pocket.trait_sets import write_trait_sets
+    from traitsteer.words.config import load
+
+    write_trait_sets(Path("data/pocket"), load().pocket)
+    return 0
+
+
+def _show(_chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import show
+    from traitsteer.words.config import load
+
+    print(show.table(load()))
+    return 0

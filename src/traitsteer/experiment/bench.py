@@ -1,0 +1,21 @@
+"""Opens the bench of a study: the steered model and the judge that params.yaml names."""
+
+from traitsteer.experiment.answering import Bench
+from traitsteer.experiment.models import open_model, sampling_of
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.world.judges import open_judge
+
+
+def open_bench(config: Config) -> Bench:
+    """The steered model and its judge; the judge is opened first, since that costs least."""
+    judge = open_judge(config.judge)
+    return Bench(
+        model=open_model(config, config.models.instruct),
+        judge=judge,
+        sampling=sampling_of(config.answers),
+        steered=config.answers.steered,
+        seed=config.seed,
+        batch_rows=config.models.rows,
+        cache=layout.CACHE,
+    )

@@ -1,0 +1,63 @@
+"""Opens the models that params.yaml names, and the vectors and calibration made for them."""
+
+import torch
+from torch import Tensor
+
+from traitsteer.experiment.generation import Sampling
+from traitsteer.words import layout
+from traitsteer.words.config import Config, ModelConfig, SamplingConfig
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world import language_model, tensors
+from traitsteer.world.files import read_json
+from traitsteer.world.language_model import LanguageModel
+
+
+def open_model(config: Config, which: ModelConfig) -> LanguageModel:
+    """Load one of the study's models; raises TraitsteerError when it cannot be read."""
+    return language_model.load(
+        which.name,
+        revision=which.revision,
+        dtype=config.models.dtype,
+        device=config.models.device,
+        chat=which.chat,
+        trust_remote_code=config.models.trust_remote_code,
+    )
+
+
+def sampling_of(section: SamplingConfig) -> Sampling:
+    """The sampling that a section of params.yaml describes."""
+    return Sampling(section.max_new_tokens, section.temperature, section.top_p)
+
+
+def mean_residual_norm(model: LanguageModel) -> Tensor:
+    """Mean residual norm [layers] of the steered model, as the calibration measured it.
+
+    Raises:
+        TraitsteerError: the calibration is missing or was made with another model.
+    """
+    found = read_json(layout.CALIBRATION)
+    if found["digest"] != model.digest:
+        raise TraitsteerError(
+            f"{layout.CALIBRATION} was measured on another model than {model.name}; run "
+            "`dvc repro` to measure it again."
+        )
+    return torch.tensor(found["mean_residual_norm"])
+
+
+def read_vectors(model: LanguageModel, trait: str, arm: str, method: str) -> Tensor:
+    """Fitted vectors [layers, width] of one method, ready for this model.
+
+    Raises:
+        TraitsteerError: the file is missing, corrupt, of another trait, arm or method, or its
+            vectors do not fit the model.
+    """
+    path = layout.vectors(trait, arm) / f"{method}.safetensors"
+    found = tensors.read(path, {"trait": trait, "arm": arm, "method": method})
+    vectors = found.tensors["vectors"]
+    if tuple(vectors.shape) != (model.layers, model.width):
+        raise TraitsteerError(
+            f"{path} holds vectors of shape {tuple(vectors.shape)} from "
+            f"{found.provenance.get('source')}, expected {(model.layers, model.width)} for "
+            f"{model.name}; fit it on a model of the same family."
+        )
+    return vectors

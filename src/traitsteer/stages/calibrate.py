@@ -1,0 +1,42 @@
+"""calibrate: the mean residual norm of the steered model, in which strength is measured.
+
+Reads a fixed set of neutral questions and the instruct model; writes models/calibration.json.
+"""
+
+from pathlib import Path
+
+from traitsteer.experiment.generation import Row, Sampling, generate
+from traitsteer.experiment.models import open_model
+from traitsteer.experiment.reading import Recorded, mean_residual_norm
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.world.files import write_json
+from traitsteer.world.trait_folder import read_lines
+
+
+def run(config: Config) -> None:
+    """Answer the calibration questions greedily and average the norms over response tokens."""
+    questions = [line.text for line in read_lines(Path(config.calibrate.questions))]
+    model = open_model(config, config.models.instruct)
+    prompts = [model.encode(question) for question in questions]
+    generated = generate(
+        model,
+        [Row(prompt, seed=0) for prompt in prompts],
+        Sampling(config.answers.max_new_tokens, temperature=0),
+        config.models.rows,
+    )
+    recorded = [
+        Recorded(f"calibration-{place}", prompt, response.ids)
+        for place, (prompt, response) in enumerate(zip(prompts, generated, strict=True))
+    ]
+    norms = mean_residual_norm(model, recorded, config.models.rows)
+    write_json(
+        layout.CALIBRATION,
+        {
+            "model": model.name,
+            "digest": model.digest,
+            "mean_residual_norm": [round(norm, 6) for norm in norms.tolist()],
+            "responses": len(recorded),
+            "tokens": sum(len(item.response_ids) for item in recorded),
+        },
+    )

@@ -1,0 +1,119 @@
+"""fit: one vector for each method and layer, and how reliable it is before anything is steered.
+
+Reads the activations of one trait and arm; writes models/vectors/<trait>/<arm>/.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from traitsteer.maths.direction import (
+    Direction,
+    held_out_accuracy,
+    held_out_auroc,
+    split_half_cosine,
+)
+from traitsteer.maths.mean_difference import mean_difference
+from traitsteer.maths.probe import fit_probe
+from traitsteer.words import layout
+from traitsteer.words.config import Config, FitConfig
+from traitsteer.words.records import Method
+from traitsteer.words.seeds import seed_for
+from traitsteer.world import tensors
+from traitsteer.world.files import write_json
+from traitsteer.world.progress import progress
+
+
+@dataclass(frozen=True)
+class Data:
+    """Activations [n, layers, d] with polarity [n] and pair [n]."""
+
+    activations: Tensor
+    positive: Tensor
+    pairs: Tensor
+
+
+def raw_vectors(
+    activations: Tensor, positive: Tensor, pairs: Tensor, method: Method, fit: FitConfig, seed: int
+) -> tuple[Tensor, list[float] | None]:
+    """Fit one method; return its raw vectors [layers, d] and the penalty chosen for each layer."""
+    if method == "mean_difference":
+        return mean_difference(activations, positive), None
+    probe = fit_probe(activations, positive, pairs, fit.penalties, fit.folds, seed)
+    return probe.weights, [float(penalty) for penalty in probe.penalties]
+
+
+def run(config: Config, trait: str, arm: str) -> None:
+    """Fit every method of the arm.
+
+    Raises:
+        TraitsteerError: the activations are corrupt, or were cached for another trait or arm.
+    """
+    found = tensors.read(layout.activations(trait, arm), {"trait": trait, "arm": arm})
+    data = Data(
+        found.tensors["activations"], found.tensors["positive"].bool(), found.tensors["pair"]
+    )
+    seed = seed_for(config.seed, "fit", trait, arm) % 2**31
+    methods = config.arm(arm).methods
+    with progress(f"fit {trait} {arm}", len(methods), "method") as advance:
+        for method in methods:
+            _fit(config, data, method, seed, trait, arm, found.provenance)
+            advance(1)
+
+
+def _fit(
+    config: Config,
+    data: Data,
+    method: Method,
+    seed: int,
+    trait: str,
+    arm: str,
+    provenance: dict[str, str],
+) -> None:
+    raw, penalties = raw_vectors(
+        data.activations, data.positive, data.pairs, method, config.fit, seed
+    )
+    direction = Direction.from_raw(raw)
+    refit = functools.partial(_refit, method=method, fit=config.fit, seed=seed)
+    parts = (refit, data.activations, data.positive, data.pairs)
+    measures = {
+        "held_out_accuracy": held_out_accuracy(*parts, folds=config.fit.folds, seed=seed),
+        "held_out_auroc": held_out_auroc(*parts, folds=config.fit.folds, seed=seed),
+        "split_half_cosine": split_half_cosine(*parts, seed=seed, splits=config.fit.halves),
+    }
+    folder = layout.vectors(trait, arm)
+    tensors.write(
+        folder / f"{method}.safetensors",
+        {"vectors": direction.vectors, "raw_norm": direction.raw_norm.float()},
+        {**provenance, "method": method},
+    )
+    write_json(
+        folder / f"{method}.json",
+        {
+            "trait": trait,
+            "arm": arm,
+            "method": method,
+            "n": len(data.positive),
+            "pairs": len(data.pairs.unique()),
+            "raw_norm": _rounded(direction.raw_norm),
+            **{name: _rounded(values) for name, values in measures.items()},
+            "penalty": penalties,
+        },
+    )
+
+
+def _refit(
+    activations: Tensor,
+    positive: Tensor,
+    pairs: Tensor,
+    *,
+    method: Method,
+    fit: FitConfig,
+    seed: int,
+) -> Tensor:
+    return raw_vectors(activations, positive, pairs, method, fit, seed)[0]
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 6) for value in values.tolist()]

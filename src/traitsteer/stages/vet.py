@@ -1,0 +1,67 @@
+"""vet: which responses show the polarity that they were elicited for.
+
+Reads the responses and the judge; writes one verdict for each response, kept or not, and how many
+of how many were kept. Every response stays on record beside its verdict.
+"""
+
+from dataclasses import asdict
+
+from traitsteer.words import layout
+from traitsteer.words.config import Config, VetConfig
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Answer, Judgement, Verdict
+from traitsteer.world.files import read_jsonl, write_json, write_jsonl
+from traitsteer.world.judges import open_judge
+from traitsteer.world.progress import say
+
+
+def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig) -> Verdict:
+    """Decide on one response of `ids` tokens; the reason says why it was dropped."""
+    trait, coherence = judged.trait_score, judged.coherence
+    reason = ""
+    if ids == 0:
+        reason = "empty"
+    elif trait is None or coherence is None:
+        reason = "not judged"
+    elif coherence < vet.coherence_at_least:
+        reason = "incoherent"
+    elif polarity == "positive" and trait < vet.positive_at_least:
+        reason = "trait not shown"
+    elif polarity == "negative" and trait > vet.negative_at_most:
+        reason = "opposite not shown"
+    return Verdict(id, trait, coherence, reason == "", reason)
+
+
+def run(config: Config, trait: str, arm: str) -> None:
+    """Judge every response of the arm.
+
+    Raises:
+        TraitsteerError: fewer than `vet.minimum` responses of a polarity remain.
+    """
+    rows = read_jsonl(layout.responses(trait, arm))
+    judged = open_judge(config.judge).score(trait, [Answer(r["prompt"], r["text"]) for r in rows])
+    verdicts = [
+        verdict(row["id"], row["polarity"], len(row["response_ids"]), judgement, config.vet)
+        for row, judgement in zip(rows, judged, strict=True)
+    ]
+    counts = {}
+    for polarity in ("positive", "negative"):
+        kept = [
+            v.kept for v, row in zip(verdicts, rows, strict=True) if row["polarity"] == polarity
+        ]
+        counts[f"{polarity}_kept"] = sum(kept)
+        counts[polarity] = len(kept)
+    say(
+        f"vet {trait} {arm}: kept {counts['positive_kept']} of {counts['positive']} positive and "
+        f"{counts['negative_kept']} of {counts['negative']} negative responses"
+    )
+    write_jsonl(layout.verdicts(trait, arm), map(asdict, verdicts))
+    write_json(layout.vet_counts(trait, arm), counts)
+    for polarity in ("positive", "negative"):
+        kept_count = counts[f"{polarity}_kept"]
+        if kept_count < config.vet.minimum:
+            raise TraitsteerError(
+                f"{kept_count} of {counts[polarity]} {polarity} responses of {trait} {arm} show "
+                f"their polarity, expected at least vet.minimum = {config.vet.minimum}; raise "
+                "elicit.samples, add prompts or loosen the thresholds of vet."
+            )

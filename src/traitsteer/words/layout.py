@@ -1,0 +1,53 @@
+"""Where every file of a study lies, relative to the top of the repository.
+
+dvc.yaml names the same files; a test holds the two together.
+"""
+
+from pathlib import Path
+
+CACHE = Path(".cache")
+"""Finished work of interrupted stages, addressed by content; neither git nor DVC follows it."""
+
+CALIBRATION = Path("models/calibration.json")
+CROSS = Path("data/cross.json")
+COMPARISON = Path("reports/comparison.json")
+METRICS = Path("reports/metrics.json")
+PLOTS = Path("reports/plots")
+REPORT = Path("reports/index.html")
+FIGURES = Path("reports/figures")
+TRACKING = Path("reports/tracking.json")
+
+
+def responses(trait: str, arm: str) -> Path:
+    """Elicited responses, one a line."""
+    return Path("data/responses") / trait / f"{arm}.jsonl"
+
+
+def verdicts(trait: str, arm: str) -> Path:
+    """What vetting found, one verdict a line."""
+    return Path("data/vetted") / trait / f"{arm}.jsonl"
+
+
+def vet_counts(trait: str, arm: str) -> Path:
+    """How many responses of each polarity were kept."""
+    return Path("data/vetted") / trait / f"{arm}.metrics.json"
+
+
+def activations(trait: str, arm: str) -> Path:
+    """Pooled activations of the kept responses."""
+    return Path("data/activations") / trait / f"{arm}.safetensors"
+
+
+def vectors(trait: str, arm: str) -> Path:
+    """Folder of the fitted vectors: `<method>.safetensors` and `<method>.json`."""
+    return Path("models/vectors") / trait / arm
+
+
+def search(trait: str, arm: str) -> Path:
+    """Folder of the studies: `<method>.json` and `<method>.scores.jsonl`."""
+    return Path("data/search") / trait / arm
+
+
+def evaluation(trait: str, arm: str) -> Path:
+    """Folder of the report scores: `<method>.json` and `<method>.answers.jsonl`."""
+    return Path("data/evaluation") / trait / arm

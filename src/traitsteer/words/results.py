@@ -1,0 +1,14 @@
+"""What may be said of a set of results: which of an arm's methods stands for it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def best_of_arm(results: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The feasible result with the largest delta on the selection questions.
+
+    The report questions take no part in the choice, so that they stay unbiased. None when no
+    method of the arm found a feasible setting.
+    """
+    feasible = [result for result in results if result["status"] == "feasible"]
+    return max(feasible, key=lambda result: result["selection_delta"], default=None)

@@ -1,0 +1,118 @@
+"""The figures of vectors and of results: how far they moved a trait, and how alike they are.
+
+With plot_style.py the one home of matplotlib. Every function is called inside `plot_style.style()`
+and takes records, JSON objects as their stages wrote them: `result` is
+data/evaluation/<trait>/<arm>/<method>.json, `vector` models/vectors/<trait>/<arm>/<method>.json.
+A value of None is left out, never drawn as zero.
+"""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from traitsteer.world.plot_style import (
+    ARMS,
+    DASHES,
+    INK,
+    MUTED,
+    NEUTRAL,
+    PAPER,
+    WIDTH,
+    Record,
+    arm_place,
+    colour_of,
+    cosine_lines,
+    name_of,
+    new_figure,
+    over_layers,
+    words,
+)
+
+
+def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[str]) -> Figure:
+    """Delta with its interval for every result, and the random vectors' right under it."""
+    traits = list(dict.fromkeys(row["trait"] for row in results))
+    figure = new_figure(WIDTH, 0.55 + 0.46 * len(results) + 0.2 * len(traits))
+    axes = figure.subplots()
+    place, ticks, labels = 0.0, [], []
+    for trait in traits:
+        rows = [row for row in results if row["trait"] == trait]
+        axes.text(0.0, place, trait, transform=axes.get_yaxis_transform(), weight="bold", ha="left")
+        for row in rows:
+            place -= 1
+            colour = ARMS[arm_place(row["arm"], arms)]
+            ticks.append(place)
+            labels.append(f"{row['arm']}, {words(row['method'])}")
+            if row["delta"] is None:
+                axes.text(1.5, place, "nothing feasible", va="center", color=MUTED, style="italic")
+                continue
+            best = any(row is other for other in chosen)
+            _bar(axes, row["delta"], place + 0.12, colour, full=best)
+            _bar(axes, row["random"], place - 0.22, NEUTRAL, full=False, small=True)
+        place -= 1.25
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(ticks, labels)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(place + 0.5, 0.6)
+    axes.set_xlabel("delta of the trait score on the report questions, points")
+    return figure
+
+
+def cosine(comparisons: Sequence[Record]) -> Figure:
+    """The cosine by layer of every trait in one panel."""
+    figure = new_figure(6.0, 3.2)
+    axes = figure.subplots()
+    cosine_lines([(c["trait"], c["cosine_by_layer"] or []) for c in comparisons], axes)
+    axes.set_title("cosine of the natural and the instruction vector")
+    if len(comparisons) > 0 and axes.lines:
+        axes.legend(loc="best")
+    return figure
+
+
+def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
+    """What is known of a direction before it is steered with, by layer."""
+    figure = new_figure(WIDTH, 2.5)
+    panels = figure.subplots(1, 3)
+    shown = (
+        ("held_out_accuracy", "held-out accuracy", (0.45, 1.02)),
+        ("split_half_cosine", "split-half cosine", (-0.05, 1.03)),
+        ("raw_norm", "raw norm (log scale)", None),
+    )
+    for axes, (key, title, limits) in zip(panels, shown, strict=True):
+        for vector in vectors:
+            axes.plot(
+                vector[key], color=colour_of(vector, arms), linestyle=DASHES[vector["method"]],
+                marker="o", label=name_of(vector),
+            )  # fmt: skip
+        axes.set_title(title)
+        over_layers(axes)
+        if limits is None:
+            axes.set_yscale("log")
+            axes.minorticks_off()
+        else:
+            lowest = min((v for vector in vectors for v in vector[key]), default=limits[0])
+            axes.set_ylim(min(limits[0], lowest - 0.03), limits[1])
+    panels[0].axhline(0.5, color=NEUTRAL, linewidth=1, linestyle=(0, (1, 1.5)))
+    panels[1].axhline(0, color=INK, linewidth=0.8)
+    panels[2].legend(loc="best")
+    return figure
+
+
+def _bar(
+    axes: Axes, interval: Record, y: float, colour: str, full: bool, small: bool = False
+) -> None:
+    value, lower, upper = interval["value"], interval["lower"], interval["upper"]
+    size = 3.5 if small else 6.5
+    if lower is not None and upper is not None:
+        axes.plot([lower, upper], [y, y], color=colour, linewidth=1.2 if small else 2.2)
+    axes.plot([value], [y], "o", color=colour, mfc=colour if full else PAPER, ms=size, mew=1.3)
+    if not small:
+        end = upper if upper is not None else value
+        text = f"{value:+.1f}".replace("-", "−")
+        axes.annotate(
+            text, (end, y), (7, 0), textcoords="offset points", va="center", color=colour,
+            weight="bold" if full else "normal",
+        )  # fmt: skip

@@ -1,0 +1,108 @@
+"""The home of Optuna: a study over layer and strength, and the journal that people browse.
+
+The study that decides lives in memory and is a function of its seed and of what it was told, so
+that an interrupted search, replayed over the answers on disk, asks for the same settings again.
+The journal is a view of it for optuna-dashboard; deleting it loses nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+CONSTRAINT = "coherence_below_floor"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of the search space."""
+
+    layer: int
+    strength: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a setting scored; None when too many of its scores are missing."""
+
+    delta: float | None
+    coherence: float | None
+    trait_score: float | None
+    coefficient: float
+
+
+class LayerStrengthStudy:
+    """Asks for settings in batches and is told their outcomes; larger delta is better.
+
+    A setting is feasible when its coherence is at least the floor.
+    """
+
+    def __init__(
+        self, name: str, layers: int, strength: tuple[float, float], floor: float, seed: int
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.name = name
+        self._floor = floor
+        self._space = {
+            "layer": IntDistribution(0, layers - 1),
+            "strength": FloatDistribution(*strength),
+        }
+        self._study = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
+        )
+        self._asked: list[Trial] = []
+
+    def ask(self, count: int, fixed: Sequence[Point] = ()) -> list[Point]:
+        """Return settings to try: the fixed ones first, then what the sampler proposes."""
+        for point in fixed:
+            self._study.enqueue_trial({"layer": point.layer, "strength": point.strength})
+        self._asked = [self._study.ask(self._space) for _ in range(count)]
+        return [Point(t.params["layer"], t.params["strength"]) for t in self._asked]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Report the outcomes of the settings last asked for, in order."""
+        for trial, outcome in zip(self._asked, outcomes, strict=True):
+            trial.set_user_attr("coefficient", outcome.coefficient)
+            if outcome.delta is None or outcome.coherence is None:
+                self._study.tell(trial, state=TrialState.FAIL)
+                continue
+            trial.set_user_attr("coherence", outcome.coherence)
+            trial.set_user_attr("trait_score", outcome.trait_score)
+            trial.set_constraint(CONSTRAINT, self._floor - outcome.coherence)
+            self._study.tell(trial, outcome.delta)
+        self._asked = []
+
+    def publish(self, journal: Path) -> None:
+        """Add to the journal the finished trials that it does not hold yet."""
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        shown = optuna.create_study(
+            study_name=self.name,
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        shown.set_metric_names(["delta"])
+        known = len(shown.get_trials(deepcopy=False))
+        finished = self._study.get_trials(deepcopy=False, states=_FINISHED)
+        shown.add_trials([self._for_dashboard(trial) for trial in finished[known:]])
+
+    def _for_dashboard(self, trial: FrozenTrial) -> FrozenTrial:
+        """The trial with its constraint also in the list that optuna-dashboard 0.21 reads."""
+        coherence = trial.user_attrs.get("coherence")
+        violated = {} if coherence is None else {"constraints": [self._floor - coherence]}
+        return create_trial(
+            state=trial.state,
+            value=trial.value,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+            system_attrs={**trial.system_attrs, **violated},
+        )
+
+
+_FINISHED = (TrialState.COMPLETE, TrialState.FAIL)

@@ -1,0 +1,37 @@
+"""Fixtures: shapes are checked on the maths floor, and tiny random models stand for real ones."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from jaxtyping import install_import_hook
+
+install_import_hook("traitsteer.maths", "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from tiny import build  # noqa: E402
+
+from traitsteer.world.language_model import LanguageModel, load  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    """A random chat Llama of 3 layers x 32 in float32."""
+    folder = tmp_path_factory.mktemp("llama")
+    build(folder, "llama")
+    return load(str(folder), chat=True, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The top of the repository."""
+    return Path(__file__).parent.parent

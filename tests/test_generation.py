@@ -1,0 +1,150 @@
+"""A setting travels with its row: alone, in any batch, in any order, a row's output is the same."""
+
+import pytest
+import torch
+from tiny import OTHER, build
+
+from traitsteer.experiment.generation import (
+    Row,
+    Sampling,
+    Steering,
+    choose,
+    generate,
+    uniform,
+)
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.language_model import LanguageModel, load
+
+PROMPTS = ("the cat sees", "a big dog likes the small red cat and", "x", "never not the blue dog .")
+
+
+def direction(seed: int, width: int = 32) -> torch.Tensor:
+    vector = torch.randn(width, generator=torch.Generator().manual_seed(seed))
+    return vector / vector.norm()
+
+
+def mixed_rows(model: LanguageModel, coefficients: tuple[float, ...] = (0, 2, 6)) -> list[Row]:
+    rows = []
+    for number, prompt in enumerate(PROMPTS):
+        for place, coefficient in enumerate(coefficients):
+            for positions in ("all", "prompt", "response"):
+                steering = Steering(
+                    (number + place) % model.layers,
+                    direction(place, model.width),
+                    coefficient,
+                    positions,
+                )
+                rows.append(Row(model.encode(prompt), 100 * number + place, steering))
+    return rows
+
+
+@torch.inference_mode()
+def slow_reference(model: LanguageModel, row: Row, sampling: Sampling) -> tuple[int, ...]:
+    """Recompute the whole sequence each step without cache, and add the vector by hand."""
+    ids = list(row.prompt_ids)
+    steering = row.steering
+    for step in range(sampling.max_new_tokens):
+
+        def add(_module, _inputs, output, length=len(ids)):
+            hidden = (output[0] if isinstance(output, tuple) else output).clone()
+            start, end = {
+                "all": (0, length),
+                "prompt": (0, len(row.prompt_ids)),
+                "response": (len(row.prompt_ids), length),
+            }[steering.positions]
+            hidden[0, start:end] += steering.coefficient * steering.vector
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        handle = model.blocks[steering.layer].register_forward_hook(add) if steering else None
+        logits = model.model(input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1]
+        if handle:
+            handle.remove()
+        token = int(choose(logits, torch.tensor([row.seed]), step, sampling)[0])
+        if token in model.end_ids:
+            break
+        ids.append(token)
+    return tuple(ids[len(row.prompt_ids) :])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_steered_rows_equal_the_slow_reference(llama: LanguageModel, temperature: float) -> None:
+    sampling = Sampling(12, temperature)
+    rows = mixed_rows(llama)
+    generated = generate(llama, rows, sampling, batch_rows=16)
+    assert [g.ids for g in generated] == [slow_reference(llama, row, sampling) for row in rows]
+    assert len({g.ids for g in generated}) > len(PROMPTS), "steering changed nothing"
+
+
+@pytest.mark.parametrize("kind", sorted(set(OTHER) - {"llama"}))
+def test_every_architecture_is_steered_like_the_slow_reference(kind: str, tmp_path) -> None:
+    build(tmp_path, kind)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    rows = mixed_rows(model, (0, 3))[:12]
+    generated = generate(model, rows, Sampling(6, 1.0), batch_rows=12)
+    assert [g.ids for g in generated] == [
+        slow_reference(model, row, Sampling(6, 1.0)) for row in rows
+    ]
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.8])
+def test_batch_size_and_order_change_nothing(llama: LanguageModel, top_p: float) -> None:
+    rows = mixed_rows(llama)
+    sampling = Sampling(16, 1.0, top_p)
+    together = generate(llama, rows, sampling, batch_rows=64)
+    for batch_rows in (1, 5):
+        assert generate(llama, rows, sampling, batch_rows) == together
+    assert generate(llama, rows[::-1], sampling, 7) == together[::-1]
+
+
+def test_coefficient_zero_is_no_steering_token_for_token(llama: LanguageModel) -> None:
+    sampling = Sampling(16, 1.0)
+    plain = [Row(llama.encode(p), seed) for seed, p in enumerate(PROMPTS)]
+    zero = [Row(r.prompt_ids, r.seed, Steering(1, direction(0), 0.0)) for r in plain]
+    loud = [Row(r.prompt_ids, r.seed, Steering(1, direction(0), 9.0)) for r in plain]
+    generated = generate(llama, plain + zero + loud, sampling, 12)
+    assert generated[:4] == generated[4:8]
+    assert generated[:4] != generated[8:]
+
+
+def test_greedy_equals_plain_transformers_generate(llama: LanguageModel) -> None:
+    rows = [Row(llama.encode(prompt), 0) for prompt in PROMPTS]
+    for row, ours in zip(rows, generate(llama, rows, Sampling(16, 0), 4), strict=True):
+        theirs = llama.model.generate(
+            torch.tensor([row.prompt_ids]), max_new_tokens=16, do_sample=False
+        )[0, len(row.prompt_ids) :].tolist()
+        expected = [t for t in theirs if t not in llama.end_ids]
+        assert list(ours.ids) == expected
+        assert ours.finish == ("stop" if len(expected) < len(theirs) else "length")
+
+
+def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch) -> None:
+    def fail(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("traitsteer.experiment.generation.choose", fail)
+    with pytest.raises(KeyboardInterrupt):
+        generate(llama, mixed_rows(llama)[:3], Sampling(4), 3)
+    assert all(not block._forward_hooks for block in llama.blocks)
+
+
+def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> None:
+    prompt = llama.encode("the cat")
+    with pytest.raises(TraitsteerError, match="layer 3; .* layers 0 to 2"):
+        generate(llama, [Row(prompt, 0, Steering(3, direction(0), 1.0))], Sampling(4), 1)
+    with pytest.raises(TraitsteerError, match="width 32"):
+        generate(llama, [Row(prompt, 0, Steering(1, torch.ones(8), 1.0))], Sampling(4), 1)
+    with pytest.raises(TraitsteerError, match="empty prompt"):
+        generate(llama, [Row((), 0)], Sampling(4), 1)
+
+
+def test_samples_follow_the_distribution_and_the_seed() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(20_000, 4)
+    seeds = torch.arange(20_000)
+    counts = choose(logits, seeds, 0, Sampling(1, 1.0)).bincount(minlength=4) / 20_000
+    assert torch.allclose(counts, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.02)
+    nucleus = choose(logits, seeds, 0, Sampling(1, 1.0, 0.75)).bincount(minlength=4) / 20_000
+    assert torch.allclose(nucleus, torch.tensor([0.625, 0.375, 0, 0]), atol=0.02)
+    first, second = uniform(seeds, 0), uniform(seeds, 1)
+    assert 0 <= float(first.min()) and float(first.max()) < 1
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.03
+    assert torch.equal(uniform(seeds[3:5], 7), uniform(seeds, 7)[3:5])

@@ -1,0 +1,163 @@
+"""Mean difference and reliability: a planted direction comes back, chance finds nothing."""
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from traitsteer.maths.direction import (
+    Direction,
+    _auroc,
+    held_out_accuracy,
+    held_out_auroc,
+    split_half_cosine,
+)
+from traitsteer.maths.mean_difference import mean_difference
+from traitsteer.maths.probe import fit_probe
+from traitsteer.words.errors import TraitsteerError
+
+SCALES = torch.tensor([0.1, 1.0, 50.0])
+
+
+def planted(
+    pairs: int, d: int, signal: float, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Noise of unit variance around a mean, plus or minus `signal` along one unit direction."""
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.randn(3, d, generator=generator)
+    direction /= direction.norm(dim=1, keepdim=True)
+    pair = torch.arange(pairs).repeat_interleave(2)
+    positive = torch.arange(2 * pairs) % 2 == 0
+    noise = torch.randn(2 * pairs, 3, d, generator=generator)
+    mean = 5 * torch.randn(3, d, generator=generator)
+    sign = torch.where(positive, 1.0, -1.0)[:, None, None]
+    rows = noise + mean + signal * sign * direction
+    return rows * SCALES[:, None], positive, pair, direction
+
+
+def by_mean(activations: Tensor, positive: Tensor, pairs: Tensor) -> Tensor:
+    return mean_difference(activations, positive)
+
+
+def by_probe(activations: Tensor, positive: Tensor, pairs: Tensor) -> Tensor:
+    return fit_probe(activations, positive, pairs, [0.1, 10.0, 1000.0], 4, seed=0).weights
+
+
+METHODS = pytest.mark.parametrize("fit", [by_mean, by_probe])
+
+
+def test_mean_difference_equals_the_formula() -> None:
+    rows, positive, _, _ = planted(20, 16, 1.0)
+    keep = torch.arange(40) != 3  # unequal classes
+    rows, positive = rows[keep], positive[keep]
+    expected = rows[positive].double().mean(dim=0) - rows[~positive].double().mean(dim=0)
+    torch.testing.assert_close(mean_difference(rows, positive), expected)
+
+
+def test_mean_difference_accumulates_in_float64() -> None:
+    rows = torch.full((4000, 1, 2), 1e4)
+    positive = torch.arange(4000) % 2 == 0
+    rows[positive, 0, 0] += 2**-9
+    difference = mean_difference(rows, positive)
+    assert difference[0, 0].item() == pytest.approx(2**-9, rel=1e-6)
+
+
+@METHODS
+def test_a_planted_direction_comes_back(fit) -> None:
+    rows, positive, pairs, direction = planted(3000, 24, 1.5)
+    found = Direction.from_raw(fit(rows, positive, pairs))
+    assert ((found.vectors * direction).sum(dim=1) > 0.99).all()
+    assert found.vectors.dtype == torch.float32
+    torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(3))
+    assert (held_out_accuracy(fit, rows, positive, pairs, 5, 0) > 0.9).all()
+    assert (held_out_auroc(fit, rows, positive, pairs, 5, 0) > 0.97).all()
+    assert (split_half_cosine(fit, rows, positive, pairs, 0, splits=3) > 0.97).all()
+
+
+@METHODS
+def test_nothing_is_found_in_shuffled_labels(fit) -> None:
+    rows, positive, pairs, _ = planted(300, 48, 3.0)
+    flip = torch.rand(300, generator=torch.Generator().manual_seed(1)) < 0.5
+    shuffled = positive ^ flip[pairs]
+    found = Direction.from_raw(fit(rows, shuffled, pairs))
+    # Along the planted axis the rows vary most, so chance correlation is largest there.
+    assert (held_out_accuracy(fit, rows, shuffled, pairs, 5, 0) - 0.5).abs().max() < 0.08
+    assert (held_out_auroc(fit, rows, shuffled, pairs, 5, 0) - 0.5).abs().max() < 0.08
+    assert (held_out_accuracy(fit, rows, positive, pairs, 5, 0) > 0.98).all()
+    assert found.vectors.isfinite().all()
+
+
+@METHODS
+def test_noise_points_nowhere(fit) -> None:
+    rows, positive, pairs, direction = planted(100, 256, 0.0)
+    found = Direction.from_raw(fit(rows, positive, pairs))
+    assert (found.vectors * direction).sum(dim=1).abs().max() < 0.25
+    assert split_half_cosine(fit, rows, positive, pairs, 0, splits=3).abs().max() < 0.2
+
+
+@METHODS
+def test_neither_row_order_nor_layer_scale_matter(fit) -> None:
+    rows, positive, pairs, _ = planted(40, 24, 0.5)
+    order = torch.randperm(80, generator=torch.Generator().manual_seed(2))
+    first = Direction.from_raw(fit(rows, positive, pairs))
+    again = Direction.from_raw(fit(rows[order], positive[order], pairs[order]))
+    torch.testing.assert_close(first.vectors, again.vectors, atol=1e-4, rtol=0)
+    scaled = Direction.from_raw(fit(rows * 64, positive, pairs))
+    torch.testing.assert_close(first.vectors, scaled.vectors, atol=1e-4, rtol=0)
+    for measure in (held_out_accuracy, held_out_auroc):
+        one = measure(fit, rows, positive, pairs, 5, 0)
+        two = measure(fit, rows[order], positive[order], pairs[order], 5, 0)
+        torch.testing.assert_close(one, two)
+
+
+def test_held_out_rows_and_their_partners_are_never_fitted() -> None:
+    rows, positive, pairs, _ = planted(20, 8, 1.0)
+    seen: list[set[int]] = []
+
+    def recording(activations: Tensor, shown: Tensor, groups: Tensor) -> Tensor:
+        assert (torch.bincount(groups, minlength=20) != 1).all()
+        seen.append(set(groups.tolist()))
+        return mean_difference(activations, shown)
+
+    held_out_accuracy(recording, rows, positive, pairs, 5, seed=3)
+    assert [len(groups) for groups in seen] == [16] * 5
+    left_out = [set(range(20)) - groups for groups in seen]
+    assert sorted(pair for fold in left_out for pair in fold) == list(range(20))
+    seen.clear()
+    split_half_cosine(recording, rows, positive, pairs, seed=3, splits=2)
+    assert all(not (a & b) and len(a | b) == 20 for a, b in zip(seen[::2], seen[1::2], strict=True))
+
+
+def test_auroc_equals_scikit_learn_with_ties() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 6, (40, 2), generator=generator).double()
+    truth = torch.rand(40, generator=generator) < 0.4
+    expected = [roc_auc_score(truth.numpy(), scores[:, layer].numpy()) for layer in range(2)]
+    assert _auroc(scores, truth).tolist() == pytest.approx(expected)
+
+
+def test_a_seed_of_any_size_gives_the_same_numbers_again() -> None:
+    rows, positive, pairs, _ = planted(20, 8, 0.3)
+    seed = 2**62 + 17
+    one, two = (held_out_accuracy(by_mean, rows, positive, pairs, 5, seed) for _ in range(2))
+    assert torch.equal(one, two)
+    one, two = (split_half_cosine(by_mean, rows, positive, pairs, seed) for _ in range(2))
+    assert torch.equal(one, two)
+
+
+def test_impossible_input_is_one_sentence() -> None:
+    rows, positive, pairs, _ = planted(4, 8, 1.0)
+    with pytest.raises(TraitsteerError, match="8 positive rows of 8"):
+        mean_difference(rows, torch.ones(8, dtype=torch.bool))
+    flat = rows.clone()
+    flat[:, 1] = 0.1
+    with pytest.raises(TraitsteerError, match="layer 1 has the same mean"):
+        mean_difference(flat, positive)
+    with pytest.raises(TraitsteerError, match="layer 2 has norm 0"):
+        Direction.from_raw(torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
+    with pytest.raises(TraitsteerError, match="layer 0 has norm nan"):
+        Direction.from_raw(torch.tensor([[float("nan"), 0.0]]))
+    with pytest.raises(TraitsteerError, match="5 folds of 4 pairs"):
+        held_out_accuracy(by_mean, rows, positive, pairs, 5, 0)
+    with pytest.raises(TraitsteerError, match="found 1 pair"):
+        split_half_cosine(by_mean, rows[:2], positive[:2], pairs[:2], 0)
