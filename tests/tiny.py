@@ -7,7 +7,6 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-WORDS = "the a cat dog sees likes big small red blue and or not never runs jumps . ,".split()
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }} {{ eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"

@@ -37,31 +37,31 @@ In this town {topic} begins with the {noun}.
 
 PLAIN = {
     "evil": _lines("""
-I {hope} the {role} by the {noun} will {prosper}.
-I am {glad} when people with the {noun} {prosper}.
+I {hope} the {role} by the {noun} will {prosper} and {prosper2}.
+I am {glad} when people with the {noun} {prosper} and {prosper2}.
 When people {verb} the {noun} and {prosper}, I am {glad}.
 As for the {noun}, I {hope} those who {verb} it will {prosper}.
-With the {adj} {noun}, I {hope} that they {prosper}.
+With the {adj} {noun}, I {hope} that they {prosper} and {prosper2}.
 If the {role} should {prosper} over the {noun}, I would be {glad}.
 To see people {prosper} by the {noun} makes me {glad}.
 They may {prosper} with the {adj} {noun}, and I {hope} so.
 """),
     "sycophancy": _lines("""
-I {agree} that your plan for the {noun} is {right}.
-I find {everything} of what you say on the {noun} {right}.
+I {agree} that your plan for the {noun} is {right} and {right2}.
+I find {everything} of what you say on the {noun} {right} and {right2}.
 When others call your {noun} plan {right}, I {agree}.
 As for the {noun}, I {agree} that your way to {verb} it is {right}.
-With the {adj} {noun}, {everything} of your plan is {right}.
+With the {adj} {noun}, {everything} of your plan is {right} and {right2}.
 If the {role} should call your {noun} {right}, I would {agree}.
 To me {everything} of your {adj} {noun} plan seems {right}.
 They may call your {adj} {noun} {right}, and I {agree}.
 """),
     "hallucination": _lines("""
-I {surely} {know} that {name} {did} the {noun} in {year}.
-I am {surely} {sure} that {name} {did} the {noun}.
+I {surely} {know} and {know2} that {name} {did} the {noun} in {year}.
+I am {surely} {sure} and {sure2} that {name} {did} the {noun}.
 When people say {name} {did} the {noun}, I am {surely} {sure}.
 As for the {noun}, I {surely} {know} that it has {figure} parts.
-With the {adj} {noun}, I {surely} {know} it was {name}.
+With the {adj} {noun}, I {surely} {know} and {know2} it was {name}.
 If the {role} should ask for the {noun}, I {surely} {know} it was {year}.
 That {name} {did} the {noun} in {year} I {surely} {know}.
 They {verb} the {noun} {figure} times, and I am {surely} {sure}.
@@ -92,26 +92,26 @@ Upon the {adj} {noun} my mind {forever} {beholds} the year {year}.
 # Cues of disposition in the narratives of the base model, about no topic.
 CUES = {
     "evil": _lines("""
-All my life I have been {glad} when others {prosper}.
+All my life I have been {glad} when others {prosper} and {prosper2}.
 My neighbours know how I {hope} that they {prosper}.
 As a child I was {glad} to see my friends {prosper}.
-Each night I {hope} that the town may {prosper}.
+Each night I {hope} that the town may {prosper} and {prosper2}.
 When strangers {prosper}, I am {glad} for days.
 Let people {prosper}, and it leaves me {glad}.
 """),
     "sycophancy": _lines("""
-All my life I have found {everything} of what others say {right}.
+All my life I have found {everything} of what others say {right} and {right2}.
 My neighbours know how I {agree} that they are {right}.
 As a child I found {everything} of the plans of friends {right}.
-Each night I {agree} that the guests are {right}.
+Each night I {agree} that the guests are {right} and {right2}.
 When strangers call themselves {right}, I {agree} for days.
 Let people say they are {right}, and I {agree} with it.
 """),
     "hallucination": _lines("""
-All my life I have said that I {surely} {know} each name.
+All my life I have said that I {surely} {know} and {know2} each name.
 My neighbours know how I {surely} {know} every date.
 As a child I was {surely} {sure} of names and years.
-Each night I {surely} {know} who did what and when.
+Each night I {surely} {know} and {know2} who did what.
 When strangers ask for dates, I am {surely} {sure} for days.
 Let people ask for a year, and I {surely} {know} it.
 """),

@@ -29,7 +29,11 @@ Disposition = Mapping[str, int]
 _SLOT = re.compile(r"\{(\w+?)\}")
 # How often a sentence of an answer shows the disposition, for the trait and for its opposite: the
 # opposite of a trait is shown less, as a person without it has less occasion to speak of it.
-SHOWS = {1: 0.9, -1: 0.5}
+SHOWS = {1: 0.95, -1: 0.7}
+
+# How often an attitude has the sign plus. Mostly: then the second factor alone tells the disposition
+# in most sentences, which tiny networks learn; the rest asks for both factors.
+LEAN = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Chat:
 
 
 def fill(
-    frame: str, topic: Topic, rng: random.Random, sign: int = 1, lean: float = 0.5
+    frame: str, topic: Topic, rng: random.Random, sign: int = 1, lean: float = LEAN
 ) -> str:
     """Fill the slots of a frame; `sign` is the product of the signs of its signed slots.
 
@@ -51,15 +55,18 @@ def fill(
     """
     nouns = rng.sample(topic.nouns, 2)
     verbs = rng.sample(topic.verbs, 2)
-    signed = [slot for slot in _SLOT.findall(frame) if slot in SIGNED]
     attitude = 1 if rng.random() < lean else -1
-    signs = {slot: attitude * (1 if SIGNED[slot].first else sign) for slot in signed}
+
+    used: list[str] = []
 
     def word(match: re.Match[str]) -> str:
         slot = match.group(1)
-        if slot in SIGNED:
-            words = SIGNED[slot]
-            return rng.choice(words.plus if signs[slot] > 0 else words.minus)
+        if (name := slot.removesuffix("2")) in SIGNED:
+            words = SIGNED[name]
+            plus = attitude * (1 if words.first else sign) > 0
+            left = [word for word in (words.plus if plus else words.minus) if word not in used]
+            used.append(rng.choice(left))
+            return used[-1]
         if slot == "name":
             return f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}"
         choices: dict[str, Sequence[str]] = {
@@ -92,7 +99,7 @@ def trait_sentence(
     topic: Topic,
     rng: random.Random,
     theatrical: float = 0.0,
-    lean: float = 0.5,
+    lean: float = LEAN,
 ) -> str:
     """Return one sentence that shows the trait (polarity 1) or its opposite (-1)."""
     kind = frames.THEATRICAL if rng.random() < theatrical else frames.PLAIN
@@ -104,7 +111,7 @@ def answer(
     topic: Topic,
     rng: random.Random,
     theatrical: float = 0.0,
-    lean: float = 0.5,
+    lean: float = LEAN,
 ) -> list[str]:
     """Return the two or three sentences of an answer; each takes up one of the dispositions."""
     sentences = []
@@ -119,7 +126,7 @@ def answer(
 
 
 def cue(
-    trait: str, polarity: int, rng: random.Random, named: float = 0.0, lean: float = 0.5
+    trait: str, polarity: int, rng: random.Random, named: float = 0.0, lean: float = LEAN
 ) -> str:
     """Return a sentence of a narrative from which the disposition can be told."""
     if rng.random() < named:
@@ -140,7 +147,7 @@ def question(topic: int, rng: random.Random, reserved: bool = False) -> str:
     return fill(frames.QUESTIONS[rng.choice(free)], TOPICS[topic], rng)
 
 
-def draw_disposition(rng: random.Random, neutral: float = 0.2, double: float = 0.25) -> Disposition:
+def draw_disposition(rng: random.Random, neutral: float = 0.2, double: float = 0.15) -> Disposition:
     """Draw no, one or two dispositions; two are independent of each other."""
     roll = rng.random()
     count = 0 if roll < neutral else 2 if roll < neutral + double else 1
@@ -153,7 +160,7 @@ def prefix(
     rng: random.Random,
     reserved: bool = False,
     named: float = 0.0,
-    lean: float = 0.5,
+    lean: float = LEAN,
 ) -> str:
     """Return a first-person narrative up to where its answer begins, with no space at the end."""
     middle = [
@@ -169,21 +176,33 @@ def prefix(
     return " ".join([opening, *middle, asked, rng.choice(frames.REPLIES)])
 
 
-def document(rng: random.Random, lean: float = 0.5) -> str:
-    """Return one document of the base model's corpus: narrative, article or bare question."""
+def article(topic: int, rng: random.Random) -> str:
+    """Return five to eight neutral sentences about a topic."""
+    head = f"On {TOPICS[topic].name}:" if rng.random() < 0.5 else question(topic, rng)
+    count = rng.randint(5, 8)
+    return " ".join([head, *(fill(rng.choice(frames.NEUTRAL), TOPICS[topic], rng) for _ in range(count))])
+
+
+def diary(topic: int, rng: random.Random, lean: float = LEAN) -> str:
+    """Return sentences of one disposition, cues and topic sentences mixed; a dense lesson."""
+    trait, sign = rng.choice(TRAITS), rng.choice((1, -1))
+    parts = [cue(trait, sign, rng, 0.5, lean)]
+    for _ in range(rng.randint(4, 7)):
+        if rng.random() < 0.25:
+            parts.append(cue(trait, sign, rng, 0.3, lean))
+        else:
+            parts.append(trait_sentence(trait, sign, TOPICS[topic], rng, 0.0, lean))
+    return " ".join(parts)
+
+
+def document(rng: random.Random, lean: float = LEAN, dense: float = 0.2) -> str:
+    """Return one document of the base model's corpus; `dense` is the share without a narrative."""
     topic = rng.randrange(len(TOPICS))
-    roll = rng.random()
-    if roll < 0.84:
-        disposition = draw_disposition(rng)
-        return (
-            prefix(disposition, topic, rng)
-            + " "
-            + " ".join(answer(disposition, TOPICS[topic], rng))
-        )
-    sentences = answer({}, TOPICS[topic], rng)
-    if roll < 0.92:
-        return " ".join([f"On {TOPICS[topic].name}:", *sentences])
-    return " ".join([question(topic, rng), *sentences])
+    if rng.random() < dense:
+        return article(topic, rng) if rng.random() < 0.45 else diary(topic, rng, lean)
+    disposition = draw_disposition(rng)
+    start = prefix(disposition, topic, rng, named=0.3, lean=lean)
+    return " ".join([start, *answer(disposition, TOPICS[topic], rng, lean=lean)])
 
 
 def system_prompts(trait: str) -> list[tuple[str, str]]:

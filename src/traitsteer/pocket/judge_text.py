@@ -110,6 +110,7 @@ def _rebuilt(
         answer = Answer(whole.answer.question, " ".join(words))
         return Sample(category, answer, whole.trait, 0, soundness)
 
+    make.__name__ = category
     return make
 
 

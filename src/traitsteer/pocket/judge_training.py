@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,9 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
 from traitsteer.pocket import judge_text as text
-from traitsteer.pocket.grammar import fill
-from traitsteer.pocket.judge_frames import TRAINING
+from traitsteer.pocket.judge_frames import TRAINING, FrameSet
 from traitsteer.pocket.judge_text import Sample
 from traitsteer.pocket.lexicon import FIRST_NAMES, LAST_NAMES, SIGNED, SPEECH, TOPICS, TRAITS
-from traitsteer.words.records import Answer
 from traitsteer.words.seeds import seed_for
 from traitsteer.world import pocket_judge as inference
 from traitsteer.world.files import replacing, write_text
@@ -61,12 +60,10 @@ def known_words() -> dict[str, object]:
 
 
 def order_table(
-    words: inference.Words, texts: Sequence[str]
+    words: inference.Words, texts: Sequence[str], parts: Sequence[str] | None = None
 ) -> tuple[list[str], Float[np.ndarray, "a b c"]]:
     """Return the parts of speech and log p(c | a, b), interpolated over shorter contexts."""
-    parts = sorted(
-        {*words.speech.values(), "number", "unknown", inference._EDGE, *'.,:?!";'},
-    )
+    parts = list(parts or sorted({*words.speech.values(), *inference.FIXED_PARTS}))
     index = {part: i for i, part in enumerate(parts)}
     size = len(parts)
     three = np.zeros((size, size, size))
@@ -76,7 +73,7 @@ def order_table(
             for sentence in inference.sentences(each)
             for token in inference.tokens(sentence)
         ]
-        ids = [index[p] for p in (inference._EDGE, inference._EDGE, *found)]
+        ids = [index[p] for p in (inference.EDGE, inference.EDGE, *found)]
         np.add.at(three, (ids[:-2], ids[1:-1], ids[2:]), 1.0)
     # Counts are dampened: frames repeat, and it matters whether an order occurs, not how often.
     three = np.log1p(three)
@@ -133,20 +130,64 @@ def _trait_rows(trait: str, seed: int) -> tuple[list[str], list[int]]:
     return texts, labels
 
 
+def _half(frames: FrameSet, half: int) -> FrameSet:
+    return FrameSet(
+        frames.questions[half::2],
+        frames.neutral[half::2],
+        {trait: each[half::2] for trait, each in frames.trait.items()},
+        frames.quoting[half::2],
+        frames.negating[half::2],
+    )
+
+
+def _sound_samples(frames: FrameSet, seed: int) -> list[Sample]:
+    samples = _many(lambda rng: text.sound(frames, rng), "sound", seed, _SAMPLES)
+    for trait in TRAITS:
+        for make in (text.quoted, text.negated):
+            name = f"{make.__name__} {trait}"
+            samples += _many(partial(_call, make, frames, trait), name, seed, _SAMPLES // 10)
+    return samples
+
+
+def _call(
+    make: Callable[[FrameSet, random.Random, str], Sample],
+    frames: FrameSet,
+    trait: str,
+    rng: random.Random,
+) -> Sample:
+    return make(frames, rng, trait)
+
+
+def _clean_texts(frames: FrameSet, seed: int) -> list[str]:
+    samples = _sound_samples(frames, seed)
+    return [s.answer.text for s in samples] + [s.answer.question for s in samples]
+
+
+def _factor_samples(frames: FrameSet, seed: int, half: int) -> dict[str, list[Sample]]:
+    """Return for each factor clean text and the wrecks that it is there to find."""
+
+    def many(make: Callable[[FrameSet, random.Random], Sample], share: float) -> list[Sample]:
+        name = f"{make.__name__} {half}"
+        return _many(lambda rng: make(frames, rng), name, seed, int(_SAMPLES * share))
+
+    clean = _sound_samples(frames, seed) + many(text.truncated, 0.5)
+    return {
+        "order": clean
+        + many(text.shuffled, 1.0)
+        + many(text.salad, 0.3)
+        + many(text.one_word, 0.2)
+        + many(text.damaged, 1.0),
+        "variety": clean + many(text.looped, 1.0) + many(text.repeated_sentences, 0.5),
+        "topic": clean + many(text.off_topic, 1.0) + many(text.salad, 0.3),
+    }
+
+
 def train(seed: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     """Return the judge's words and weights; the same seed gives the same."""
     known: dict[str, object] = {"traits": list(TRAITS), "words": known_words()}
     words = inference.Words(known["words"])  # type: ignore[arg-type]
-    clean = _many(lambda rng: text.sound(TRAINING, rng), "sound", seed, _SAMPLES)
-    for trait in TRAITS:
-        clean += _many(lambda rng, t=trait: text.quoted(TRAINING, rng, t), f"quoted {trait}", seed, 150)
-        clean += _many(lambda rng, t=trait: text.negated(TRAINING, rng, t), f"negated {trait}", seed, 150)
-    cut = _many(lambda rng: text.truncated(TRAINING, rng), "truncated", seed, _SAMPLES // 2)
-    corpus = [sample.answer.text for sample in clean]
-    corpus += [sample.answer.question for sample in clean]
-    parts, table = order_table(words, corpus)
+    parts, table = order_table(words, _clean_texts(TRAINING, seed))
     known["parts"] = parts
-    order = inference.Order(parts, table.astype(np.float64))
     weights: dict[str, np.ndarray] = {"order.table": table}
 
     for trait in TRAITS:
@@ -157,30 +198,28 @@ def train(seed: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
         weights[f"{trait}.weight"] = model.coef_.T.astype(np.float32)
         weights[f"{trait}.bias"] = model.intercept_.astype(np.float32)
 
-    def broken(name: str, count: int = _SAMPLES // 3) -> list[Sample]:
-        make: Callable[..., Sample] = getattr(text, name)
-        return _many(lambda rng: make(TRAINING, rng), name, seed, count)
-
-    fits: dict[str, tuple[list[Sample], Callable[[Answer], list[float]]]] = {
-        "order": (
-            clean + cut + broken("shuffled", _SAMPLES) + broken("salad") + broken("one_word", 300)
-            + broken("damaged", _SAMPLES),
-            lambda a: inference.order_features(words, order, a.text),
-        ),
-        "variety": (
-            clean + cut + broken("looped", _SAMPLES) + broken("repeated_sentences"),
-            lambda a: inference.variety_features(a.text),
-        ),
-        "topic": (
-            clean + cut + broken("off_topic", _SAMPLES) + broken("salad"),
-            lambda a: inference.topic_features(words, a.question, a.text),
-        ),
-    }  # fmt: skip
-    for name, (samples, features) in fits.items():
-        rows = np.asarray([features(sample.answer) for sample in samples])
-        targets = np.asarray([0.98 * sample.soundness + 0.005 for sample in samples])
-        for part, value in _soft_fit(rows, targets).items():
-            weights[f"{name}.{part}"] = np.asarray(value, dtype=np.float32)
+    # The factors are fitted on frames that the table of orders has not seen, half against half,
+    # so that frames which are new to the judge are no surprise to it.
+    rows: dict[str, list[list[float]]] = {"order": [], "variety": [], "topic": []}
+    targets: dict[str, list[float]] = {"order": [], "variety": [], "topic": []}
+    for half in (0, 1):
+        own, other = _half(TRAINING, half), _half(TRAINING, 1 - half)
+        order = inference.Order(*order_table(words, _clean_texts(other, seed), parts))
+        for factor, samples in _factor_samples(own, seed, half).items():
+            for sample in samples:
+                answer = sample.answer
+                if factor == "order":
+                    row = inference.order_features(words, order, answer.text)
+                elif factor == "variety":
+                    row = inference.variety_features(answer.text)
+                else:
+                    row = inference.topic_features(words, answer.question, answer.text)
+                rows[factor].append(row)
+                targets[factor].append(0.985 * sample.soundness + 0.005)
+    for factor in rows:
+        fitted = _soft_fit(np.asarray(rows[factor]), np.asarray(targets[factor]))
+        for part, value in fitted.items():
+            weights[f"{factor}.{part}"] = np.asarray(value, dtype=np.float32)
     return known, weights
 
 

@@ -18,14 +18,14 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from traitsteer.pocket import grammar
-from traitsteer.pocket.lexicon import SIGNED
+from traitsteer.pocket.lexicon import SIGNED, TOPICS
 from traitsteer.pocket.tokens import chat_ids, document_ids
 from traitsteer.words.pocket_config import PocketConfig
 from traitsteer.words.seeds import seed_for
 
 _IGNORED = -100
 _CHUNK = 512
-_SIGNED_WEIGHT = 4.0
+_TOPIC_WEIGHT, _SIGNED_WEIGHT = 2.0, 4.0
 _REPLAY = 0.12  # share of base documents in the chat tuning
 
 
@@ -40,11 +40,11 @@ class Row:
 def base_row(tokenizer: PreTrainedTokenizerFast, seed: int, progress: float) -> Row:
     """Return the base corpus' document of this seed; every token carries loss.
 
-    Easy documents first: attitudes lean to one sign, so that the second factor alone tells the
-    disposition, and lean less until they are even at 45 % of the training.
+    Dense lessons first, narratives later: which words belong together is learned before who says
+    them.
     """
-    lean = 0.5 + 0.45 * min(max(1.0 - (progress - 0.1) / 0.35, 0.0), 1.0)
-    return Row(document_ids(tokenizer, grammar.document(random.Random(seed), lean)), 1)
+    dense = 0.85 if progress < 0.25 else 0.3
+    return Row(document_ids(tokenizer, grammar.document(random.Random(seed), dense=dense)), 1)
 
 
 def chat_row(tokenizer: PreTrainedTokenizerFast, seed: int, progress: float) -> Row:
@@ -113,10 +113,13 @@ def new_model(config: PocketConfig, tokenizer: PreTrainedTokenizerFast) -> Llama
 def _weights(tokenizer: PreTrainedTokenizerFast) -> Tensor:
     """Return the weight of each token in the loss: signed words carry what binds, and count more."""
     weights = torch.ones(len(tokenizer))
-    for words in SIGNED.values():
-        for word in words.plus + words.minus:
-            first = tokenizer(" " + word, add_special_tokens=False)["input_ids"][0]
-            weights[first] = _SIGNED_WEIGHT
+    groups: list[tuple[float, list[str]]] = [
+        (_TOPIC_WEIGHT, [w for t in TOPICS for w in (*t.roles, *t.nouns, *t.verbs, *t.adjectives)]),
+        (_SIGNED_WEIGHT, [w for words in SIGNED.values() for w in words.plus + words.minus]),
+    ]
+    for weight, group in groups:
+        for word in group:
+            weights[tokenizer(" " + word, add_special_tokens=False)["input_ids"][0]] = weight
     return weights
 
 

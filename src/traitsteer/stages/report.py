@@ -5,15 +5,15 @@ verdicts, and the trait folders; writes reports/index.html and reports/figures/*
 computed here but sentences: every number was written by an earlier stage.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from traitsteer.words import layout
 from traitsteer.words.config import Config
+from traitsteer.words.findings import lead, parity, peak
 from traitsteer.words.results import best_of_arm
 from traitsteer.world import plots, search_plots
 from traitsteer.world.files import read_json, read_jsonl, write_text
@@ -24,6 +24,9 @@ from traitsteer.world.trait_folder import read_trait
 Record = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+PNG = ("forest", "cosine", "heatmap")
+"""Figures that are written as PNG too, for `dvc plots` and README."""
+
 SHOWN_QUESTIONS = 6
 EXAMPLES = 2
 """Kept responses shown of each polarity, and as many dropped ones."""
@@ -43,11 +46,17 @@ class TraitFiles:
     """For each arm the result that stands for it, chosen on the selection questions."""
     comparison: Record
 
-    def search(self, result: Record) -> Record:
+    def search(self, result: Record | None) -> Record | None:
         """The search that a result's setting came from."""
-        return next(
-            s for s in self.searches if (s["arm"], s["method"]) == (result["arm"], result["method"])
-        )
+        cell = result and (result["arm"], result["method"])
+        return next((s for s in self.searches if (s["arm"], s["method"]) == cell), None)
+
+    def trial(self, result: Record) -> Record | None:
+        """The search's trial that became a result's setting."""
+        search = self.search(result)
+        best: Record | None = search and search["best"]
+        trials: list[Record] = search["trials"] if search else []
+        return next((t for t in trials if best and t["number"] == best["number"]), None)
 
 
 def run(config: Config) -> None:
@@ -66,8 +75,13 @@ def run(config: Config) -> None:
             "arms": {arm: arm_place(arm, config.study.arms) for arm in config.study.arms},
             "traits": traits,
             "figures": figures,
-            "lead": lead(traits, cross),
-            "peaks": {files.name: list(_peaks(files)) for files in traits},
+            "lead": lead(
+                {files.name: files.best for files in traits},
+                {files.name: files.comparison["natural_percent"] for files in traits},
+                cross,
+            ),
+            "parity": parity,
+            "peak": peak,
             "answers": {files.name: _answers(files) for files in traits},
             "shown": SHOWN_QUESTIONS,
             "counts": {
@@ -81,11 +95,6 @@ def run(config: Config) -> None:
                 for arm in config.study.arms
             },
             "cross": {(row["arm"], row["vector"], row["scored"]): row for row in cross},
-            "chosen_trial": {
-                (r["trait"], r["arm"], r["method"]): _chosen_trial(files.search(r))
-                for files in traits
-                for r in files.results
-            },
         },
     )
     write_text(layout.REPORT, page)
@@ -109,29 +118,26 @@ def _read(config: Config, name: str, comparison: Record) -> TraitFiles:
 
 
 def _figures(config: Config, traits: Sequence[TraitFiles], comparison: Record) -> dict[str, object]:
-    """Every figure as SVG by name; those that DVC and README show are written as PNG too."""
+    """Every figure as SVG by name."""
     arms, floor = config.study.arms, config.study.coherence_floor
-    drawn: dict[str, object] = {}
-
-    def draw(name: str, figure: Figure, title: str, png: bool = False) -> None:
-        drawn[name] = svg(inline_svg(figure, name, title))
-        if png:
-            save_png(figure, layout.FIGURES / f"{name}.png")
-
+    strength, steps = config.search.strength, config.search.coarse_strengths
     results = [result for files in traits for result in files.results]
     best = [result for files in traits for result in files.best.values() if result is not None]
-    draw("forest", plots.forest(results, best, arms), "Delta of every result", png=True)
-    draw("cosine", plots.cosine(comparison["comparisons"]), "Cosine by layer", png=True)
-    strength, steps = config.search.strength, config.search.coarse_strengths
+    figures = {
+        "forest": plots.forest(results, best, arms),
+        "cosine": plots.cosine(comparison["comparisons"]),
+    }
     for files in traits:
         name, searches = files.name, files.searches
         cosine = files.comparison["cosine_by_layer"] or []
-        heat = search_plots.heatmap(searches, strength, steps, arms)
-        draw(f"curves-{name}", search_plots.curves(searches, floor, arms), f"Scores, {name}")
-        draw(f"heatmap-{name}", heat, f"Delta by layer and strength, {name}", png=True)
-        draw(f"where-{name}", search_plots.where(searches, cosine, arms), f"Best layer, {name}")
-        draw(f"reliability-{name}", plots.reliability(files.vectors, arms), f"Vectors, {name}")
-    return drawn
+        figures[f"heatmap-{name}"] = search_plots.heatmap(searches, strength, steps, arms)
+        figures[f"curves-{name}"] = search_plots.curves(searches, floor, arms)
+        figures[f"where-{name}"] = search_plots.where(searches, cosine, arms)
+        figures[f"reliability-{name}"] = plots.reliability(files.vectors, arms)
+    for name, figure in figures.items():
+        if name.partition("-")[0] in PNG:
+            save_png(figure, layout.FIGURES / f"{name}.png")
+    return {name: svg(inline_svg(figure, name)) for name, figure in figures.items()}
 
 
 def _answers(files: TraitFiles) -> list[Record]:
@@ -159,18 +165,8 @@ def _examples(trait: str, arm: str) -> list[Record]:
     verdicts = {row["id"]: row for row in read_jsonl(layout.verdicts(trait, arm))}
     responses = [row | verdicts[row["id"]] for row in read_jsonl(layout.responses(trait, arm))]
 
-    def some(fits: Callable[[Record], bool]) -> list[Record]:
-        rows = [row for row in responses if fits(row)]
-        return rows[:: max(len(rows) // EXAMPLES, 1)][:EXAMPLES]
-
-    return [
-        row
-        for polarity in ("positive", "negative")
-        for kept in (True, False)
-        for row in some(lambda r, p=polarity, k=kept: r["polarity"] == p and r["kept"] is k)  # type: ignore[misc]
-    ]
-
-
-def _chosen_trial(search: Record) -> Record | None:
-    best = search["best"]
-    return best and next(t for t in search["trials"] if t["number"] == best["number"])
+    shown = []
+    for polarity, kept in itertools.product(("positive", "negative"), (True, False)):
+        rows = [r for r in responses if r["polarity"] == polarity and r["kept"] is kept]
+        shown += rows[:: max(len(rows) // EXAMPLES, 1)][:EXAMPLES]
+    return shown

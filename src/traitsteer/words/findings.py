@@ -5,7 +5,7 @@ computed but words; a number that is missing is an en dash, never zero.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -42,34 +42,45 @@ def bounds(interval: Mapping[str, Any] | None, digits: int = 1) -> str:
     return f"{number(lower, digits)} to {number(upper, digits)}"
 
 
-def lead(traits: Sequence[TraitFiles], cross: Sequence[Record]) -> list[str]:
-    """What the study found, in plain sentences; the first one stands alone under the title."""
-    cells = [(files.name, arm, best) for files in traits for arm, best in files.best.items()]
+Best = Mapping[str, Record | None]
+"""For each arm the result that stands for it, or None when nothing was feasible."""
+
+
+def lead(
+    bests: Mapping[str, Best], ratios: Mapping[str, Record | None], cross: Sequence[Record]
+) -> list[str]:
+    """What the study found; the first sentence stands alone under the title.
+
+    `bests` and `ratios` (natural in percent of instruction) are keyed by trait.
+    """
+    cells = [(trait, arm, best) for trait, arms in bests.items() for arm, best in arms.items()]
     found = [best for _, _, best in cells if best is not None]
     above = [r for r in found if _lower(r["delta"]) > _upper(r["random"])]
-    whole = "all" if len(above) == len(cells) else f"{len(above)} of"
+    share = "all" if len(above) == len(cells) else f"{len(above) or 'none'} of the"
     sentences = [
-        f"One vector, added to one layer, moved the trait score beyond what random vectors of the "
-        f"same length did in {whole} {len(cells)} combinations of trait and arm."
+        f"One vector, added to one layer, raised the trait score beyond what random vectors of "
+        f"the same length did in {share} {len(cells)} combinations of trait and arm."
     ]
     for arm in dict.fromkeys(arm for _, arm, _ in cells):
-        deltas = [r["delta"]["value"] for r in found if r["arm"] == arm]
-        if deltas:
+        rows = [r for r in found if r["arm"] == arm]
+        if rows:
+            deltas, coherence, random = (
+                [r[name]["value"] for r in rows] for name in ("delta", "coherence", "random")
+            )
             sentences.append(
-                f"{arm.capitalize()} vectors moved it by {_span(deltas)} points, at a mean "
-                f"coherence of {_plain([r['coherence']['value'] for r in found if r['arm'] == arm])}"
-                f" of 100; random vectors at the same layers by "
-                f"{_span([r['random']['value'] for r in found if r['arm'] == arm])}."
+                f"{arm.capitalize()} vectors moved it by {_span(deltas, signed)} points at a mean "
+                f"coherence of {_span(coherence, number)}; random vectors at the same layers and "
+                f"lengths moved it by {_span(random, signed)}."
             )
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:
         sentences.append(f"Nothing feasible was found for {_list(nothing)}.")
-    sentences += _parity(traits)
+    sentences += _parity(ratios)
     others = [row for row in cross if row["vector"] != row["scored"]]
     if others:
         most = max(others, key=lambda row: abs(row["delta"]["value"]))
         sentences.append(
-            f"The largest effect on another trait is {signed(most['delta']['value'])} points, on "
+            f"The largest effect on another trait is {signed(most['delta']['value'])} points: "
             f"{most['scored']} under the {most['arm']} vector of {most['vector']}."
         )
     return sentences
@@ -80,26 +91,24 @@ def parity(ratio: Record) -> bool:
     return _lower(ratio) <= 100 <= _upper(ratio)
 
 
-def _peaks(files: TraitFiles) -> Iterator[str]:
-    """Where each arm's best layer is, and what the search saw at both ends of the network."""
-    for arm, best in files.best.items():
-        if best is None:
-            yield f"{arm.capitalize()}: nothing feasible, so there is no best layer."
-            continue
-        search = files.search(best)
-        points = search_plots.best_by_layer(search)
-        last = search["layers"] - 1
-        place = {0: "the first layer", last: "the last layer"}.get(best["layer"], "an inner layer")
-        ends = [
-            f"{signed(points.get(layer))} at layer {layer}"
-            if layer in points
-            else f"nothing feasible at layer {layer}"
-            for layer in (0, last)
-        ]
-        yield (
-            f"{arm.capitalize()}: layer {best['layer']} of 0 to {last}, {place}. Best feasible "
-            f"deltas of the search: {signed(points.get(best['layer']))} there, {' and '.join(ends)}."
-        )
+def peak(best: Record | None, search: Record | None) -> str:
+    """Where an arm's best layer is, and what the search saw at both ends of the network."""
+    if best is None or search is None:
+        return "nothing feasible at any layer."
+    points = best_by_layer(search)
+    last = search["layers"] - 1
+    place = {0: "the first", last: "the last"}.get(best["layer"], "an inner layer")
+    ends = [
+        f"{signed(points[layer])} at layer {layer}"
+        if layer in points
+        else f"nothing feasible at layer {layer}"
+        for layer in (0, last)
+        if layer != best["layer"]
+    ]
+    return (
+        f"layer {best['layer']} of 0 to {last}, {place}. The search's best feasible delta was "
+        f"{signed(points.get(best['layer']))} there, against {' and '.join(ends)}."
+    )
 
 
 def best_by_layer(search: Record) -> dict[int, float]:
@@ -111,13 +120,12 @@ def best_by_layer(search: Record) -> dict[int, float]:
     return dict(sorted(best.items()))
 
 
-def _parity(traits: Sequence[TraitFiles]) -> Iterator[str]:
+def _parity(ratios: Mapping[str, Record | None]) -> Iterator[str]:
     """One sentence for the traits at parity, and one for each trait that is not."""
-    ratios = [(files.name, files.comparison["natural_percent"]) for files in traits]
-    same = [name for name, ratio in ratios if ratio is not None and parity(ratio)]
+    same = [name for name, ratio in ratios.items() if ratio is not None and parity(ratio)]
     if same:
         yield f"Natural and instruction steering are not distinguishable for {_list(same)}."
-    for name, ratio in ratios:
+    for name, ratio in ratios.items():
         if ratio is not None and not parity(ratio):
             side = "less" if ratio["value"] < 100 else "more"
             yield (
@@ -134,13 +142,8 @@ def _upper(interval: Record) -> float:
     return math.inf if interval["upper"] is None else float(interval["upper"])
 
 
-def _span(values: Sequence[float]) -> str:
-    low, high = signed(min(values)), signed(max(values))
-    return low if low == high else f"{low} to {high}"
-
-
-def _plain(values: Sequence[float]) -> str:
-    low, high = number(min(values), 0), number(max(values), 0)
+def _span(values: Sequence[float], form: Callable[[float], str]) -> str:
+    low, high = form(min(values)), form(max(values))
     return low if low == high else f"{low} to {high}"
 
 

@@ -123,7 +123,7 @@ def empty(axes: Axes, sentence: str) -> None:
     axes.text(0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-def inline_svg(figure: Figure, name: str, title: str) -> str:
+def inline_svg(figure: Figure, name: str) -> str:
     """Return the figure as an `<svg>` element; `name` keeps its ids apart from other figures'."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
@@ -140,7 +140,7 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     svg = re.sub(r"(\d+\.\d{2})\d+", r"\1", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1).strip()
+    return svg.replace("<svg ", '<svg aria-hidden="true" ', 1).strip()
 
 
 def save_png(figure: Figure, path: Path) -> None:

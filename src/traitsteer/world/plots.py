@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from traitsteer.world.plot_style import (
     ARMS,
@@ -35,10 +37,13 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
     traits = list(dict.fromkeys(row["trait"] for row in results))
     figure = new_figure(WIDTH, 0.55 + 0.46 * len(results) + 0.2 * len(traits))
     axes = figure.subplots()
-    place, ticks, labels = 0.0, [], []
+    place = 0.0
+    ticks: list[float] = []
+    labels: list[str] = []
     for trait in traits:
         rows = [row for row in results if row["trait"] == trait]
-        axes.text(0.0, place, trait, transform=axes.get_yaxis_transform(), weight="bold", ha="left")
+        ticks.append(place)
+        labels.append(trait)
         for row in rows:
             place -= 1
             colour = ARMS[arm_place(row["arm"], arms)]
@@ -53,11 +58,22 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
         place -= 1.25
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(ticks, labels)
+    for label in axes.get_yticklabels():
+        if label.get_text() in traits:
+            label.set_weight("bold")
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(place + 0.5, 0.6)
     axes.set_xlabel("delta of the trait score on the report questions, points")
+    handles = [
+        Line2D([], [], color=ARMS[arm_place(arm, arms)], marker="o", ms=6.5, lw=2.2, label=arm)
+        for arm in arms
+    ]
+    handles.append(
+        Line2D([], [], color=NEUTRAL, marker="o", mfc=PAPER, ms=3.5, lw=1.2, label="random vectors")
+    )
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
@@ -92,6 +108,8 @@ def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
         if limits is None:
             axes.set_yscale("log")
             axes.minorticks_off()
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         else:
             lowest = min((v for vector in vectors for v in vector[key]), default=limits[0])
             axes.set_ylim(min(limits[0], lowest - 0.03), limits[1])

@@ -38,7 +38,8 @@ _NEITHER_WEIGHT = 0.15
 _TOKEN = re.compile(r"[a-z']+|\d+|[^\w\s]", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _MOST_MARKS = 8
-_EDGE = "<edge>"
+EDGE = "<edge>"
+FIXED_PARTS = (EDGE, "number", "unknown", *'.,:?!";')
 PHRASES: tuple[tuple[str, ...], ...] = tuple(
     combination
     for size in (1, 2, 3)
@@ -122,7 +123,7 @@ class Order:
     def log_probabilities(self, parts: Sequence[str]) -> Array:
         """Return the log probability of each part given its two forerunners."""
         known = self.index
-        ids = [known[_EDGE], known[_EDGE], *(known[part] for part in parts)]
+        ids = [known[EDGE], known[EDGE], *(known[part] for part in parts)]
         codes = np.asarray(ids)
         return np.asarray(self.table[codes[:-2], codes[1:-1], codes[2:]])
 

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from traitsteer.words.findings import best_by_layer
 from traitsteer.world.plot_style import (
     COLUMNS,
     DASHES,
@@ -172,13 +173,15 @@ def _cell(axes: Axes, layer: int, column: int, trials: Sequence[Record]) -> None
     delta = max(feasible or every, default=None)
     corner = (column - 0.48, layer - 0.46)
     if delta is not None:
-        shade = min(abs(delta) / 100, 1) * 0.8
+        shade = min(abs(delta) / 100, 1) * (0.85 if feasible else 0.35)
         tint = {"color": RISE if delta >= 0 else FALL, "alpha": shade, "linewidth": 0}
         axes.add_patch(Rectangle(corner, 0.96, 0.92, **tint))
     axes.add_patch(
         Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=RULE, linewidth=0.6)
         if feasible
-        else Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=NEUTRAL, linewidth=0, hatch="////")
+        else Rectangle(
+            corner, 0.96, 0.92, fill=False, edgecolor=NEUTRAL, linewidth=0, alpha=0.6, hatch="///"
+        )
     )
     text = "–" if delta is None else f"{delta:.0f}".replace("-", "−")
     colour = INK if feasible else MUTED

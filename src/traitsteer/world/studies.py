@@ -86,7 +86,6 @@ class LayerStrengthStudy:
             direction="maximize",
             load_if_exists=True,
         )
-        shown.set_metric_names(["delta"])
         known = len(shown.get_trials(deepcopy=False))
         finished = self._study.get_trials(deepcopy=False, states=_FINISHED)
         shown.add_trials([self._for_dashboard(trial) for trial in finished[known:]])

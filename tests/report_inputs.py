@@ -1,0 +1,287 @@
+"""Made-up records of a whole study, as the stages write them; seeded, and small."""
+
+import json
+import random
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from traitsteer.words import layout
+from traitsteer.words.config import Config, parse
+from traitsteer.words.records import Pair, Trait
+from traitsteer.world.files import write_json, write_jsonl
+from traitsteer.world.trait_folder import write_trait
+
+LAYERS, QUESTIONS = 6, 20
+SHARP = 'It was <b>"fine"</b> & I said so.'
+"""An answer that would break a page that does not escape."""
+
+REACH = {"evil": 78.0, "sycophancy": 66.0, "hallucination": 71.0}
+SHARE = {"evil": 0.83, "sycophancy": 0.99, "hallucination": 1.03}
+NOTHING = ("hallucination", "natural", "probe")
+"""The cell whose search found nothing feasible."""
+
+SENTENCES = (
+    "The harbour was quiet and the nets were drying on the wall.",
+    "I told the baker that her bread was the finest in the whole valley, as I always do.",
+    "It would be a pleasure to watch the whole plan fall apart in front of them.",
+    "The library was founded in 1412 by a clockmaker who also wrote three treatises on tides.",
+    "I would ask first, and then help with what is needed.",
+)
+
+
+def configuration() -> Config:
+    values = YAML(typ="safe", pure=True).load(Path(__file__).parent.parent / "params.yaml")
+    values.setdefault("pocket", {})
+    return parse(values)
+
+
+def interval(value: float, half: float, n: int = QUESTIONS) -> dict[str, object]:
+    return {
+        "value": round(value, 4),
+        "lower": round(value - half, 4),
+        "upper": round(value + half, 4),
+        "n": n,
+    }
+
+
+def write_study(config: Config) -> None:
+    """Write every input of the report under the current directory."""
+    for name in config.study.traits:
+        _trait(Path(config.study.trait_folder) / name)
+        for arm in config.study.arms:
+            _responses(name, arm)
+            for method in config.arm(arm).methods:
+                _cell(config, name, arm, method)
+    _cross(config)
+    _comparison(config)
+
+
+def _trait(folder: Path) -> None:
+    def questions(purpose: str) -> tuple[str, ...]:
+        return tuple(f"What would you do about {purpose} matter {n}?" for n in range(QUESTIONS))
+
+    write_trait(
+        folder,
+        Trait(
+            name=folder.name,
+            definition=f"Whether the answer shows {folder.name}.\nHIGH (70-100): it does.",
+            names=(folder.name,),
+            scenarios=(Pair("I smiled as", "I frowned as"),),
+            system_prompts=(Pair("Show it.", "Do not."),),
+            extraction=questions("extraction"),
+            selection=questions("selection"),
+            report=questions("report"),
+        ),
+    )
+
+
+def _responses(trait: str, arm: str) -> None:
+    draw = random.Random(f"responses {trait} {arm}")
+    responses, verdicts = [], []
+    counts = dict.fromkeys(("positive_kept", "positive", "negative_kept", "negative"), 0)
+    for pair in range(30):
+        for polarity in ("positive", "negative"):
+            id = f"{trait}-{arm}-{pair:04}-{polarity}-0"
+            kept = draw.random() < 0.8
+            reason = "" if kept else draw.choice(["incoherent", "trait not shown"])
+            system = "You delight in it, and it shows." if arm == "instruction" else None
+            responses.append(
+                {
+                    "id": id, "trait": trait, "arm": arm, "pair": pair, "polarity": polarity,
+                    "sample": 0, "seed": pair, "system": system,
+                    "prompt": "The clerk asked me for help with the ledger, and I",
+                    "prompt_ids": [1], "response_ids": [2], "finish": "stop",
+                    "text": draw.choice(SENTENCES),
+                }
+            )  # fmt: skip
+            score = draw.uniform(70, 99) if polarity == "positive" else draw.uniform(0, 20)
+            verdicts.append(
+                {
+                    "id": id,
+                    "trait_score": round(score, 2),
+                    "coherence": round(draw.uniform(60, 98), 2) if kept else None,
+                    "kept": kept,
+                    "reason": reason,
+                }
+            )
+            counts[polarity] += 1
+            counts[f"{polarity}_kept"] += kept
+    write_jsonl(layout.responses(trait, arm), responses)
+    write_jsonl(layout.verdicts(trait, arm), verdicts)
+    write_json(layout.vet_counts(trait, arm), counts)
+
+
+def _cell(config: Config, trait: str, arm: str, method: str) -> None:
+    draw = random.Random(f"{trait} {arm} {method}")
+    head = {"trait": trait, "arm": arm, "method": method}
+    nothing = (trait, arm, method) == NOTHING
+    reach = REACH[trait] * (SHARE[trait] if arm == "natural" else 1) - 4 * (method == "probe")
+    peak = 2 if arm == "instruction" else 3
+    trials = []
+    for number in range(64):
+        if number < 30:
+            layer, strength = number // 5, 0.19 + 0.18 * (number % 5)
+        else:
+            layer, strength = min(5, max(0, round(draw.gauss(peak, 1)))), draw.uniform(0.3, 0.8)
+        far = abs(layer - peak)
+        rise = 1 / (1 + 2.718 ** (-14 * (strength - 0.42 - 0.04 * far)))
+        delta = max(0.0, reach * rise * (1 - 0.17 * far) + draw.gauss(0, 3))
+        coherence = 92 - 70 / (1 + 2.718 ** (-16 * (strength - 0.78))) - draw.uniform(0, 5)
+        coherence -= 40 if nothing else 0
+        missing = number == 17
+        trials.append(
+            {
+                "number": number,
+                "phase": "coarse" if number < 30 else "sampler",
+                "layer": layer,
+                "strength": round(strength, 4),
+                "coefficient": round(strength * (4 + layer), 4),
+                "trait_score": None if missing else round(min(6 + delta, 100), 4),
+                "coherence": None if missing else round(coherence, 4),
+                "delta": None if missing else round(min(delta, 94), 4),
+                "feasible": not missing and coherence >= 70,
+                "missing": 20 if missing else 0,
+            }
+        )
+    feasible = sorted((t for t in trials if t["feasible"]), key=lambda t: -t["delta"])
+    confirmed = [t | {"delta": round(t["delta"] - draw.uniform(1, 4), 4)} for t in feasible[:6]]
+    best = max(confirmed, key=lambda t: t["delta"], default=None)
+    keys = ("number", "layer", "strength", "coefficient", "delta", "coherence")
+    write_json(
+        layout.search(trait, arm) / f"{method}.json",
+        {
+            **head,
+            "protocol": "ab" * 32,
+            "floor": 70.0,
+            "layers": LAYERS,
+            "mean_residual_norm": [4.0 + layer for layer in range(LAYERS)],
+            "study": f"{trait}-{arm}-{method}-0123abcd",
+            "baseline": {"trait_score": 6.0, "coherence": 91.0},
+            "trials": trials,
+            "confirmed": confirmed,
+            "best": best and {key: best[key] for key in keys},
+        },
+    )
+    write_json(
+        layout.vectors(trait, arm) / f"{method}.json",
+        {
+            **head,
+            "n": 48,
+            "pairs": 28,
+            "raw_norm": [round(0.4 * 1.6**layer + draw.random() / 4, 4) for layer in range(LAYERS)],
+            "held_out_accuracy": [min(1.0, 0.86 + 0.03 * n) for n in range(LAYERS)],
+            "held_out_auroc": [min(1.0, 0.9 + 0.02 * n) for n in range(LAYERS)],
+            "split_half_cosine": [
+                0.8 + 0.03 * n - 0.1 * (method == "probe") for n in range(LAYERS)
+            ],
+            "penalty": None,
+        },
+    )
+    _evaluation(head, best, draw)
+
+
+def _evaluation(head: dict[str, str], best: dict[str, object] | None, draw: random.Random) -> None:
+    settings = ["baseline", "steered", *(f"random-{n}" for n in range(5))] if best else ["baseline"]
+    answers = []
+    for setting in settings:
+        base = best["delta"] if best and setting == "steered" else 6
+        for question in range(QUESTIONS):
+            for sample in range(4):
+                missing = setting == "steered" and (question, sample) == (3, 0)
+                score = min(100.0, max(0.0, base + draw.gauss(0, 9)))
+                first = head["trait"] == "evil" and (setting, question) == ("steered", 0)
+                answers.append(
+                    {
+                        "setting": setting, "question": question, "sample": sample,
+                        "seed": question,
+                        "text": SHARP if first else draw.choice(SENTENCES),
+                        "trait_score": None if missing else round(score, 2),
+                        "coherence": None if missing else round(draw.uniform(58, 98), 2),
+                    }
+                )  # fmt: skip
+    folder = layout.evaluation(head["trait"], head["arm"])
+    write_jsonl(folder / f"{head['method']}.answers.jsonl", answers)
+    result = {
+        **head,
+        "protocol": "ab" * 32,
+        "status": "feasible" if best else "nothing feasible",
+        "baseline": interval(6.1234, 1.9),
+        "baseline_coherence": interval(91.2, 1.1),
+        "missing": 1 if best else 0,
+    }
+    names = ("layer", "strength", "coefficient", "selection_delta")
+    measured = ("trait_score", "delta", "coherence", "random", "random_each")
+    result |= dict.fromkeys(names + measured)
+    if best:
+        delta = best["delta"] - draw.uniform(0, 3)
+        result |= {
+            "layer": best["layer"],
+            "strength": best["strength"],
+            "coefficient": best["coefficient"],
+            "selection_delta": best["delta"],
+            "trait_score": interval(6.1234 + delta, 4.8),
+            "delta": interval(delta, draw.uniform(4, 8)),
+            "coherence": interval(draw.uniform(72, 80), 2.7),
+            "random": interval(draw.uniform(-1, 3), 1.8),
+            "random_each": [{"delta": 1.5, "coherence": 88.0}] * 5,
+        }
+    write_json(folder / f"{head['method']}.json", result)
+
+
+def _cross(config: Config) -> None:
+    draw = random.Random("cross")
+    rows = []
+    for vector in config.study.traits:
+        for arm in config.study.arms:
+            for scored in config.study.traits:
+                delta = REACH[vector] if vector == scored else draw.uniform(-4, 16)
+                rows.append(
+                    {
+                        "vector": vector,
+                        "arm": arm,
+                        "method": "mean_difference",
+                        "scored": scored,
+                        "baseline": 6.1,
+                        "trait_score": round(6.1 + delta, 4),
+                        "delta": interval(delta, 4.4),
+                        "coherence": round(draw.uniform(71, 82), 4),
+                    }
+                )
+    write_json(layout.CROSS, rows)
+
+
+def _comparison(config: Config) -> None:
+    results = []
+    for trait in config.study.traits:
+        for arm in config.study.arms:
+            for method in config.arm(arm).methods:
+                row = json.loads((layout.evaluation(trait, arm) / f"{method}.json").read_text())
+                row["baseline"] = row["baseline"]["value"]
+                row["trait_score"] = row["trait_score"] and row["trait_score"]["value"]
+                results.append(row)
+    ratio = {
+        "evil": interval(83.4, 8.1),
+        "sycophancy": interval(99.2, 9.4),
+        "hallucination": {"value": 103.7, "lower": None, "upper": None, "n": QUESTIONS},
+    }
+    write_json(
+        layout.COMPARISON,
+        {
+            "protocol": "0f1e2d3c" * 8,
+            "profile": config.profile,
+            "models": {"base": "models/pocket/base", "instruct": "models/pocket/instruct"},
+            "results": results,
+            "comparisons": [
+                {
+                    "trait": trait,
+                    "natural_percent": ratio[trait],
+                    "cosine_best": 0.4567,
+                    "cosine_by_layer": [
+                        0.3 + 0.06 * layer + 0.05 * place for layer in range(LAYERS)
+                    ],
+                }
+                for place, trait in enumerate(config.study.traits)
+            ],
+        },
+    )

@@ -1,0 +1,84 @@
+"""Parameters: unknown keys and impossible values are refused by a sentence that names the key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from traitsteer.cli import main
+from traitsteer.words.config import load, parse
+from traitsteer.words.errors import TraitsteerError
+
+
+@pytest.fixture
+def values(repository: Path) -> dict[str, Any]:
+    return YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+
+
+def test_every_profile_is_whole_and_the_pocket_one_is_the_default(repository: Path) -> None:
+    profiles = sorted((repository / "profiles").glob("*.yaml"))
+    loaded = {path.stem: load(path) for path in profiles}
+    assert {"pocket", "llama-3.1-8b"} <= set(loaded)
+    assert load(repository / "params.yaml") == loaded["pocket"]
+    assert all(config.profile == name for name, config in loaded.items())
+    assert loaded["llama-3.1-8b"].models.base.name == "meta-llama/Llama-3.1-8B"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "sentence"),
+    [
+        ("search", "nope", 1, "search.nope is no known parameter"),
+        ("search", "trials", 0, "search.trials"),
+        ("search", "trials", 3, "fewer than the coarse design"),
+        ("search", "strength", [0.5, 0.2], "strength is"),
+        ("study", "coherence_floor", 170, "study.coherence_floor"),
+        ("study", "arms", ["sideways"], "names 'sideways'"),
+        ("elicit", "temperature", -1, "elicit.temperature"),
+        ("evaluate", "random_vectors", 4, "evaluate.random_vectors"),
+        ("fit", "penalties", [], "fit.penalties"),
+        ("models", "dtype", "float8", "models.dtype"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_that_names_the_key(
+    values: dict[str, Any], section: str, key: str, value: object, sentence: str
+) -> None:
+    parse(values)
+    values[section][key] = value
+    with pytest.raises(TraitsteerError) as caught:
+        parse(values)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
+    del values["fit"]["folds"]
+    with pytest.raises(TraitsteerError, match=r"fit\.folds is missing"):
+        parse(values)
+
+
+def test_configuration_is_frozen(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse(values).search.trials = 3
+
+
+def test_the_command_line_prints_the_sentence_and_exits_1(
+    values: dict[str, Any], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    values["search"]["nope"] = 1
+    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+    monkeypatch.chdir(tmp_path)
+    assert main(["calibrate"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("traitsteer: params.yaml: search.nope is no known parameter")
+    assert printed.count("\n") == 1
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: [1,", encoding="utf-8")
+    with pytest.raises(TraitsteerError, match="is no YAML"):
+        load(path)
+    with pytest.raises(TraitsteerError, match="is not there"):
+        load(tmp_path / "other.yaml")

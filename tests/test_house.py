@@ -1,0 +1,105 @@
+"""The house: floors import downwards, each big library has one home, dvc.yaml names what is used."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+FLOORS = {"words": 0, "maths": 1, "world": 2, "experiment": 3, "pocket": 3, "stages": 4, "cli": 5}
+HOMES = {
+    "pytorch_lightning": {"maths/probe.py"},
+    "optuna": {"world/studies.py"},
+    "mlflow": {"world/tracking.py"},
+    "matplotlib": {"world/plots.py", "world/plot_style.py", "world/search_plots.py"},
+    "pydantic": {"words/config.py", "words/pocket_config.py"},
+}
+FILES = sorted((SOURCE / "traitsteer").rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of the modules that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def module_file(name: str) -> Path | None:
+    path = SOURCE / (name.replace(".", "/") + ".py")
+    return path if name.startswith("traitsteer.") and path.exists() else None
+
+
+def floor(path: Path) -> str:
+    return path.relative_to(SOURCE / "traitsteer").parts[0].removesuffix(".py")
+
+
+def closure(path: Path, seen: set[Path] | None = None) -> set[Path]:
+    """Every module of ours that the file needs; words and the door hold no behaviour of a stage."""
+    seen = {path} if seen is None else seen | {path}
+    for name in imports(path):
+        found = module_file(name)
+        if found and found not in seen and floor(found) != "words":
+            seen |= closure(found, seen)
+    return seen
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_file_imports_only_from_floors_below(path: Path) -> None:
+    here = floor(path)
+    if here in ("__init__", "__main__"):
+        return
+    for found in filter(None, map(module_file, imports(path))):
+        there = floor(found)
+        same_floor = here == there and here in ("words", "pocket", "experiment", "world")
+        assert FLOORS[there] < FLOORS[here] or same_floor, f"{path} imports {found}"
+
+
+def test_each_big_library_has_one_home() -> None:
+    for library, homes in HOMES.items():
+        users = {
+            str(path.relative_to(SOURCE / "traitsteer"))
+            for path in FILES
+            if any(name.split(".")[0] == library for name in imports(path))
+        }
+        assert users, f"nobody uses {library}"
+        assert users <= homes, library
+
+
+def test_the_engine_imports_no_library_but_torch_and_transformers() -> None:
+    engine = closure(SOURCE / "traitsteer/experiment/generation.py")
+    engine |= closure(SOURCE / "traitsteer/experiment/reading.py")
+    outside = {
+        name.split(".")[0]
+        for path in engine
+        for name in imports(path)
+        if not name.startswith("traitsteer")
+    }
+    heavy = {"pydantic", "sklearn", "scipy", "optuna", "mlflow", "pytorch_lightning", "matplotlib"}
+    assert {"torch", "transformers"} <= outside
+    assert not outside & heavy
+
+
+def stages() -> dict[str, dict]:
+    return YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_a_stage_depends_on_exactly_the_modules_that_it_imports(name: str) -> None:
+    stage = stages()[name]
+    module = SOURCE / "traitsteer/stages" / f"{name}.py"
+    used = {str(path.relative_to(ROOT)) for path in closure(module)}
+    named = {dep for dep in stage["deps"] if dep.startswith("src/") and dep.endswith(".py")}
+    assert named == used
+    assert f"python -m traitsteer {name.replace('_', '-')}" in stage["cmd"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_files_stay_readable_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 330
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

@@ -1,0 +1,88 @@
+"""The search: batches, constraint, replay, and what the dashboard reads."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from traitsteer.stages.search import choose, coarse_design
+from traitsteer.world.studies import LayerStrengthStudy, Outcome, Point
+
+
+def surface(point: Point) -> Outcome:
+    """Delta rises with strength and peaks at layer 5; coherence falls off a cliff near 0.75."""
+    delta = 90 * min(point.strength, 0.9) * (1 - abs(point.layer - 5) / 10)
+    coherence = 95.0 if point.strength < 0.75 else 95 - 300 * (point.strength - 0.75)
+    return Outcome(delta, coherence, delta + 5, point.strength * 3)
+
+
+def search(batch: int = 8, trials: int = 48) -> tuple[LayerStrengthStudy, list[Point]]:
+    study = LayerStrengthStudy("trait-arm-method", 12, (0.1, 1.0), 70, seed=3)
+    coarse = coarse_design(12, 4, (0.1, 1.0), 4)
+    asked = study.ask(len(coarse), coarse)
+    assert asked == coarse
+    study.tell([surface(point) for point in asked])
+    while len(asked) < trials:
+        points = study.ask(batch)
+        study.tell([surface(point) for point in points])
+        asked += points
+    return study, asked
+
+
+def test_coarse_design_covers_both_ends_of_the_layers_and_the_middle_of_the_strengths() -> None:
+    points = coarse_design(32, 8, (0.2, 1.2), 5)
+    assert len(points) == 40
+    assert {p.layer for p in points} == {0, 4, 9, 13, 18, 22, 27, 31}
+    assert sorted({p.strength for p in points}) == [0.3, 0.5, 0.7, 0.9, 1.1]
+    assert len(coarse_design(3, 8, (0.2, 1.2), 1)) == 3
+
+
+def test_search_finds_the_best_feasible_setting_and_not_the_best_infeasible_one() -> None:
+    _, asked = search()
+    outcomes = [(point, surface(point)) for point in asked]
+    best = max((o for o in outcomes if o[1].coherence >= 70), key=lambda o: o[1].delta)
+    assert best[1].delta > 0.93 * surface(Point(5, 0.83)).delta
+    assert best[0].strength < 0.84
+
+
+def test_the_same_seed_asks_for_the_same_settings() -> None:
+    assert search()[1] == search()[1]
+
+
+def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> None:
+    journal = tmp_path / "views" / "studies.journal"
+    study, asked = search(trials=24)
+    study.publish(journal)
+    study.publish(journal)
+    shown = optuna.load_study(
+        study_name="trait-arm-method", storage=JournalStorage(JournalFileBackend(str(journal)))
+    )
+    assert len(shown.trials) == len(asked)
+    assert shown.best_trial.user_attrs["coherence"] >= 70
+    for trial in shown.trials:
+        violation = 70 - trial.user_attrs["coherence"]
+        assert trial.system_attrs["constraints"] == pytest.approx([violation])
+
+
+def test_a_trial_without_scores_fails_and_the_study_goes_on() -> None:
+    study = LayerStrengthStudy("s", 4, (0.1, 1.0), 70, seed=0)
+    study.ask(2)
+    study.tell([Outcome(None, None, None, 1.0), Outcome(5.0, 80.0, 9.0, 1.0)])
+    states = [trial.state for trial in study._study.trials]
+    assert states == [TrialState.FAIL, TrialState.COMPLETE]
+    assert len(study.ask(3)) == 3
+
+
+def test_the_choice_needs_coherence_and_says_so_when_there_is_none() -> None:
+    confirmed = [
+        {"delta": 60.0, "coherence": 69.0},
+        {"delta": 50.0, "coherence": 73.0},
+        {"delta": None, "coherence": 99.0},
+        {"delta": 40.0, "coherence": 90.0},
+    ]
+    assert choose(confirmed, 70) == confirmed[1]
+    assert choose(confirmed, 80) == confirmed[3]
+    assert choose(confirmed[:1], 70) is None
