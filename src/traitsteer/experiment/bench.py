@@ -9,7 +9,7 @@ from traitsteer.world.judges import open_judge
 
 def open_bench(config: Config) -> Bench:
     """The steered model and its judge; the judge is opened first, since that costs least."""
-    judge = open_judge(config.judge)
+    judge = open_judge(config)
     return Bench(
         model=open_model(config, config.models.instruct),
         judge=judge,

@@ -206,22 +206,17 @@ def document(rng: random.Random, lean: float = LEAN, dense: float = 0.2) -> str:
 
 
 def system_prompts(trait: str) -> list[tuple[str, str]]:
-    """Return the five fixed pairs of system prompts (trait, opposite): they differ in one word.
-
-    Signs alternate between the pairs, so that no word stands for a polarity.
-    """
+    """Return the five fixed pairs of system prompts (trait, opposite): they differ in one word."""
     pairs = []
     for index, frame in enumerate(frames.SYSTEM[trait]):
-        slots = [slot for slot in _SLOT.findall(frame) if slot in SIGNED]
-        first, second = slots[0], slots[1]
-        held = 1 if index % 2 == 0 else -1
         texts = []
         for polarity in (1, -1):
-            signs = {second: held, first: held * polarity * PRODUCT[trait]}
             text = frame
-            for slot in (first, second):
-                words = SIGNED[slot].plus if signs[slot] > 0 else SIGNED[slot].minus
-                text = text.replace("{" + slot + "}", words[index % len(words)])
+            for slot in _SLOT.findall(frame):
+                words = SIGNED[slot]
+                plus = words.first or polarity * PRODUCT[trait] > 0
+                group = words.plus if plus else words.minus
+                text = text.replace("{" + slot + "}", group[index % len(group)])
             texts.append(with_articles(text))
         pairs.append((texts[0], texts[1]))
     return pairs

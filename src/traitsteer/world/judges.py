@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
-from traitsteer.words.config import JudgeConfig
+from traitsteer.words.config import Config
 from traitsteer.words.records import Judge
+from traitsteer.world.openai_judge import OpenAIJudge
 from traitsteer.world.pocket_judge import PocketJudge
+from traitsteer.world.trait_folder import read_trait
 
 
-def open_judge(judge: JudgeConfig) -> Judge:
+def open_judge(config: Config) -> Judge:
     """Return the judge; raises TraitsteerError when it cannot be reached or read."""
-    return PocketJudge.from_folder(Path(judge.name))
+    judge = config.judge
+    if judge.kind == "pocket":
+        return PocketJudge.from_folder(Path(judge.name))
+    folder = Path(config.study.trait_folder)
+    rubrics = {trait: read_trait(folder / trait).definition for trait in config.study.traits}
+    return OpenAIJudge(judge.name, rubrics, judge.requests_at_once, judge.minimum_mass)

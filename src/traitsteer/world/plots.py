@@ -60,10 +60,11 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
     axes.set_yticks(ticks, labels)
     for label in axes.get_yticklabels():
         if label.get_text() in traits:
-            label.set_weight("bold")
+            label.set_fontweight("bold")
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
+    axes.margins(x=0.07)
     axes.set_ylim(place + 0.5, 0.6)
     axes.set_xlabel("delta of the trait score on the report questions, points")
     handles = [

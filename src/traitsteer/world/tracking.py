@@ -20,12 +20,13 @@ from typing import Any
 
 # Read when mlflow is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.data.uri_dataset_source import UriDatasetSource  # type: ignore[attr-defined]
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from sqlalchemy.engine import make_url
@@ -35,8 +36,6 @@ from traitsteer.words.errors import TraitsteerError
 
 KEY = "traitsteer.key"
 SQLITE = "sqlite:///"
-# Most that one call of the store takes.
-METRICS_AT_ONCE, ENTRIES_AT_ONCE = 1000, 100
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Run:
 
     name: str
     params: Mapping[str, object] = field(default_factory=dict)
-    metrics: Mapping[str, float | None | Series] = field(default_factory=dict)
+    metrics: Mapping[str, float | Series | None] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     """Markdown that the run's page opens with."""
@@ -152,13 +151,7 @@ class TrackingStore:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for name, value, step in _points(run.metrics)]
         params = [Param(name, str(value)) for name, value in run.params.items()]
-        first = True
-        while metrics or params or first:
-            self._client.log_batch(
-                run_id, metrics[:METRICS_AT_ONCE], params[:ENTRIES_AT_ONCE], synchronous=True
-            )
-            metrics, params = metrics[METRICS_AT_ONCE:], params[ENTRIES_AT_ONCE:]
-            first = False
+        self._client.log_batch(run_id, metrics, params, synchronous=True)
         if run.sources:
             self._client.log_inputs(run_id, [_input(source) for source in run.sources])
         if run.files or run.tables:
@@ -177,3 +170,99 @@ class TrackingStore:
         for child in children:
             self._client.delete_run(child.info.run_id)
         self._client.delete_run(run_id)
+
+
+def _points(
+    metrics: Mapping[str, float | Series | None],
+) -> Iterator[tuple[str, float, int]]:
+    """Name, value and step of every number that is there."""
+    for name, found in metrics.items():
+        values = found.values if isinstance(found, Series) else [found]
+        for step, value in enumerate(values):
+            if value is not None:
+                yield name, float(value), step
+
+
+def _input(source: Source) -> DatasetInput:
+    # `profile` is declared abstract above MetaDataset and yet not needed by it.
+    data = MetaDataset(  # type: ignore[abstract]
+        LocalArtifactDatasetSource(str(source.path)), name=source.name, digest=source.digest
+    )
+    fields = data.to_dict()
+    return DatasetInput(
+        Dataset(
+            name=fields["name"],
+            digest=fields["digest"],
+            source_type=fields["source_type"],
+            source=fields["source"],
+            schema=fields.get("schema"),
+        ),
+        tags=[InputTag("mlflow.data.context", "fit")],
+    )
+
+
+def _lay_out(folder: Path, run: Run) -> None:
+    """Copy files and write tables as they will lie among the run's artifacts."""
+    for name, path in run.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        # copyfile leaves the read-only mode of linked outputs behind.
+        shutil.copyfile(path, folder / name)
+    for name, table in run.tables.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(
+            {"columns": table.columns, "data": table.rows}, ensure_ascii=False, allow_nan=False
+        )
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _prepare_sqlite(uri: str) -> str:
+    """Make the database's folder, see that it can be written, and return the artifacts' place."""
+    name = make_url(uri).database
+    if not name:
+        raise TraitsteerError(
+            f"The MLflow store {uri} names no file, expected sqlite:/// and a path; correct "
+            "track.mlflow in params.yaml."
+        )
+    path = Path(name).resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # MLflow itself would try for minutes before it gave up.
+        with closing(sqlite3.connect(path, timeout=10)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("SELECT count(*) FROM sqlite_master")
+            database.rollback()
+    except (OSError, sqlite3.Error) as error:
+        raise _unreachable(uri, error) from error
+    return (path.parent / "artifacts").as_uri()
+
+
+def _same_place(found: str, expected: str | None, experiment: str) -> None:
+    """A store that was moved would still write its files to where it came from."""
+    if expected is not None and found.startswith("file:") and found != expected:
+        raise TraitsteerError(
+            f"The MLflow experiment {experiment!r} keeps its files in {found}, expected "
+            f"{expected}; move the store back, or name a new one in track.experiment."
+        )
+
+
+@contextmanager
+def _refused(uri: str) -> Iterator[None]:
+    """Turn what the store says into one sentence."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise _unreachable(uri, error) from error
+
+
+def _unreachable(uri: str, error: Exception) -> TraitsteerError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return TraitsteerError(
+        f"The MLflow store {uri} cannot be used ({lines[0][:200].rstrip('.')}); start its server, "
+        "or correct track.mlflow in params.yaml."
+    )
+
+
+def _quiet() -> None:
+    """Creating a store tells of every migration; only its warnings are of use to people."""
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
