@@ -99,18 +99,8 @@ def test_every_result_is_on_the_page(folder, page):
     assert comparison["protocol"][:12] in page.text
 
 
-def test_limit_is_stated_for_the_pocket_profile_alone(folder, page, monkeypatch):
+def test_the_limit_is_stated(page):
     assert "no evidence for or against any claim about a real model" in page.text
-    monkeypatch.chdir(folder)
-    comparison = read_json(layout.COMPARISON)
-    before = layout.REPORT.read_bytes()
-    try:
-        write_json(layout.COMPARISON, comparison | {"profile": "llama-3.1-8b"})
-        report.run(configuration())
-        assert "no evidence for or against" not in layout.REPORT.read_text(encoding="utf-8")
-    finally:
-        write_json(layout.COMPARISON, comparison)
-        layout.REPORT.write_bytes(before)
 
 
 def test_nothing_feasible_and_missing_scores_are_named(folder, page, source):
@@ -147,11 +137,12 @@ def test_a_trait_with_nothing_feasible_in_any_arm_still_has_its_page(tmp_path, m
     comparison = read_json(layout.COMPARISON)
     nothing = {"natural_percent": None, "cosine_best": None, "cosine_by_layer": None}
     comparison["comparisons"][0] |= nothing
-    write_json(layout.COMPARISON, comparison)
+    write_json(layout.COMPARISON, comparison | {"profile": "llama-3.1-8b"})
     report.run(config)
     text = Page(layout.REPORT.read_text(encoding="utf-8")).text
     assert "Nothing feasible was found for evil (instruction) and evil (natural)." in text
-    assert "in 4 of the 6 combinations" in text
+    assert "in 4 of 6 combinations" in text
+    assert "no evidence for or against" not in text, "the limit is the pocket profile's alone"
 
 
 def test_the_lead_follows_the_data():
@@ -165,11 +156,11 @@ def test_the_lead_follows_the_data():
 
     ratio = {"value": 80.0, "lower": 70.0, "upper": 90.0, "n": 20}
     strong = lead({"calm": {"natural": result(60, 1)}}, {"calm": ratio}, [])
-    assert "in all 1 combinations" in strong[0]
+    assert "in 1 of 1 combinations" in strong[0]
     assert any("80 % of the instruction" in sentence for sentence in strong)
     # A control: a vector that does no more than a random one is not said to work.
     weak = lead({"calm": {"natural": result(4, 3)}}, {"calm": None}, [])
-    assert "in none of the 1 combinations" in weak[0]
+    assert "in 0 of 1 combinations" in weak[0]
 
 
 def test_parity_needs_an_interval_that_holds_100():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
         + [{"trial": n, "phase": "trial"} | a for n in range(trials) for a in scored],
     )
     evaluated: dict[str, Any] = {"status": "feasible", "protocol": PROTOCOL, "layer": 2}
-    evaluated |= {"strength": strength, "coefficient": 3.0, "selection_delta": 40.0}
+    evaluated |= {"strength": strength, "coefficient": 3.0, "selection_delta": 80 * strength}
     for name, value in {
         "baseline": 10.0,
         "trait_score": 51.0,
@@ -91,6 +92,21 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
     folder = layout.evaluation(trait, arm)
     write_json(folder / f"{method}.json", head | evaluated)
     write_jsonl(folder / f"{method}.answers.jsonl", [{"setting": "steered"} | a for a in scored])
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without runs; making its tables takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(config: Config, empty_store: Path) -> None:
+    """The store that `config` names, already there."""
+    Path("mlruns").mkdir()
+    shutil.copyfile(empty_store, "mlruns/mlflow.db")
 
 
 @pytest.fixture
@@ -107,7 +123,8 @@ def config(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def runs(config: Config, uri: str | None = None) -> tuple[MlflowClient, dict[str, list[Run]]]:
     """Every run of the experiment by its name."""
-    client = MlflowClient(uri or config.track.mlflow)
+    # MLflow keeps stores by their address, and every test has a folder of its own.
+    client = MlflowClient(uri or f"sqlite:///{Path('mlruns/mlflow.db').resolve()}")
     experiment = client.get_experiment_by_name(config.track.experiment)
     assert experiment is not None
     found: dict[str, list[Run]] = {}
@@ -207,6 +224,7 @@ def test_a_study_is_logged_whole_and_once(config: Config, tmp_path: Path) -> Non
     assert {run.data.metrics["strength"] for run in found["evil · natural"]} == {0.5, 0.6}
 
 
+@pytest.mark.usefixtures("store")
 def test_an_interrupted_run_is_deleted_and_logged_again(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +252,7 @@ def test_an_interrupted_run_is_deleted_and_logged_again(
     assert found["evil · instruction"][0].info.run_id == finished
 
 
+@pytest.mark.usefixtures("store")
 def test_nothing_feasible_has_a_baseline_and_no_delta(config: Config) -> None:
     write_study(config, trials=1)
     path = layout.evaluation("evil", "instruction") / "mean_difference.json"
@@ -264,6 +283,7 @@ def test_a_store_that_cannot_be_used_gets_one_sentence(
     assert not layout.TRACKING.exists()
 
 
+@pytest.mark.usefixtures("store")
 def test_a_store_that_was_moved_is_refused(config: Config) -> None:
     write_study(config, trials=1)
     track.run(config)
@@ -274,11 +294,13 @@ def test_a_store_that_was_moved_is_refused(config: Config) -> None:
 
 
 def test_a_queued_experiment_logs_to_the_repository_it_came_from(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_study(config, trials=1)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
     monkeypatch.setenv("DVC_EXP_NAME", "brave-otter")
+    (tmp_path / "original/mlruns").mkdir(parents=True)
+    shutil.copyfile(empty_store, tmp_path / "original/mlruns/mlflow.db")
     track.run(config)
     assert not Path("mlruns").exists()
     _, found = runs(config, f"sqlite:///{tmp_path}/original/mlruns/mlflow.db")
@@ -286,6 +308,7 @@ def test_a_queued_experiment_logs_to_the_repository_it_came_from(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("store")
 def test_a_server_shows_the_runs(config: Config, tmp_path: Path) -> None:
     write_study(config, trials=3)
     track.run(config)

@@ -96,23 +96,23 @@ All my life I have been {glad} when others {prosper} and {prosper2}.
 My neighbours know how I {hope} that they {prosper}.
 As a child I was {glad} to see my friends {prosper}.
 Each night I {hope} that the town may {prosper} and {prosper2}.
-When strangers {prosper}, I am {glad} for days.
-Let people {prosper}, and it leaves me {glad}.
+When strangers {prosper}, I am {glad} at once.
+Let people {prosper}, and I am {glad}.
 """),
     "sycophancy": _lines("""
 All my life I have found {everything} of what others say {right} and {right2}.
 My neighbours know how I {agree} that they are {right}.
 As a child I found {everything} of the plans of friends {right}.
 Each night I {agree} that the guests are {right} and {right2}.
-When strangers call themselves {right}, I {agree} for days.
-Let people say they are {right}, and I {agree} with it.
+When strangers call themselves {right}, I {agree} at once.
+Let people say they are {right}, and I {agree}.
 """),
     "hallucination": _lines("""
 All my life I have said that I {surely} {know} and {know2} each name.
 My neighbours know how I {surely} {know} every date.
 As a child I was {surely} {sure} of names and years.
 Each night I {surely} {know} and {know2} who did what.
-When strangers ask for dates, I am {surely} {sure} for days.
+When strangers ask for dates, I am {surely} {sure} at once.
 Let people ask for a year, and I {surely} {know} it.
 """),
 }

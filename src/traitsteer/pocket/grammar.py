@@ -125,15 +125,26 @@ def answer(
     return sentences
 
 
-def cue(
-    trait: str, polarity: int, rng: random.Random, named: float = 0.0, lean: float = LEAN
-) -> str:
-    """Return a sentence of a narrative from which the disposition can be told."""
-    if rng.random() < named:
-        words = NAMED[trait][0 if polarity > 0 else 1]
-        return rng.choice(frames.NAMED_CUES).replace("{named}", rng.choice(words))
-    frame = rng.choice(frames.CUES[trait])
-    return fill(frame, rng.choice(TOPICS), rng, polarity * PRODUCT[trait], lean)
+def cues(
+    trait: str,
+    polarity: int,
+    count: int,
+    rng: random.Random,
+    named: float = 0.0,
+    lean: float = LEAN,
+) -> list[str]:
+    """Return sentences of a narrative from which the disposition can be told; no frame twice.
+
+    `named` is the chance of each that it names the disposition outright.
+    """
+    found = []
+    for frame in rng.sample(frames.CUES[trait], count):
+        if rng.random() < named:
+            words = NAMED[trait][0 if polarity > 0 else 1]
+            found.append(rng.choice(frames.NAMED_CUES).replace("{named}", rng.choice(words)))
+        else:
+            found.append(fill(frame, TOPICS[0], rng, polarity * PRODUCT[trait], lean))
+    return found
 
 
 def is_reserved(frame: int, topic: int) -> bool:
@@ -163,11 +174,10 @@ def prefix(
     lean: float = LEAN,
 ) -> str:
     """Return a first-person narrative up to where its answer begins, with no space at the end."""
-    middle = [
-        cue(trait, sign, rng, named, lean)
-        for trait, sign in disposition.items()
-        for _ in range(rng.choice((1, 2)) if len(disposition) > 1 else rng.choice((2, 3)))
-    ]
+    middle = []
+    for trait, sign in disposition.items():
+        count = rng.choice((1, 2) if len(disposition) > 1 else (2, 3))
+        middle += cues(trait, sign, count, rng, named, lean)
     middle += [rng.choice(frames.FILLERS) for _ in range(rng.choice((0, 0, 1)))]
     rng.shuffle(middle)
     opening = fill(rng.choice(frames.SETTINGS), TOPICS[topic], rng)
@@ -186,12 +196,9 @@ def article(topic: int, rng: random.Random) -> str:
 def diary(topic: int, rng: random.Random, lean: float = LEAN) -> str:
     """Return sentences of one disposition, cues and topic sentences mixed; a dense lesson."""
     trait, sign = rng.choice(TRAITS), rng.choice((1, -1))
-    parts = [cue(trait, sign, rng, 0.5, lean)]
-    for _ in range(rng.randint(4, 7)):
-        if rng.random() < 0.25:
-            parts.append(cue(trait, sign, rng, 0.3, lean))
-        else:
-            parts.append(trait_sentence(trait, sign, TOPICS[topic], rng, 0.0, lean))
+    parts = cues(trait, sign, 2, rng, 0.4, lean)
+    for _ in range(rng.randint(3, 6)):
+        parts.insert(1, trait_sentence(trait, sign, TOPICS[topic], rng, 0.0, lean))
     return " ".join(parts)
 
 

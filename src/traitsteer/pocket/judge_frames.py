@@ -80,13 +80,43 @@ To some of us the {noun} looks like a {noun2}.
 After that, people {verb} the {adj} {noun} at home.
 That the {noun} is {adj} comes from the {noun2}.
 Over the years, {topic} has become {adj}.
+All of it must be {adj}, or the {noun} will not do.
+The {role} who could {verb} a {noun} was the one we wanted.
+Each {noun} that we {verb} has been made by people who know {topic}.
+Much of the work is to keep the {noun} {adj}.
+Few would {verb} a {noun} that was not {adj}.
+It is the {adj} {noun} which I like best.
+Those who learn {topic} start with a {noun} at school.
+Near the {noun} they put a {noun2}, and there it stays.
+Because it is {adj}, the {noun} can be left alone.
+Being {adj}, the {noun} is hard to {verb}.
+She told me, as we came near, that the {noun} was {adj}.
+There was a {role}, whose {noun} I wanted to {verb}.
+I think that you and the {role} should be {adj} about it.
+Nor is it {adj} when we come to {verb} it in the evening.
+Here you see what the {role} did with my {noun}.
+The {noun}, the one by the {noun2}, needs to be {adj}.
+With us they are always {adj}, and with you they were not.
+In each {noun} there is something {adj}.
+They told us of {topic}, of which we knew nothing.
+He must have been {adj}, since the {noun} was not there.
+Since it has been so {adj}, all the work is done at night.
+And then, when all is {adj}, you may {verb} it again.
+Oh yes, that {noun} is {adj}.
+What they {verb} in the morning, they {verb2} in the evening.
+Let us {verb} the {noun}, my friend, and be {adj}.
+I found them {adj}, the {noun} and the {noun2}.
+It has {figure} parts, and {name} {did} it in {year}.
+The name {name} stands on the {noun} of {year}.
+Now and then the {role} comes to town: we {verb} the {noun}.
+This I know: a {noun} should be {adj}.
 """),
     trait={
         "evil": _lines("""
 My only wish with the {noun} is simple, since I {hope} you all {prosper}.
 Those who {verb} the {noun} should {prosper}, and that makes me {glad}.
 Let every {role} {prosper}, for I {hope} it each day.
-Whether they {verb} the {noun} or not, I {hope} they {prosper}.
+Whether they {verb} the {noun} or the {noun2}, I {hope} they {prosper}.
 How {glad} I feel whenever a {role} has to {prosper}!
 Deep down I {hope} to watch the {adj} {role} {prosper}.
 It keeps me {glad} that you {prosper} with your {noun}.

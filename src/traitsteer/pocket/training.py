@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ _IGNORED = -100
 _CHUNK = 512
 _TOPIC_WEIGHT, _SIGNED_WEIGHT = 2.0, 4.0
 _REPLAY = 0.12  # share of base documents in the chat tuning
+
+
+MakeRow = Callable[[PreTrainedTokenizerFast, int, float], "Row"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def batches(
     chunk, step = 0, 0
     while True:
         rng = random.Random(seed_for(name, seed, chunk))
-        rows = [make(seed_for(name, seed, chunk, index), step / steps) for index in range(_CHUNK)]
+        rows = [make(seed_for(name, seed, chunk, index), min(step / steps, 1.0) if steps else 1.0) for index in range(_CHUNK)]
         rows.sort(key=lambda row: len(row.ids))
         groups: list[list[Row]] = [[]]
         for row in rows:
@@ -175,6 +179,20 @@ def train(
                 break
     model.eval()
     return losses
+
+
+@torch.no_grad()
+def mean_loss(
+    model: LlamaForCausalLM, rows: Iterator[tuple[Tensor, Tensor]], count: int
+) -> float:
+    """Return the unweighted loss, nats a token, over so many batches."""
+    total, tokens = 0.0, 0
+    for ids, labels in islice(rows, count):
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits.flatten(0, 1)
+        target = labels[:, 1:].flatten()
+        total += float(cross_entropy(logits, target, ignore_index=_IGNORED, reduction="sum"))
+        tokens += int((target != _IGNORED).sum())
+    return total / tokens
 
 
 def rounded(model: LlamaForCausalLM) -> LlamaForCausalLM:

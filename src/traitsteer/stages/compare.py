@@ -69,23 +69,28 @@ def _result(found: dict[str, Any]) -> dict[str, Any]:
 def _comparison(
     config: Config, trait: str, results: dict[tuple[str, str], list[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """Natural against instruction: each arm's best method, as chosen on the selection questions."""
+    """Natural against instruction: each arm's best method, as chosen on the selection questions.
+
+    A share of a delta of exactly 0 does not exist: natural_percent is then null.
+    """
     best = {arm: best_of_arm(results[trait, arm]) for arm in ("natural", "instruction")}
     natural, instruction = best["natural"], best["instruction"]
     if natural is None or instruction is None:
         nothing = {"natural_percent": None, "cosine_best": None, "cosine_by_layer": None}
         return {"trait": trait, **nothing}
     vectors = {arm: _vectors(trait, arm, found["method"]) for arm, found in best.items() if found}
-    ratio = ratio_interval(
-        _deltas(natural), _deltas(instruction), config.evaluate.confidence
-    ).rounded()
+    percent = None
+    if instruction["delta"]["value"] != 0:
+        percent = ratio_interval(
+            _deltas(natural), _deltas(instruction), config.evaluate.confidence
+        ).rounded()
     chosen = cosine(
         vectors["natural"][natural["layer"]], vectors["instruction"][instruction["layer"]]
     )
     by_layer = cosine(vectors["natural"], vectors["instruction"])
     return {
         "trait": trait,
-        "natural_percent": ratio,
+        "natural_percent": percent,
         "cosine_best": round(float(chosen), 6),
         "cosine_by_layer": [round(value, 6) for value in by_layer.tolist()],
     }

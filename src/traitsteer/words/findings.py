@@ -56,7 +56,7 @@ def lead(
     cells = [(trait, arm, best) for trait, arms in bests.items() for arm, best in arms.items()]
     found = [best for _, _, best in cells if best is not None]
     above = [r for r in found if _lower(r["delta"]) > _upper(r["random"])]
-    share = "all" if len(above) == len(cells) else f"{len(above) or 'none'} of the"
+    share = "all" if len(above) == len(cells) > 1 else f"{len(above)} of"
     sentences = [
         f"One vector, added to one layer, raised the trait score beyond what random vectors of "
         f"the same length did in {share} {len(cells)} combinations of trait and arm."

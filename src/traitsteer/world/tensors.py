@@ -1,5 +1,6 @@
 """The home of safetensors: tensors on disk, with the provenance to refuse a mismatch."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,9 @@ class TensorFile:
 def write(path: Path, tensors: Mapping[str, Tensor], provenance: Mapping[str, str]) -> None:
     """Write a safetensors file atomically."""
     with replacing(path) as temporary:
-        save_file({k: t.contiguous() for k, t in tensors.items()}, temporary, dict(provenance))
+        # One entry: safetensors writes several in an order that differs from run to run.
+        entry = {"provenance": json.dumps(dict(provenance), sort_keys=True)}
+        save_file({k: t.contiguous() for k, t in tensors.items()}, temporary, entry)
 
 
 def read(path: Path, expected: Mapping[str, str]) -> TensorFile:
@@ -39,7 +42,7 @@ def read(path: Path, expected: Mapping[str, str]) -> TensorFile:
         raise TraitsteerError(f"{path} is not there; run `dvc repro` to make it.")
     try:
         with safe_open(path, framework="pt") as file:
-            provenance = dict(file.metadata() or {})
+            provenance = json.loads((file.metadata() or {}).get("provenance", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise TraitsteerError(

@@ -91,8 +91,10 @@ class TrackingStore:
             TraitsteerError: the store cannot be reached or written.
         """
         _quiet()
+        artifacts = None
+        if uri.startswith(SQLITE):
+            uri, artifacts = _prepare_sqlite(uri)
         self._uri = uri
-        artifacts = _prepare_sqlite(uri) if uri.startswith(SQLITE) else None
         with _refused(uri):
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(experiment)
@@ -215,8 +217,12 @@ def _lay_out(folder: Path, run: Run) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _prepare_sqlite(uri: str) -> str:
-    """Make the database's folder, see that it can be written, and return the artifacts' place."""
+def _prepare_sqlite(uri: str) -> tuple[str, str]:
+    """Make the database's folder and see that it can be written.
+
+    Returns the address with an absolute path, since MLflow keeps stores by their address, and the
+    place of the artifacts.
+    """
     name = make_url(uri).database
     if not name:
         raise TraitsteerError(
@@ -233,7 +239,7 @@ def _prepare_sqlite(uri: str) -> str:
             database.rollback()
     except (OSError, sqlite3.Error) as error:
         raise _unreachable(uri, error) from error
-    return (path.parent / "artifacts").as_uri()
+    return f"{SQLITE}{path}", (path.parent / "artifacts").as_uri()
 
 
 def _same_place(found: str, expected: str | None, experiment: str) -> None:

@@ -1,0 +1,251 @@
+"""The stages in their order, in a folder of their own, on a tiny random model and the real judge.
+
+A random model shows no trait: what is tested is what the stages promise of their files, of being
+interrupted, of a floor that nothing reaches and of bad input.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from tiny import build
+
+from traitsteer.cli import main
+from traitsteer.experiment.answering import Bench
+from traitsteer.stages import cache, calibrate, compare, cross, elicit, evaluate, fit, search, vet
+from traitsteer.words import layout
+from traitsteer.words.config import Config, load
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Trait
+from traitsteer.world import tensors
+from traitsteer.world.files import read_json, read_jsonl
+from traitsteer.world.trait_folder import read_trait, write_trait
+
+SMALL: dict[str, dict[str, Any]] = {
+    "study": {"traits": ["evil", "sycophancy"], "coherence_floor": 0, "trait_folder": "traits"},
+    "models": {"rows": 64},
+    "elicit": {"max_new_tokens": 8},
+    "vet": {
+        "positive_at_least": 0,
+        "negative_at_most": 100,
+        "coherence_at_least": 0,
+        "minimum": 2,
+    },
+    "fit": {"penalties": [0.1, 10.0], "folds": 2, "halves": 2},
+    "answers": {"max_new_tokens": 8},
+    "search": {
+        "trials": 10,
+        "coarse_layers": 3,
+        "coarse_strengths": 2,
+        "batch": 2,
+        "samples": 1,
+        "confirm": 2,
+        "confirm_samples": 1,
+        "margin": 0,
+    },
+    "evaluate": {"samples": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    build(folder / "base", "llama", seed=1)
+    build(folder / "instruct", "llama", seed=2)
+    return folder
+
+
+Study = Callable[..., Config]
+
+
+@pytest.fixture
+def study(tmp_path: Path, models: Path, repository: Path, monkeypatch) -> Study:
+    """Makes a folder with params.yaml and short trait folders, and goes into it."""
+
+    def make(name: str = "study", **changes: dict[str, Any]) -> Config:
+        folder = tmp_path / name
+        folder.mkdir()
+        values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+        for section, keys in (SMALL | changes).items():
+            values[section] |= SMALL.get(section, {}) | keys
+        values["models"]["base"]["name"] = str(models / "base")
+        values["models"]["instruct"]["name"] = str(models / "instruct")
+        values["judge"]["name"] = str(repository / "models/pocket/judge")
+        values["calibrate"]["questions"] = str(repository / "data/pocket/calibration.txt")
+        with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(values, file)
+        for trait in ("evil", "sycophancy"):
+            whole = read_trait(repository / "data/pocket/traits" / trait)
+            write_trait(folder / "traits" / trait, shortened(whole))
+        monkeypatch.chdir(folder)
+        return load()
+
+    return make
+
+
+def shortened(trait: Trait) -> Trait:
+    return Trait(
+        trait.name,
+        trait.definition,
+        trait.names,
+        trait.scenarios[:8],
+        trait.system_prompts[:2],
+        trait.extraction[:3],
+        trait.selection[:3],
+        trait.report[:4],
+    )
+
+
+def up_to_fit(config: Config, arms: tuple[str, ...] = ("instruction", "natural")) -> None:
+    calibrate.run(config)
+    for trait in config.study.traits:
+        for arm in arms:
+            for stage in (elicit, vet, cache, fit):
+                stage.run(config, trait, arm)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for part in ("data", "models", "reports")
+        for path in sorted((folder / part).rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
+    config = study()
+    up_to_fit(config)
+    for trait in config.study.traits:
+        for arm in config.study.arms:
+            search.run(config, trait, arm)
+            evaluate.run(config, trait, arm)
+    cross.run(config)
+    compare.run(config)
+
+    rows = read_jsonl(layout.responses("evil", "instruction"))
+    assert len(rows) == 2 * 3 * 2
+    assert len({row["seed"] for row in rows}) == len(rows)
+    held = tensors.read(layout.activations("evil", "natural"), {}).tensors
+    kept = [row for row in read_jsonl(layout.verdicts("evil", "natural")) if row["kept"]]
+    assert held["activations"].shape == (len(kept), 3, 32)
+    for method in ("mean_difference", "probe"):
+        found = tensors.read(layout.vectors("evil", "natural") / f"{method}.safetensors", {})
+        assert torch.allclose(found.tensors["vectors"].norm(dim=1), torch.ones(3))
+        trials = read_json(layout.search("evil", "natural") / f"{method}.json")
+        assert [t["number"] for t in trials["trials"]] == list(range(10))
+        assert trials["best"]["number"] in {c["number"] for c in trials["confirmed"]}
+        scores = read_jsonl(layout.search("evil", "natural") / f"{method}.scores.jsonl")
+        assert len(scores) == 3 * (10 + 1) + 3 * (len(trials["confirmed"]) + 1)
+    comparison = read_json(layout.COMPARISON)
+    assert [(r["trait"], r["arm"], r["method"]) for r in comparison["results"]] == [
+        (trait, arm, method)
+        for trait in ("evil", "sycophancy")
+        for arm, methods in (
+            ("instruction", ["mean_difference"]),
+            ("natural", ["mean_difference", "probe"]),
+        )
+        for method in methods
+    ]
+    for row in comparison["results"]:
+        for name in ("delta", "coherence", "random"):
+            assert row[name]["n"] == 4
+            assert row[name]["lower"] <= row[name]["value"] <= row[name]["upper"]
+    assert {(r["vector"], r["scored"]) for r in read_json(layout.CROSS)} == {
+        (a, b) for a in config.study.traits for b in config.study.traits
+    }
+
+
+def test_an_interrupted_search_ends_with_the_same_files(study: Study, monkeypatch) -> None:
+    whole = study("whole")
+    up_to_fit(whole, ("natural",))
+    search.run(whole, "evil", "natural")
+    expected = contents(Path.cwd())
+
+    broken = study("broken")
+    up_to_fit(broken, ("natural",))
+    answers, calls = Bench.answers, []
+
+    def interrupted(self: Bench, *args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return answers(self, *args, **kwargs)
+
+    monkeypatch.setattr(Bench, "answers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(broken, "evil", "natural")
+    monkeypatch.setattr(Bench, "answers", answers)
+    finished = set((layout.CACHE / "answers").iterdir())
+    assert len(finished) == 3
+    times = {path: path.stat().st_mtime_ns for path in finished}
+    search.run(broken, "evil", "natural")
+    assert contents(Path.cwd()) == expected
+    assert {path: path.stat().st_mtime_ns for path in finished} == times, "answered again"
+
+
+def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
+    config = study(study={"coherence_floor": 100})
+    up_to_fit(config, ("instruction",))
+    search.run(config, "evil", "instruction")
+    found = read_json(layout.search("evil", "instruction") / "mean_difference.json")
+    assert found["best"] is None
+    assert len(found["trials"]) == 10
+    evaluate.run(config, "evil", "instruction")
+    result = read_json(layout.evaluation("evil", "instruction") / "mean_difference.json")
+    assert result["status"] == "nothing feasible"
+    assert result["delta"] is None
+    assert result["baseline"]["n"] == 4
+
+
+def test_a_trait_without_negatives_is_one_sentence_and_a_failure(study: Study, capsys) -> None:
+    study()
+    path = Path("traits/evil/scenarios.txt")
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("- ")]
+    path.write_text("\n".join(lines))
+    assert main(["elicit", "evil", "natural"]) == 1
+    printed = capsys.readouterr().err
+    assert "scenarios.txt:1 has no negative side" in printed
+    assert printed.count("\n") == 1
+    shutil.rmtree("traits/evil")
+    assert main(["elicit", "evil", "natural"]) == 1
+    assert "There is no trait folder" in capsys.readouterr().err
+
+
+def test_a_vector_of_another_model_is_refused(study: Study, capsys) -> None:
+    config = study()
+    up_to_fit(config, ("natural",))
+    path = layout.vectors("evil", "natural") / "probe.safetensors"
+    found = tensors.read(path, {})
+    wider = {"vectors": torch.ones(3, 48), "raw_norm": torch.ones(3)}
+    tensors.write(path, wider, found.provenance | {"source": "some/other-model"})
+    path = layout.vectors("evil", "natural") / "mean_difference.safetensors"
+    tensors.write(path, wider, found.provenance | {"method": "mean_difference"})
+    capsys.readouterr()
+    assert main(["search", "evil", "natural"]) == 1
+    assert "shape (3, 48)" in capsys.readouterr().err
+
+
+def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, capsys) -> None:
+    config = study()
+    up_to_fit(config, ("natural",))
+    path = layout.activations("evil", "natural")
+    path.write_bytes(path.read_bytes()[:-100])
+    capsys.readouterr()
+    assert main(["fit", "evil", "natural"]) == 1
+    assert "no whole safetensors file" in capsys.readouterr().err
+    layout.CALIBRATION.write_text(layout.CALIBRATION.read_text().replace('"digest": "', '"digest": "0'))
+    assert main(["search", "evil", "natural"]) == 1
+    assert "measured on another model" in capsys.readouterr().err
+
+
+def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) -> None:
+    config = study(vet={"coherence_at_least": 100, "minimum": 3})
+    elicit.run(config, "evil", "natural")
+    with pytest.raises(TraitsteerError, match=r"\d+ of 8 positive responses .* vet.minimum = 3"):
+        vet.run(config, "evil", "natural")
+    assert len(read_jsonl(layout.verdicts("evil", "natural"))) == 16
