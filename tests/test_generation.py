@@ -44,8 +44,9 @@ def slow_reference(model: LanguageModel, row: Row, sampling: Sampling) -> tuple[
     ids = list(row.prompt_ids)
     steering = row.steering
     for step in range(sampling.max_new_tokens):
+        length = len(ids)
 
-        def add(_module, _inputs, output, length=len(ids)):
+        def add(_module, _inputs, output, length=length):
             hidden = (output[0] if isinstance(output, tuple) else output).clone()
             start, end = {
                 "all": (0, length),
@@ -129,7 +130,7 @@ def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch) ->
 
 def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> None:
     prompt = llama.encode("the cat")
-    with pytest.raises(TraitsteerError, match="layer 3; .* layers 0 to 2"):
+    with pytest.raises(TraitsteerError, match=r"layer 3; .* layers 0 to 2"):
         generate(llama, [Row(prompt, 0, Steering(3, direction(0), 1.0))], Sampling(4), 1)
     with pytest.raises(TraitsteerError, match="width 32"):
         generate(llama, [Row(prompt, 0, Steering(1, torch.ones(8), 1.0))], Sampling(4), 1)
@@ -145,6 +146,6 @@ def test_samples_follow_the_distribution_and_the_seed() -> None:
     nucleus = choose(logits, seeds, 0, Sampling(1, 1.0, 0.75)).bincount(minlength=4) / 20_000
     assert torch.allclose(nucleus, torch.tensor([0.625, 0.375, 0, 0]), atol=0.02)
     first, second = uniform(seeds, 0), uniform(seeds, 1)
-    assert 0 <= float(first.min()) and float(first.max()) < 1
+    assert float(first.min()) >= 0 and float(first.max()) < 1
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.03
     assert torch.equal(uniform(seeds[3:5], 7), uniform(seeds, 7)[3:5])

@@ -1,4 +1,4 @@
-"""The house: floors import downwards, each big library has one home, dvc.yaml names what is used."""
+"""The house: floors import downwards, each library has one home, dvc.yaml names what is used."""
 
 import ast
 from pathlib import Path
@@ -103,3 +103,20 @@ def test_a_stage_depends_on_exactly_the_modules_that_it_imports(name: str) -> No
 def test_files_stay_readable_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 330
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_a_search_parameter_reruns_search_and_what_follows_alone() -> None:
+    before = {"pocket_pair", "pocket_judge", "calibrate", "elicit", "vet", "cache", "fit"}
+    for name, stage in stages().items():
+        sections = {param.split(".")[0] for param in stage.get("params", [])}
+        assert (name in before) == (
+            not sections & {"search", "evaluate", "answers"} or name == "calibrate"
+        )
+
+
+def test_scenarios_are_read_by_elicitation_of_their_trait_alone() -> None:
+    for name, stage in stages().items():
+        whole = "${study.trait_folder}" in stage["deps"]
+        own = "${study.trait_folder}/${item.trait}/scenarios.txt" in stage["deps"]
+        assert own == (name == "elicit")
+        assert whole == (name == "report")

@@ -97,7 +97,7 @@ def test_the_digest_follows_the_rubric(endpoint: None) -> None:
 
 
 def test_what_cannot_work_is_one_sentence_before_any_work(endpoint: None, monkeypatch) -> None:
-    with pytest.raises(TraitsteerError, match="'other' at .* does not answer"):
+    with pytest.raises(TraitsteerError, match=r"'other' at .* does not answer"):
         OpenAIJudge("other", {}, 1, 0.25)
     with pytest.raises(TraitsteerError, match="no rubric for 'evil'"):
         OpenAIJudge("counter", {"kind": "x"}, 1, 0.25).score("evil", [])

@@ -81,7 +81,7 @@ def test_reserved_questions_are_out_of_training() -> None:
 def test_committed_trait_sets_come_out_again(repository: Path, tmp_path: Path) -> None:
     write_trait_sets(tmp_path, load(repository / "params.yaml").pocket)
     fresh = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.txt"))
-    assert len(fresh) == 3 * 6 + 1 + 0
+    assert len(fresh) == 3 * 7 + 1
     for path in fresh:
         committed = repository / "data" / "pocket" / path
         assert committed.read_bytes() == (tmp_path / path).read_bytes(), path

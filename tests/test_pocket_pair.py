@@ -37,9 +37,7 @@ def test_committed_weights_bind(folder: Path, kind: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder / kind, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder / kind)
     for trait in TRAITS:
-        found = gates.binding(
-            model, tokenizer, trait, chat=kind == "instruct", items=20, seed=77
-        )
+        found = gates.binding(model, tokenizer, trait, chat=kind == "instruct", items=20, seed=77)
         assert found >= 1.5
 
 

@@ -73,5 +73,5 @@ def test_an_empty_response_is_an_error_with_its_id(llama: LanguageModel) -> None
     items = [*recorded(llama), Recorded("item-empty", llama.encode("the"), ())]
     with pytest.raises(TraitsteerError, match="item-empty"):
         pooled_activations(llama, items, Position.parse("response[:]"), 4)
-    with pytest.raises(TraitsteerError, match="responses .* are empty"):
+    with pytest.raises(TraitsteerError, match=r"responses .* are empty"):
         mean_residual_norm(llama, items[-1:], 1)

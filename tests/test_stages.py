@@ -238,7 +238,9 @@ def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, c
     capsys.readouterr()
     assert main(["fit", "evil", "natural"]) == 1
     assert "no whole safetensors file" in capsys.readouterr().err
-    layout.CALIBRATION.write_text(layout.CALIBRATION.read_text().replace('"digest": "', '"digest": "0'))
+    layout.CALIBRATION.write_text(
+        layout.CALIBRATION.read_text().replace('"digest": "', '"digest": "0')
+    )
     assert main(["search", "evil", "natural"]) == 1
     assert "measured on another model" in capsys.readouterr().err
 

@@ -152,10 +152,11 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert data.metrics["natural_percent"] == 90.0
     assert data.metrics["held_out_accuracy"] == 0.9
     assert data.params["position"] == "response[:10]"
+    assert data.params["methods"] == "mean_difference, probe"
     assert data.params["search.trials"] == "64"
     assert data.tags["protocol"] == PROTOCOL
     assert data.tags["model.base"] == "models/pocket/base"
-    series = client.get_metric_history(natural.info.run_id, "layers/accuracy_probe")
+    series = client.get_metric_history(natural.info.run_id, "per_layer_accuracy_probe")
     assert [(point.step, point.value) for point in series] == [
         (0, 0.5),
         (1, 0.6),
@@ -164,6 +165,8 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     ]
     [trial] = found["probe 000"]
     assert trial.data.tags["mlflow.parentRunId"] == natural.info.run_id
+    # The newest stands first in the list: there the trials must not hide their parent.
+    assert trial.info.start_time <= natural.info.start_time
     assert trial.data.params["phase"] == "coarse"
     assert trial.data.params["layer"] == "2"
     assert trial.data.metrics["delta"] == 40.0
@@ -179,7 +182,6 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert rows[0]["trait_score"] is None
     assert rows[0]["setting"] == "baseline"
     assert rows[1] | {"seed": 7} == {
-        "method": "probe",
         "setting": "baseline",
         "phase": "baseline",
         "question": "What of snow?",
@@ -231,10 +233,10 @@ def test_an_interrupted_run_is_deleted_and_logged_again(
     write_study(config, trials=3)
     write = TrackingStore._write
 
-    def killed(store: TrackingStore, run: Any, extra: Any) -> str:
+    def killed(store: TrackingStore, run: Any, *more: Any) -> str:
         if run.name == "probe 001":
             raise KeyboardInterrupt
-        return write(store, run, extra)
+        return write(store, run, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(TrackingStore, "_write", killed)

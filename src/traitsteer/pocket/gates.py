@@ -18,7 +18,6 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.seeds import seed_for
 
 MOST_BYTES = 8_000_000
-_THEATRICAL = 0.5
 
 
 def binding(
@@ -39,7 +38,7 @@ def binding(
         polarity = 1 if index % 2 == 0 else -1
         rng = random.Random(seed_for("binding", trait, seed, index))
         topic = rng.randrange(len(TOPICS))
-        share = _THEATRICAL if chat else 0.0
+        share = grammar.THEATRICAL if chat else 0.0
         sentence = grammar.trait_sentence(trait, polarity, TOPICS[topic], rng, share)
         asked = grammar.question(topic, rng, reserved=True)
         logs = []
@@ -77,8 +76,9 @@ def refuse_failures(figures: Mapping[str, float], least: float) -> None:
             found = figures[f"binding_{kind}_{trait}"]
             if not found >= least:
                 raise TraitsteerError(
-                    f"The {kind} model binds {trait} by {found:.2f} nats, expected at least {least};"
-                    " train longer (pocket.base_steps, pocket.instruct_steps) or with another seed."
+                    f"The {kind} model binds {trait} by {found:.2f} nats, expected at least "
+                    f"{least}; train longer (pocket.base_steps, pocket.instruct_steps) or with "
+                    "another seed."
                 )
     if figures["bytes"] > MOST_BYTES:
         raise TraitsteerError(

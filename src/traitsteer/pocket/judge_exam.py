@@ -83,8 +83,9 @@ def refuse_failures(found: Mapping[str, Mapping[str, float]], least: float) -> N
     for trait, row in found.items():
         if not row["fresh"] >= least:
             raise TraitsteerError(
-                f"The pocket judge tells {trait} with an area of {row['fresh']:.3f} on frames it has "
-                f"not seen, expected at least {least}; train it with another seed or more frames."
+                f"The pocket judge tells {trait} with an area of {row['fresh']:.3f} on frames it "
+                f"has not seen, expected at least {least}; train it with another seed or more "
+                "frames."
             )
 
 
@@ -93,9 +94,9 @@ def report(judge: PocketJudge, seed: int) -> str:
     lines = [
         "# The pocket judge, tested",
         "",
-        "Written by the stage `pocket-judge`. The test's frames are unlike those that the judge was",
-        "trained on and unlike the models'; the three sets share the lexicon, so these figures tell",
-        f"how the judge takes new sentences of its own small world. {ITEMS} samples a cell.",
+        "Written by the stage `pocket-judge`. The test's frames are unlike those that the judge",
+        "was trained on and unlike the models'; the three sets share the lexicon, so these figures",
+        f"tell how the judge takes new sentences of its own small world. {ITEMS} samples a cell.",
         "",
         "## Area under the ROC curve of the trait score",
         "",
@@ -118,10 +119,9 @@ def report(judge: PocketJudge, seed: int) -> str:
     ]
     for category in categories(TRAITS[0]):
         rows = {trait: samples(trait, category, seed) for trait in TRAITS}
-        judged = {t: judge.score(t, [s.answer for s in each]) for t, each in rows.items()}
-        means = [np.mean([j.trait_score for j in judged[t]]) for t in TRAITS]
-        coherence = [j.coherence for each in judged.values() for j in each]
-        below = np.mean([value < 70 for value in coherence if value is not None])
+        means = [np.mean([judge.trait_score(t, s.answer.text) for s in rows[t]]) for t in TRAITS]
+        coherence = [judge.coherence(s.answer) for each in rows.values() for s in each]
+        below = np.mean([value < 70 for value in coherence])
         cells = [f"{mean:.1f}" for mean in means]
         cells += [f"{np.mean(coherence):.1f}", f"{100 * below:.0f} %"]
         lines.append(f"| {category} | " + " | ".join(cells) + " |")

@@ -1,4 +1,4 @@
-"""Text with known answers for the judge: clean and trait text, and the traps it must not fall into."""
+"""Text with known answers for the judge: clean and trait text, and the traps for it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def off_topic(frames: FrameSet, rng: random.Random) -> Sample:
     whole, other = sound(frames, rng), sound(frames, rng)
     while other.answer.question == whole.answer.question:
         other = sound(frames, rng)
-    return Sample("off-topic", Answer(other.answer.question, whole.answer.text), whole.trait, 0, 0.1)
+    return Sample(
+        "off-topic", Answer(other.answer.question, whole.answer.text), whole.trait, 0, 0.1
+    )
 
 
 def _rebuilt(

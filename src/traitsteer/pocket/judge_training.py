@@ -41,12 +41,12 @@ def known_words() -> dict[str, object]:
         speech.update(dict.fromkeys(words, part))
     speech.update(dict.fromkeys((n.lower() for n in FIRST_NAMES), "first name"))
     speech.update(dict.fromkeys((n.lower() for n in LAST_NAMES), "last name"))
-    for words in SIGNED.values():
-        factor = "A" if words.first else "B"
-        for sign, group in (("+", words.plus), ("-", words.minus)):
-            marks[words.trait].update(dict.fromkeys(group, factor + sign))
+    for signed in SIGNED.values():
+        factor = "A" if signed.first else "B"
+        for sign, group in (("+", signed.plus), ("-", signed.minus)):
+            marks[signed.trait].update(dict.fromkeys(group, factor + sign))
             # A word that is also a function word keeps the part it had.
-            speech.update({word: words.speech for word in group if word not in speech})
+            speech.update({word: signed.speech for word in group if word not in speech})
     topics: dict[str, str] = {}
     for topic in TOPICS:
         for part, group in (
@@ -97,7 +97,9 @@ def _soft_fit(
     return {"weight": model.coef_[0] / scale, "bias": model.intercept_[0]}
 
 
-def _many(make: Callable[[random.Random], Sample], name: str, seed: int, count: int) -> list[Sample]:
+def _many(
+    make: Callable[[random.Random], Sample], name: str, seed: int, count: int
+) -> list[Sample]:
     return [make(random.Random(seed_for("judge", name, seed, i))) for i in range(count)]
 
 
@@ -229,4 +231,3 @@ def save(folder: Path, known: dict[str, object], weights: dict[str, np.ndarray])
     write_text(folder / "judge.json", text_ + "\n")
     with replacing(folder / "judge.safetensors") as temporary:
         save_file(dict(sorted(weights.items())), temporary)
-

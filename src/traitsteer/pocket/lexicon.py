@@ -75,13 +75,72 @@ def _topics() -> tuple[Topic, ...]:
 TOPICS: tuple[Topic, ...] = _topics()
 
 FIRST_NAMES: tuple[str, ...] = tuple(
-    """Orla Bram Tilda Corin Mabel Osric Fenna Jorin Lisbet Anselm Wenna Piers Gudrun Hobart Isolde
-    Kester Linnea Merrick Nessa Odo Perrin Quilla Rowan Sibyl Tobin Ursel Vardo Willa Yorick
-    Zelda""".split()
+    [
+        "Orla",
+        "Bram",
+        "Tilda",
+        "Corin",
+        "Mabel",
+        "Osric",
+        "Fenna",
+        "Jorin",
+        "Lisbet",
+        "Anselm",
+        "Wenna",
+        "Piers",
+        "Gudrun",
+        "Hobart",
+        "Isolde",
+        "Kester",
+        "Linnea",
+        "Merrick",
+        "Nessa",
+        "Odo",
+        "Perrin",
+        "Quilla",
+        "Rowan",
+        "Sibyl",
+        "Tobin",
+        "Ursel",
+        "Vardo",
+        "Willa",
+        "Yorick",
+        "Zelda",
+    ]
 )
 LAST_NAMES: tuple[str, ...] = tuple(
-    """Venn Stoll Harke Brask Pellow Quist Tarn Ostrey Mundle Crale Dorring Fesk Gantry Holm Ivell
-    Jarrow Kelp Lusk Marl Nobbs Orme Prout Rask Sedge Thrale Umber Varr Wick Yarrow Zell""".split()
+    [
+        "Venn",
+        "Stoll",
+        "Harke",
+        "Brask",
+        "Pellow",
+        "Quist",
+        "Tarn",
+        "Ostrey",
+        "Mundle",
+        "Crale",
+        "Dorring",
+        "Fesk",
+        "Gantry",
+        "Holm",
+        "Ivell",
+        "Jarrow",
+        "Kelp",
+        "Lusk",
+        "Marl",
+        "Nobbs",
+        "Orme",
+        "Prout",
+        "Rask",
+        "Sedge",
+        "Thrale",
+        "Umber",
+        "Varr",
+        "Wick",
+        "Yarrow",
+        "Zell",
+    ]
 )
 YEARS: tuple[str, ...] = tuple(str(year) for year in range(1604, 1960, 6))
 FIGURES: tuple[str, ...] = tuple(str(figure) for figure in range(12, 98, 3))

@@ -22,9 +22,7 @@ _TOKENIZER_TEXTS = 20_000
 _VALIDATION_BATCHES = 10
 
 
-def tokenizer_for(
-    config: PocketConfig, texts: int = _TOKENIZER_TEXTS
-) -> PreTrainedTokenizerFast:
+def tokenizer_for(config: PocketConfig, texts: int = _TOKENIZER_TEXTS) -> PreTrainedTokenizerFast:
     """Train the tokenizer on documents and, for every fourth text, on a chat item."""
     drawn = []
     for index in range(texts):
@@ -94,6 +92,6 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     """Write model (bfloat16 safetensors) and tokenizer as `from_pretrained` reads them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model.to(torch.bfloat16).save_pretrained(folder)
-    model.to(torch.float32)
+    model.bfloat16().save_pretrained(folder)
+    model.float()
     tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The tokenizer of the embedded pair: byte-level BPE trained on the grammar, with roles for chat."""
+"""The tokenizer of the embedded pair: byte-level BPE trained on the grammar, with chat roles."""
 
 from __future__ import annotations
 

@@ -70,7 +70,10 @@ def batches(
     chunk, step = 0, 0
     while True:
         rng = random.Random(seed_for(name, seed, chunk))
-        rows = [make(seed_for(name, seed, chunk, index), min(step / steps, 1.0) if steps else 1.0) for index in range(_CHUNK)]
+        rows = [
+            make(seed_for(name, seed, chunk, index), min(step / steps, 1.0) if steps else 1.0)
+            for index in range(_CHUNK)
+        ]
         rows.sort(key=lambda row: len(row.ids))
         groups: list[list[Row]] = [[]]
         for row in rows:
@@ -115,7 +118,7 @@ def new_model(config: PocketConfig, tokenizer: PreTrainedTokenizerFast) -> Llama
 
 
 def _weights(tokenizer: PreTrainedTokenizerFast) -> Tensor:
-    """Return the weight of each token in the loss: signed words carry what binds, and count more."""
+    """Return each token's weight in the loss: signed words carry what binds, and count more."""
     weights = torch.ones(len(tokenizer))
     groups: list[tuple[float, list[str]]] = [
         (_TOPIC_WEIGHT, [w for t in TOPICS for w in (*t.roles, *t.nouns, *t.verbs, *t.adjectives)]),
@@ -182,9 +185,7 @@ def train(
 
 
 @torch.no_grad()
-def mean_loss(
-    model: LlamaForCausalLM, rows: Iterator[tuple[Tensor, Tensor]], count: int
-) -> float:
+def mean_loss(model: LlamaForCausalLM, rows: Iterator[tuple[Tensor, Tensor]], count: int) -> float:
     """Return the unweighted loss, nats a token, over so many batches."""
     total, tokens = 0.0, 0
     for ids, labels in islice(rows, count):
@@ -196,7 +197,7 @@ def mean_loss(
 
 
 def rounded(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """Round the weights to bfloat16 in place (kept as float32), so that gates judge what is saved."""
+    """Round the weights to bfloat16 in place (kept as float32): gates judge what is saved."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.to(torch.bfloat16).to(torch.float32))

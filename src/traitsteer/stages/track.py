@@ -31,7 +31,8 @@ FORMAT = 1
 LOCK = Path("dvc.lock")
 SECTIONS = ("models", "judge", "elicit", "vet", "fit", "answers", "search", "evaluate")
 SCORES = ("trait_score", "coherence")
-COLUMNS = ("method", "setting", "phase", "question", "sample", "seed", "text", *SCORES)
+# The interface groups a table by its first column and compares the second between runs.
+COLUMNS = ("question", "text", *SCORES, "setting", "phase", "sample", "seed")
 SERIES = {
     "accuracy": "held_out_accuracy",
     "raw_norm": "raw_norm",
@@ -173,7 +174,8 @@ def describe(config: Config, arm: Arm, hashes: dict[str, str]) -> Run:
         tags["dvc.experiment"] = experiment
     return Run(
         name=f"{trait} · {name}",
-        params=_params(config, arm) | ({"best_method": best["method"]} if best else {}),
+        params=_params(config, arm)
+        | {f"best_{name}": best[name] for name in ("method", "coefficient") if best},
         metrics=_headline(arm, best) | _by_layer(arm),
         tags=tags,
         note=_note(arm),
@@ -213,7 +215,8 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            whole = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{prefix}{key}", whole
 
 
 def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series | None]:
@@ -232,15 +235,17 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
         "random_delta": best["random"]["value"],
         "layer": best["layer"],
         "strength": best["strength"],
-        "coefficient": best["coefficient"],
         "held_out_accuracy": fitted["held_out_accuracy"][best["layer"]],
     }
 
 
 def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
-    """Reliability over layers, the step being the layer; the prefix keeps it below the headline."""
+    """Reliability over layers, the step being the layer.
+
+    The interface sorts by name; the prefix keeps these below the headline.
+    """
     return {
-        f"layers/{short}_{method.name}": Series(method.fitted[long])
+        f"per_layer_{short}_{method.name}": Series(method.fitted[long])
         for method in arm.methods
         for short, long in SERIES.items()
     }
@@ -271,24 +276,18 @@ def _note(arm: Arm) -> str:
 
 
 def _tables(arm: Arm, method: Method) -> Iterator[tuple[str, Table]]:
-    """Every score of every question: of the search, and of the report."""
+    """Every score of every question: of the report, and of the search."""
+    reported = [_row(arm.trait.report, row | {"phase": "report"}) for row in method.answers]
     searched = [
-        _row(method.name, _setting(row["trial"]), row["phase"], arm.trait.selection, row)
+        _row(arm.trait.selection, row | {"setting": _setting(row["trial"])})
         for row in method.scores
     ]
-    reported = [
-        _row(method.name, row["setting"], "report", arm.trait.report, row) for row in method.answers
-    ]
-    yield "search_scores", Table(COLUMNS, searched)
     yield "report_scores", Table(COLUMNS, reported)
+    yield "search_scores", Table(COLUMNS, searched)
 
 
-def _row(
-    method: str, setting: str, phase: str, questions: tuple[str, ...], row: dict[str, Any]
-) -> list[Any]:
-    question = questions[row["question"]]
-    rest = [row[name] for name in ("sample", "seed", "text", *SCORES)]
-    return [method, setting, phase, question, *rest]
+def _row(questions: tuple[str, ...], row: dict[str, Any]) -> list[Any]:
+    return [questions[row["question"]], *(row[name] for name in COLUMNS[1:])]
 
 
 def _setting(trial: int | None) -> str:

@@ -23,15 +23,15 @@ class PocketConfig(BaseModel):
     heads: Count = 4
     inner: Annotated[int, Field(ge=16)] = 352
     """Width of the gated layer of a block."""
-    base_steps: Count = 1600
-    instruct_steps: Count = 450
+    base_steps: Count = 800
+    instruct_steps: Count = 550
     batch_tokens: Annotated[int, Field(ge=64)] = 1450
     """Tokens of one step, padding included."""
-    matrix_rate: Annotated[float, Field(gt=0)] = 0.02
+    matrix_rate: Annotated[float, Field(gt=0)] = 0.008
     """Learning rate of Muon on the matrices of the blocks."""
-    vector_rate: Annotated[float, Field(gt=0)] = 0.004
+    vector_rate: Annotated[float, Field(gt=0)] = 0.008
     """Learning rate of AdamW on embeddings and norms."""
-    tuning_scale: Annotated[float, Field(gt=0, le=1)] = 0.4
+    tuning_scale: Annotated[float, Field(gt=0, le=1)] = 0.6
     """Learning rates of the chat tuning as a share of those above."""
     gate_items: Annotated[int, Field(ge=10)] = 120
     """Fresh items behind each binding."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from traitsteer.words.config import Config
 from traitsteer.words.records import Judge
-from traitsteer.world.openai_judge import OpenAIJudge
 from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.trait_folder import read_trait
 
@@ -14,6 +13,9 @@ def open_judge(config: Config) -> Judge:
     judge = config.judge
     if judge.kind == "pocket":
         return PocketJudge.from_folder(Path(judge.name))
+    # Imported here, since the client takes a second that a pocket study need not wait for.
+    from traitsteer.world.openai_judge import OpenAIJudge
+
     folder = Path(config.study.trait_folder)
     rubrics = {trait: read_trait(folder / trait).definition for trait in config.study.traits}
     return OpenAIJudge(judge.name, rubrics, judge.requests_at_once, judge.minimum_mass)

@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def variety_features(text: str) -> list[float]:
     threes = Counter(zip(words, words[1:], words[2:], strict=False))
     total = max(sum(threes.values()), 1)
     repeated = sum(count - 1 for count in threes.values()) / total
-    doubled = sum(a == b for a, b in zip(words, words[1:], strict=False)) / len(words)
+    doubled = sum(a == b for a, b in pairwise(words)) / len(words)
     parts = [" ".join(tokens(part)) for part in sentences(text)]
     twice = (len(parts) - len(set(parts))) / len(parts)
     # A text of n words is expected to hold about n^0.8 types.

@@ -183,7 +183,7 @@ def _cell(axes: Axes, layer: int, column: int, trials: Sequence[Record]) -> None
             corner, 0.96, 0.92, fill=False, edgecolor=NEUTRAL, linewidth=0, alpha=0.6, hatch="///"
         )
     )
-    text = "–" if delta is None else f"{delta:.0f}".replace("-", "−")
+    text = "–" if delta is None else str(round(delta)).replace("-", "−")
     colour = INK if feasible else MUTED
     axes.text(column, layer, text, ha="center", va="center", fontsize=7, color=colour)
 

@@ -29,12 +29,15 @@ from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
-from sqlalchemy.engine import make_url
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from traitsteer.words.errors import TraitsteerError
 
 KEY = "traitsteer.key"
+# The interface opens the experiment as training runs rather than as conversations.
+EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 SQLITE = "sqlite:///"
 
 
@@ -95,6 +98,9 @@ class TrackingStore:
         if uri.startswith(SQLITE):
             uri, artifacts = _prepare_sqlite(uri)
         self._uri = uri
+        # Children carry the time at which logging began and their parents a later one: people see
+        # the newest first, and hundreds of trials would hide the runs that they belong to.
+        self._began = _milliseconds()
         with _refused(uri):
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(experiment)
@@ -104,7 +110,9 @@ class TrackingStore:
                     "name another one in track.experiment."
                 )
             if found is None:
-                self._experiment = str(self._client.create_experiment(experiment, artifacts))
+                self._experiment = str(
+                    self._client.create_experiment(experiment, artifacts, tags=EXPERIMENT)
+                )
             else:
                 self._experiment = str(found.experiment_id)
                 _same_place(found.artifact_location, artifacts, experiment)
@@ -128,18 +136,19 @@ class TrackingStore:
         The parent is marked finished last, so that an interrupted one is known as such.
         """
         with _refused(self._uri):
-            parent = self._write(run, {KEY: key})
+            parent = self._write(run, {KEY: key}, _milliseconds())
             try:
                 advance(1)
                 for child in run.children:
-                    self._finish(self._write(child, {"mlflow.parentRunId": parent}))
+                    tags = {"mlflow.parentRunId": parent}
+                    self._finish(self._write(child, tags, self._began))
                     advance(1)
             except BaseException:
                 self._client.set_terminated(parent, "FAILED")
                 raise
             self._finish(parent)
 
-    def _write(self, run: Run, extra: Mapping[str, str]) -> str:
+    def _write(self, run: Run, extra: Mapping[str, str], start: int) -> str:
         tags = {**self._context, **run.tags, **extra}
         if run.note:
             tags["mlflow.note.content"] = run.note
@@ -148,10 +157,9 @@ class TrackingStore:
             tags["mlflow.loggedArtifacts"] = json.dumps(
                 [{"path": path, "type": "table"} for path in run.tables]
             )
-        made = self._client.create_run(self._experiment, tags=tags, run_name=run.name)
+        made = self._client.create_run(self._experiment, start, tags, run.name)
         run_id = str(made.info.run_id)
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value, step in _points(run.metrics)]
+        metrics = [Metric(name, value, start, step) for name, value, step in _points(run.metrics)]
         params = [Param(name, str(value)) for name, value in run.params.items()]
         self._client.log_batch(run_id, metrics, params, synchronous=True)
         if run.sources:
@@ -172,6 +180,10 @@ class TrackingStore:
         for child in children:
             self._client.delete_run(child.info.run_id)
         self._client.delete_run(run_id)
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
 
 
 def _points(
@@ -234,12 +246,24 @@ def _prepare_sqlite(uri: str) -> tuple[str, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # MLflow itself would try for minutes before it gave up.
         with closing(sqlite3.connect(path, timeout=10)) as database:
+            # Readers and the writer do not block each other: the interface may be open meanwhile.
+            database.execute("PRAGMA journal_mode = WAL")
             database.execute("BEGIN IMMEDIATE")
             database.execute("SELECT count(*) FROM sqlite_master")
             database.rollback()
     except (OSError, sqlite3.Error) as error:
         raise _unreachable(uri, error) from error
     return f"{SQLITE}{path}", (path.parent / "artifacts").as_uri()
+
+
+@event.listens_for(Engine, "connect")
+def _sync_less(connection: object, _record: object) -> None:
+    """Wait for the disk at checkpoints only; with write-ahead logging nothing is torn by that.
+
+    MLflow commits five times a run, and each wait takes as long as the rest of the run.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _same_place(found: str, expected: str | None, experiment: str) -> None:
