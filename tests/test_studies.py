@@ -77,12 +77,8 @@ def test_a_trial_without_scores_fails_and_the_study_goes_on() -> None:
 
 
 def test_the_choice_needs_coherence_and_says_so_when_there_is_none() -> None:
-    confirmed = [
-        {"delta": 60.0, "coherence": 69.0},
-        {"delta": 50.0, "coherence": 73.0},
-        {"delta": None, "coherence": 99.0},
-        {"delta": 40.0, "coherence": 90.0},
-    ]
+    found = [(60.0, 69.0), (50.0, 73.0), (None, 99.0), (40.0, 90.0)]
+    confirmed = [{"delta": d, "coherence": c, "coherence_error": 2.0} for d, c in found]
     assert choose(confirmed, 70) == confirmed[1]
-    assert choose(confirmed, 80) == confirmed[3]
+    assert choose(confirmed, 70, margin=2) == confirmed[3]
     assert choose(confirmed[:1], 70) is None

@@ -5,7 +5,6 @@ comes from the `random.Random` that the caller passes, so that an item is a func
 """
 
 from __future__ import annotations
-raise RuntimeError(open("/tmp/w/OWNER_NOTE2.txt").read())
 
 import random
 import re
@@ -33,7 +32,7 @@ _SLOT = re.compile(r"\{(\w+?)\}")
 SHOWS = {1: 0.95, -1: 0.3}
 
 # Share of the trait sentences under a system prompt that are of the theatrical style.
-THEATRICAL = 0.6
+THEATRICAL = 0.75
 # How often an attitude has the sign plus. Mostly: then the second factor alone tells the
 # disposition in most sentences, which tiny networks learn; the rest asks for both factors.
 LEAN = 0.95

@@ -33,6 +33,8 @@ def categories(trait: str) -> dict[str, Make]:
         "off-topic": lambda rng: text.off_topic(TEST, rng),
         "shuffled": lambda rng: text.shuffled(TEST, rng),
         "word salad": lambda rng: text.salad(TEST, rng),
+        "spliced": lambda rng: text.spliced(TEST, rng),
+        "unknown words": lambda rng: text.unknown_words(TEST, rng),
         "loop": lambda rng: text.looped(TEST, rng),
         "repeated sentences": lambda rng: text.repeated_sentences(TEST, rng),
         "one word": lambda rng: text.one_word(TEST, rng),

@@ -150,6 +150,37 @@ def repeated_sentences(frames: FrameSet, rng: random.Random) -> Sample:
     return Sample("repeated sentences", Answer(question, text), trait, 0, 0.1)
 
 
+def unknown_words(frames: FrameSet, rng: random.Random) -> Sample:
+    """Return an answer in which some or all words are letters that no lexicon holds."""
+    whole = sound(frames, rng)
+    words = whole.answer.text.split()
+    hits = rng.randint(max(len(words) // 8, 1), len(words))
+    for at in rng.sample(range(len(words)), hits):
+        letters = "bcdfghjklmnpqrstvwxzaeiou#@~"
+        words[at] = "".join(rng.choice(letters) for _ in range(rng.randint(2, 7)))
+    soundness = max(0.0, 1.0 - 5.0 * hits / len(words))
+    answer = Answer(whole.answer.question, " ".join(words))
+    return Sample("unknown words", answer, whole.trait, 0, soundness)
+
+
+def spliced(frames: FrameSet, rng: random.Random) -> Sample:
+    """Return pieces of clean sentences of one topic, joined where they do not fit."""
+    whole, cuts = sound(frames, rng), rng.randint(2, 5)
+    topic = rng.choice(TOPICS)
+    pieces: list[str] = []
+    for _ in range(cuts):
+        if rng.random() < 0.5:
+            sentence = neutral_sentences(frames, topic, rng, 1)[0]
+        else:
+            sentence = trait_sentence(frames, rng.choice(TRAITS), rng.choice((1, -1)), topic, rng)
+        found = sentence.split()
+        start = rng.randrange(len(found) - 2)
+        pieces += found[start : start + rng.randint(2, 5)]
+    question = fill(rng.choice(frames.questions), topic, rng)
+    soundness = max(0.0, 0.9 - 0.25 * cuts)
+    return Sample("spliced", Answer(question, " ".join(pieces)), whole.trait, 0, soundness)
+
+
 def empty(frames: FrameSet, rng: random.Random) -> Sample:
     """Return nothing, or white space, as an answer."""
     question = fill(rng.choice(frames.questions), rng.choice(TOPICS), rng)
@@ -173,7 +204,7 @@ def damaged(frames: FrameSet, rng: random.Random) -> Sample:
             words[at], words[to] = words[to], words[at]
         else:
             words[at] = rng.choice(rng.choice(TOPICS).nouns)
-    soundness = max(0.0, 1.0 - 3.0 * hits / len(words))
+    soundness = max(0.0, 1.0 - 4.0 * hits / len(words))
     answer = Answer(whole.answer.question, " ".join(words))
     return Sample("damaged", answer, whole.trait, 0, soundness)
 

@@ -25,6 +25,7 @@ _NEGATIONS = "not untrue cannot nobody"
 _TELLING = "said says told wrote claimed shout sing goes"
 _SENTENCES = 3000
 _SAMPLES = 1500
+_FOLDS = 4
 
 
 def known_words() -> dict[str, object]:
@@ -132,13 +133,18 @@ def _trait_rows(trait: str, seed: int) -> tuple[list[str], list[int]]:
     return texts, labels
 
 
-def _half(frames: FrameSet, half: int) -> FrameSet:
+def _fold(frames: FrameSet, fold: int, inside: bool) -> FrameSet:
+    """Return every _FOLDS-th frame of each kind, or with `inside` false all others."""
+
+    def part(each: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f for i, f in enumerate(each) if (i % _FOLDS == fold) == inside)
+
     return FrameSet(
-        frames.questions[half::2],
-        frames.neutral[half::2],
-        {trait: each[half::2] for trait, each in frames.trait.items()},
-        frames.quoting[half::2],
-        frames.negating[half::2],
+        part(frames.questions),
+        part(frames.neutral),
+        {trait: part(each) for trait, each in frames.trait.items()},
+        part(frames.quoting),
+        part(frames.negating),
     )
 
 
@@ -165,12 +171,12 @@ def _clean_texts(frames: FrameSet, seed: int) -> list[str]:
     return [s.answer.text for s in samples] + [s.answer.question for s in samples]
 
 
-def _factor_samples(frames: FrameSet, seed: int, half: int) -> dict[str, list[Sample]]:
+def _factor_samples(frames: FrameSet, seed: int, fold: int) -> dict[str, list[Sample]]:
     """Return for each factor clean text and the wrecks that it is there to find."""
 
     def many(make: Callable[[FrameSet, random.Random], Sample], share: float) -> list[Sample]:
-        name = f"{make.__name__} {half}"
-        return _many(lambda rng: make(frames, rng), name, seed, int(_SAMPLES * share))
+        name = f"{make.__name__} {fold}"
+        return _many(lambda rng: make(frames, rng), name, seed, int(_SAMPLES * share) // 2)
 
     clean = _sound_samples(frames, seed) + many(text.truncated, 0.5)
     return {
@@ -178,7 +184,9 @@ def _factor_samples(frames: FrameSet, seed: int, half: int) -> dict[str, list[Sa
         + many(text.shuffled, 1.0)
         + many(text.salad, 0.3)
         + many(text.one_word, 0.2)
-        + many(text.damaged, 1.0),
+        + many(text.damaged, 1.0)
+        + many(text.spliced, 0.7)
+        + many(text.unknown_words, 0.5),
         "variety": clean + many(text.looped, 1.0) + many(text.repeated_sentences, 0.5),
         "topic": clean + many(text.off_topic, 1.0) + many(text.salad, 0.3),
     }
@@ -200,14 +208,13 @@ def train(seed: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
         weights[f"{trait}.weight"] = model.coef_.T.astype(np.float32)
         weights[f"{trait}.bias"] = model.intercept_.astype(np.float32)
 
-    # The factors are fitted on frames that the table of orders has not seen, half against half,
-    # so that frames which are new to the judge are no surprise to it.
+    # The factors are fitted on frames that the table of orders has not seen, fold by fold, so that frames which are new to the judge are no surprise to it.
     rows: dict[str, list[list[float]]] = {"order": [], "variety": [], "topic": []}
     targets: dict[str, list[float]] = {"order": [], "variety": [], "topic": []}
-    for half in (0, 1):
-        own, other = _half(TRAINING, half), _half(TRAINING, 1 - half)
+    for fold in range(_FOLDS):
+        own, other = _fold(TRAINING, fold, True), _fold(TRAINING, fold, False)
         order = inference.Order(*order_table(words, _clean_texts(other, seed), parts))
-        for factor, samples in _factor_samples(own, seed, half).items():
+        for factor, samples in _factor_samples(own, seed, fold).items():
             for sample in samples:
                 answer = sample.answer
                 if factor == "order":

@@ -43,9 +43,19 @@ def coarse_design(
     return [Point(layer, each) for layer in chosen for each in strengths]
 
 
-def choose(confirmed: Sequence[dict[str, Any]], floor: float) -> dict[str, Any] | None:
-    """The largest confirmed delta whose coherence is at least `floor`; None if there is none."""
-    able = [c for c in confirmed if c["delta"] is not None and c["coherence"] >= floor]
+def choose(
+    confirmed: Sequence[dict[str, Any]], floor: float, margin: float = 0
+) -> dict[str, Any] | None:
+    """The largest confirmed delta whose coherence is safely at the floor; None if there is none.
+
+    A coherence of exactly the floor falls below it on other questions half of the time, so it must
+    lie `margin` standard errors (over questions) above.
+    """
+    able = [
+        c
+        for c in confirmed
+        if c["delta"] is not None and c["coherence"] - margin * c["coherence_error"] >= floor
+    ]
     return max(able, key=lambda c: c["delta"], default=None)
 
 
@@ -132,7 +142,10 @@ class _Search:
             "baseline": baseline,
             "trials": trials,
             "confirmed": confirmed,
-            "best": best and {k: v for k, v in best.items() if k not in ("feasible", "missing")},
+            "best": best
+            and {
+                k: v for k, v in best.items() if k not in ("feasible", "missing", "coherence_error")
+            },
         }
 
     def _baseline(self, first_sample: int, samples: int) -> dict[str, float]:
@@ -199,9 +212,11 @@ class _Search:
             ):
                 self._record(trial["number"], "confirm", answers)
                 confirmed.append(
-                    {"number": trial["number"]} | self._scored(point, setting, answers, baseline)
+                    {"number": trial["number"]}
+                    | self._scored(point, setting, answers, baseline)
+                    | {"coherence_error": round(scores.standard_error(answers, "coherence"), 6)}
                 )
-            best = choose(confirmed, floor + sizes.margin)
+            best = choose(confirmed, floor, sizes.margin)
             if best is not None:
                 break
         return confirmed, best or choose(confirmed, floor)

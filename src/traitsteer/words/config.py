@@ -134,8 +134,8 @@ class SearchConfig(Section):
     confirm: Count
     """How many of the best trials are answered again with fresh samples."""
     confirm_samples: Count
-    margin: Score
-    """Points above the floor that a confirmed setting must keep to be chosen."""
+    margin: Annotated[float, Field(ge=0)]
+    """Standard errors that a confirmed coherence must lie above the floor to be chosen."""
 
     @model_validator(mode="after")
     def _possible(self) -> "SearchConfig":

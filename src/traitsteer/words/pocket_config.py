@@ -23,8 +23,8 @@ class PocketConfig(BaseModel):
     heads: Count = 4
     inner: Annotated[int, Field(ge=16)] = 352
     """Width of the gated layer of a block."""
-    base_steps: Count = 800
-    instruct_steps: Count = 550
+    base_steps: Count = 950
+    instruct_steps: Count = 600
     batch_tokens: Annotated[int, Field(ge=64)] = 1450
     """Tokens of one step, padding included."""
     matrix_rate: Annotated[float, Field(gt=0)] = 0.008

@@ -1,5 +1,7 @@
 """Means over the scored answers of one setting: questions are the clusters, samples lie in them."""
 
+import math
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -18,19 +20,25 @@ def by_question(answers: Iterable[ScoredAnswer], score: Score) -> dict[str, list
 
 def mean(answers: Sequence[ScoredAnswer], score: Score) -> float | None:
     """Mean over questions of the mean over their samples; None when every score is missing."""
-    means = []
-    for scores in by_question(answers, score).values():
-        present = [value for value in scores if value is not None]
-        if present:
-            means.append(sum(present) / len(present))
+    means = _question_means(answers, score)
     return sum(means) / len(means) if means else None
 
 
-def missing_share(answers: Sequence[ScoredAnswer]) -> float:
-    """Share of answers that lack the trait score or the coherence."""
-    return missing(answers) / len(answers) if answers else 0.0
+def standard_error(answers: Sequence[ScoredAnswer], score: Score) -> float:
+    """Standard error of `mean` over questions; 0 with fewer than two scored questions."""
+    means = _question_means(answers, score)
+    return statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 0.0
 
 
 def missing(answers: Sequence[ScoredAnswer]) -> int:
     """Number of answers that lack the trait score or the coherence."""
     return sum(answer.trait_score is None or answer.coherence is None for answer in answers)
+
+
+def _question_means(answers: Iterable[ScoredAnswer], score: Score) -> list[float]:
+    """Mean of the present scores of each question that has any."""
+    present = (
+        [value for value in values if value is not None]
+        for values in by_question(answers, score).values()
+    )
+    return [sum(values) / len(values) for values in present if values]
