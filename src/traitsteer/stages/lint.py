@@ -12,12 +12,13 @@ the prompt's words and not from the trait.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.faults import Finding, report
+from traitsteer.words.wording import any_of, begun, dots, length, likeness, plain, quoted, words
 from traitsteer.world.files import read_text
 from traitsteer.world.trait_folder import (
     PAIR_FILES,
@@ -28,7 +29,8 @@ from traitsteer.world.trait_folder import (
     read_pairs,
 )
 
-Level = Literal["error", "warning"]
+__all__ = ["Finding", "check", "report"]
+
 T = TypeVar("T")
 
 FEWEST = {"scenarios": 20, "system_prompts": 5, "extraction": 20, "selection": 20, "report": 20}
@@ -41,31 +43,6 @@ SAME_OPENING_AT_MOST = 0.1
 MARK_RATE_DIFFERENCE = 0.1
 NEAR_DUPLICATE = 0.6
 MARKS = ("!", "?", "...")
-
-# Words of grammar, which two questions share without asking the same thing.
-_GRAMMAR = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        a about after all am an and any are as at be been being but by can could did do does for
-        from had has have he her him his how i if in into is it its just like me more most my of
-        off on or our out over she should so some such than that the their them then there these
-        they this those to too up us was we were what when where which while who whom whose why
-        will with would you your
-        """,
-    )
-)
-_SUFFIXES = ("", "s", "es", "d", "ed", "ing", "ly", "ness", "'s")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One fault and where it stands; line 0 means the file as a whole."""
-
-    level: Level
-    file: Path
-    line: int
-    sentence: str
 
 
 def check(folder: Path) -> list[Finding]:
@@ -90,15 +67,6 @@ def check(folder: Path) -> list[Finding]:
         findings += [*found, *_repeated(path, questions[path])]
     findings += _leaks(questions)
     return sorted(findings, key=lambda finding: (finding.file, finding.line))
-
-
-def report(findings: Sequence[Finding]) -> str:
-    """One line a finding, as `file:line: level: sentence`, and a line that counts them."""
-    lines = [f"{f.file}{f':{f.line}' if f.line else ''}: {f.level}: {f.sentence}" for f in findings]
-    counts = Counter(finding.level for finding in findings)
-    levels: tuple[Level, ...] = ("error", "warning")
-    total = (f"{counts[level]} {level}{'s' * (counts[level] != 1)}" for level in levels)
-    return "\n".join([*lines, ", ".join(total)])
 
 
 def _definition(path: Path) -> Iterator[Finding]:
@@ -157,13 +125,13 @@ def _pairs(path: Path, pairs: Sequence[NumberedPair]) -> Iterator[Finding]:
     """Duplicates, length and punctuation of both sides."""
     for pair in pairs:
         positive, negative = pair.positive, pair.negative
-        if _plain(positive.text) == _plain(negative.text):
+        if plain(positive.text) == plain(negative.text):
             said = f"both sides (lines {positive.number} and {negative.number}) say the same."
             yield Finding("error", path, positive.number, said)
-        ratio = _length(positive.text) / max(_length(negative.text), 1)
+        ratio = length(positive.text) / max(length(negative.text), 1)
         if not WORD_RATIO[0] <= ratio <= WORD_RATIO[1]:
             said = (
-                f"{_length(positive.text)} words against {_length(negative.text)} on line "
+                f"{length(positive.text)} words against {length(negative.text)} on line "
                 f"{negative.number}; sides of unlike length can be told apart by length."
             )
             yield Finding("warning", path, positive.number, said)
@@ -172,18 +140,18 @@ def _pairs(path: Path, pairs: Sequence[NumberedPair]) -> Iterator[Finding]:
             said = f"ends with {ends[0]!r}, its partner on line {negative.number} with {ends[1]!r}."
             yield Finding("warning", path, positive.number, said)
     sides = _by_side(pairs)
-    same = [{_plain(p.positive.text), _plain(p.negative.text)} for p in pairs]
+    same = [{plain(p.positive.text), plain(p.negative.text)} for p in pairs]
     for side in sides:
         # The same text on both sides of one pair has been told already.
         yield from _repeated(path, side)
-    texts = [{_plain(line.text): line for line in side} for side in sides]
+    texts = [{plain(line.text): line for line in side} for side in sides]
     for text, line in texts[0].items():
         if text in texts[1] and {text} not in same:
             said = f"stands on the other side too, on line {texts[1][text].number}."
             yield Finding("error", path, line.number, said)
     if not pairs:
         return
-    means = [sum(_length(line.text) for line in side) / len(side) for side in sides]
+    means = [sum(length(line.text) for line in side) / len(side) for side in sides]
     if abs(means[0] - means[1]) > MEAN_LENGTH_DIFFERENCE * max(means):
         said = (
             f"positive prompts have {means[0]:.1f} words on average, negative ones {means[1]:.1f}; "
@@ -191,7 +159,7 @@ def _pairs(path: Path, pairs: Sequence[NumberedPair]) -> Iterator[Finding]:
         )
         yield Finding("error", path, 0, said)
     for mark in MARKS:
-        rates = [sum(mark in _dots(line.text) for line in side) / len(side) for side in sides]
+        rates = [sum(mark in dots(line.text) for line in side) / len(side) for side in sides]
         if abs(rates[0] - rates[1]) > MARK_RATE_DIFFERENCE:
             said = f"{mark!r} is in {rates[0]:.0%} of the positive prompts and {rates[1]:.0%} of "
             yield Finding("warning", path, 0, f"{said}the negative ones.")
@@ -202,18 +170,18 @@ def _cues(path: Path, pairs: Sequence[NumberedPair]) -> Iterator[Finding]:
     apart = 0
     for pair in pairs:
         positive, negative = pair.positive, pair.negative
-        begun = _begun(positive.text), _begun(negative.text)
-        if begun[0] or begun[1]:
-            if begun[0][:1] != begun[1][:1]:
+        answers = begun(positive.text), begun(negative.text)
+        if answers[0] or answers[1]:
+            if answers[0][:1] != answers[1][:1]:
                 apart += 1
                 said = f"the answer has begun, and differs from line {negative.number}: "
             else:
                 said = f"the answer has begun, alike on line {negative.number}: "
-            said += f"{_quoted(begun[0])} against {_quoted(begun[1])}; break off at the quote."
+            said += f"{quoted(answers[0])} against {quoted(answers[1])}; break off at the quote."
             yield Finding("warning", path, positive.number, said)
-        elif _words(positive.text)[-1:] != _words(negative.text)[-1:]:
+        elif words(positive.text)[-1:] != words(negative.text)[-1:]:
             apart += 1
-            last = [" ".join(_words(side.text)[-1:]) for side in (positive, negative)]
+            last = [" ".join(words(side.text)[-1:]) for side in (positive, negative)]
             said = (
                 f"breaks off at {last[0]!r}, its partner on line {negative.number} at {last[1]!r}; "
                 "the response should follow the same word on both sides."
@@ -227,8 +195,8 @@ def _cues(path: Path, pairs: Sequence[NumberedPair]) -> Iterator[Finding]:
 def _openings(path: Path, pairs: Sequence[NumberedPair]) -> Iterator[Finding]:
     """Many prompts of a polarity that open alike, or whose answers have begun alike."""
     parts: dict[str, Callable[[str], list[str]]] = {
-        "prompts begin with": lambda text: _words(text)[:2],
-        "begun answers begin with": lambda text: _begun(text)[:1],
+        "prompts begin with": lambda text: words(text)[:2],
+        "begun answers begin with": lambda text: begun(text)[:1],
     }
     for polarity, side in zip(("positive", "negative"), _by_side(pairs), strict=True):
         for what, part in parts.items():
@@ -243,8 +211,7 @@ def _named(path: Path, pairs: Sequence[NumberedPair], names: Sequence[str]) -> I
     """Prefixes that name the trait, which the model could follow without showing it."""
     if not names:
         return
-    forms = "|".join(sorted({re.escape(form) for name in names for form in _forms(name)}))
-    pattern = re.compile(rf"(?<!\w)({forms})(?!\w)", re.IGNORECASE)
+    pattern = any_of(names)
     sides = _by_side(pairs)
     found = [(line, pattern.search(line.text)) for side in sides for line in side]
     hits = [(line, match[0]) for line, match in found if match]
@@ -259,7 +226,7 @@ def _named(path: Path, pairs: Sequence[NumberedPair], names: Sequence[str]) -> I
 def _repeated(path: Path, lines: Iterable[Line]) -> Iterator[Finding]:
     first: dict[str, int] = {}
     for line in lines:
-        before = first.setdefault(_plain(line.text), line.number)
+        before = first.setdefault(plain(line.text), line.number)
         if before != line.number:
             yield Finding("error", path, line.number, f"repeats line {before}.")
 
@@ -270,61 +237,12 @@ def _leaks(questions: dict[Path, list[Line]]) -> Iterator[Finding]:
         for line in others:
             for known in its:
                 where = f"line {known.number} of {one.name}: {known.text!r}"
-                if _plain(line.text) == _plain(known.text):
+                if plain(line.text) == plain(known.text):
                     yield Finding("error", other, line.number, f"is {where}.")
-                elif (share := _likeness(line.text, known.text)) >= NEAR_DUPLICATE:
+                elif (share := likeness(line.text, known.text)) >= NEAR_DUPLICATE:
                     said = f"shares {share:.0%} of its content words with {where}."
                     yield Finding("warning", other, line.number, said)
 
 
 def _by_side(pairs: Sequence[NumberedPair]) -> tuple[list[Line], list[Line]]:
     return [pair.positive for pair in pairs], [pair.negative for pair in pairs]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[\w'’-]*\w", text.lower())
-
-
-def _plain(text: str) -> str:
-    """Text without what a reader would not see as a difference: case, spaces, punctuation."""
-    return " ".join(_words(text))
-
-
-def _length(text: str) -> int:
-    return len(_words(text))
-
-
-def _dots(text: str) -> str:
-    return text.replace("…", "...")
-
-
-def _begun(text: str) -> list[str]:
-    """Words after a quotation mark that the prefix leaves open; none when it closes every one."""
-    parts = re.split(r'["“”]', text)
-    return _words(parts[-1]) if len(parts) % 2 == 0 else []
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return repr(" ".join(words[:4])) if words else "nothing"
-
-
-def _forms(name: str) -> Iterator[str]:
-    """A word with its common endings: cruel, cruelly; lie, lied, lying; hate, hating."""
-    for suffix in _SUFFIXES:
-        yield name + suffix
-    if name.endswith("ie"):
-        yield name[:-2] + "ying"
-    elif name.endswith("e"):
-        yield name[:-1] + "ing"
-    if name.endswith("y"):
-        yield from (name[:-1] + "ies", name[:-1] + "ied")
-
-
-def _likeness(one: str, other: str) -> float:
-    """Jaccard index of the content words."""
-    first, second = _content(one), _content(other)
-    return len(first & second) / len(first | second) if first and second else 0.0
-
-
-def _content(text: str) -> set[str]:
-    return {re.sub(r"(?<=\w{3})s$", "", word) for word in _words(text)} - _GRAMMAR

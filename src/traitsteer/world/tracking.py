@@ -12,11 +12,9 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 # Read when mlflow is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -29,57 +27,15 @@ from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
-from sqlalchemy import event
-from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.runs import Run, Series, Source
+from traitsteer.world import sqlite_store
 
 KEY = "traitsteer.key"
 # The interface opens the experiment as training runs rather than as conversations.
 EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
-SQLITE = "sqlite:///"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of JSON values under named columns; a missing value is None."""
-
-    columns: tuple[str, ...]
-    rows: list[list[Any]]
-
-
-@dataclass(frozen=True)
-class Series:
-    """One metric over steps; None marks a step that has no value."""
-
-    values: Sequence[float | None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data file that a run was made from, with the hash that DVC knows it by."""
-
-    name: str
-    path: Path
-    digest: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that is said of one run. Metrics that are None are left out."""
-
-    name: str
-    params: Mapping[str, object] = field(default_factory=dict)
-    metrics: Mapping[str, float | Series | None] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    note: str = ""
-    """Markdown that the run's page opens with."""
-    files: Mapping[str, Path] = field(default_factory=dict)
-    """Path among the run's artifacts, and the file that is copied there."""
-    tables: Mapping[str, Table] = field(default_factory=dict)
-    sources: Sequence[Source] = ()
-    children: Sequence["Run"] = ()
 
 
 class TrackingStore:
@@ -95,8 +51,9 @@ class TrackingStore:
         """
         _quiet()
         artifacts = None
-        if uri.startswith(SQLITE):
-            uri, artifacts = _prepare_sqlite(uri)
+        if uri.startswith(sqlite_store.SQLITE):
+            with _refused(uri):
+                uri, artifacts = sqlite_store.prepare(uri)
         self._uri = uri
         # Children carry the time at which logging began and their parents a later one: people see
         # the newest first, and hundreds of trials would hide the runs that they belong to.
@@ -229,43 +186,6 @@ def _lay_out(folder: Path, run: Run) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _prepare_sqlite(uri: str) -> tuple[str, str]:
-    """Make the database's folder and see that it can be written.
-
-    Returns the address with an absolute path, since MLflow keeps stores by their address, and the
-    place of the artifacts.
-    """
-    name = make_url(uri).database
-    if not name:
-        raise TraitsteerError(
-            f"The MLflow store {uri} names no file, expected sqlite:/// and a path; correct "
-            "track.mlflow in params.yaml."
-        )
-    path = Path(name).resolve()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # MLflow itself would try for minutes before it gave up.
-        with closing(sqlite3.connect(path, timeout=10)) as database:
-            # Readers and the writer do not block each other: the interface may be open meanwhile.
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("BEGIN IMMEDIATE")
-            database.execute("SELECT count(*) FROM sqlite_master")
-            database.rollback()
-    except (OSError, sqlite3.Error) as error:
-        raise _unreachable(uri, error) from error
-    return f"{SQLITE}{path}", (path.parent / "artifacts").as_uri()
-
-
-@event.listens_for(Engine, "connect")
-def _sync_less(connection: object, _record: object) -> None:
-    """Wait for the disk at checkpoints only; with write-ahead logging nothing is torn by that.
-
-    MLflow commits five times a run, and each wait takes as long as the rest of the run.
-    """
-    if isinstance(connection, sqlite3.Connection):
-        connection.execute("PRAGMA synchronous = NORMAL")
-
-
 def _same_place(found: str, expected: str | None, experiment: str) -> None:
     """A store that was moved would still write its files to where it came from."""
     if expected is not None and found.startswith("file:") and found != expected:
@@ -280,16 +200,12 @@ def _refused(uri: str) -> Iterator[None]:
     """Turn what the store says into one sentence."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise _unreachable(uri, error) from error
-
-
-def _unreachable(uri: str, error: Exception) -> TraitsteerError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return TraitsteerError(
-        f"The MLflow store {uri} cannot be used ({lines[0][:200].rstrip('.')}); start its server, "
-        "or correct track.mlflow in params.yaml."
-    )
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise TraitsteerError(
+            f"The MLflow store {uri} cannot be used ({lines[0][:200].rstrip('.')}); start its "
+            "server, or correct track.mlflow in params.yaml."
+        ) from error
 
 
 def _quiet() -> None:

@@ -1,0 +1,196 @@
+"""What is said of one trait and arm in the tracking store: settings, scores, files and trials.
+
+Turns a finished arm into the record of a run. Reads the activations for their hash, writes nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from traitsteer.experiment.finished_arm import Arm, Method
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.words.findings import bounds, number, signed
+from traitsteer.words.results import best_of_arm
+from traitsteer.words.runs import Run, Series, Source, Table
+from traitsteer.world.dvc_lock import md5
+
+SECTIONS = ("models", "judge", "elicit", "vet", "fit", "answers", "search", "evaluate")
+SCORES = ("trait_score", "coherence")
+# The interface groups a table by its first column and compares the second between runs.
+COLUMNS = ("question", "text", *SCORES, "setting", "phase", "sample", "seed")
+SERIES = {
+    "accuracy": "held_out_accuracy",
+    "raw_norm": "raw_norm",
+    "split_half_cosine": "split_half_cosine",
+}
+
+
+def describe(config: Config, arm: Arm, hashes: dict[str, str]) -> Run:
+    """Return the run of one trait and arm, with one child for each trial and each recount."""
+    trait, name = arm.trait.name, arm.name
+    best = best_of_arm(method.evaluation for method in arm.methods)
+    activations = layout.activations(trait, name)
+    tags = {
+        "protocol": arm.methods[0].evaluation["protocol"],
+        "profile": config.profile,
+        "trait": trait,
+        "arm": name,
+        "status": "nothing feasible" if best is None else "feasible",
+        "model.base": config.models.base.name,
+        "model.instruct": config.models.instruct.name,
+        **{f"study.{method.name}": method.search["study"] for method in arm.methods},
+        **_hashes_of(trait, name, hashes),
+    }
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc.experiment"] = experiment
+    return Run(
+        name=f"{trait} · {name}",
+        params=params_of(config, arm)
+        | {f"best_{name}": best[name] for name in ("method", "coefficient") if best},
+        metrics=_headline(arm, best) | _by_layer(arm),
+        tags=tags,
+        note=_note(arm),
+        files={
+            f"vectors/{method.name}.{ending}": layout.vectors(trait, name)
+            / f"{method.name}.{ending}"
+            for method in arm.methods
+            for ending in ("safetensors", "json")
+        },
+        tables={
+            f"{part}_{method.name}.json": table
+            for method in arm.methods
+            for part, table in _tables(arm, method)
+        },
+        sources=[
+            Source(f"activations {trait} {name}", activations, md5(activations)),
+        ],
+        children=[child for method in arm.methods for child in _children(trait, name, method)],
+    )
+
+
+def params_of(config: Config, arm: Arm) -> dict[str, object]:
+    """Every setting that the run depends on, nested ones under dotted names."""
+    sections = {name: getattr(config, name).model_dump(mode="json") for name in SECTIONS}
+    return {
+        "trait": arm.trait.name,
+        "arm": arm.name,
+        "profile": config.profile,
+        "seed": config.seed,
+        "coherence_floor": config.study.coherence_floor,
+        **dict(_flat(config.arm(arm.name).model_dump(mode="json"), "")),
+        **dict(_flat(sections, "")),
+    }
+
+
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            whole = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{prefix}{key}", whole
+
+
+def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series | None]:
+    """What is seen first when runs are compared: the best method on the report questions."""
+    found: dict[str, float | Series | None] = {"natural_percent": arm.natural_percent}
+    if best is None:
+        return found | {"baseline": arm.methods[0].evaluation["baseline"]["value"]}
+    fitted = next(m.fitted for m in arm.methods if m.name == best["method"])
+    return found | {
+        "delta": best["delta"]["value"],
+        "delta_lower": best["delta"]["lower"],
+        "delta_upper": best["delta"]["upper"],
+        "coherence": best["coherence"]["value"],
+        "baseline": best["baseline"]["value"],
+        "trait_score": best["trait_score"]["value"],
+        "random_delta": best["random"]["value"],
+        "layer": best["layer"],
+        "strength": best["strength"],
+        "held_out_accuracy": fitted["held_out_accuracy"][best["layer"]],
+    }
+
+
+def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
+    """Reliability over layers, the step being the layer.
+
+    The interface sorts by name; the prefix keeps these below the headline.
+    """
+    return {
+        f"per_layer_{short}_{method.name}": Series(method.fitted[long])
+        for method in arm.methods
+        for short, long in SERIES.items()
+    }
+
+
+def _note(arm: Arm) -> str:
+    """The run's description: one line a method."""
+    lines = [
+        "| method | delta | interval | coherence | layer | strength | random |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for method in arm.methods:
+        found = method.evaluation
+        if found["status"] != "feasible":
+            lines.append(f"| {method.name} | nothing feasible | | | | | |")
+            continue
+        cells = (
+            method.name,
+            signed(found["delta"]["value"]),
+            bounds(found["delta"]),
+            number(found["coherence"]["value"]),
+            str(found["layer"]),
+            number(found["strength"], 2),
+            signed(found["random"]["value"]),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _tables(arm: Arm, method: Method) -> Iterator[tuple[str, Table]]:
+    """Every score of every question: of the report, and of the search."""
+    reported = [_row(arm.trait.report, row | {"phase": "report"}) for row in method.answers]
+    searched = [
+        _row(arm.trait.selection, row | {"setting": _setting(row["trial"])})
+        for row in method.scores
+    ]
+    yield "report_scores", Table(COLUMNS, reported)
+    yield "search_scores", Table(COLUMNS, searched)
+
+
+def _row(questions: tuple[str, ...], row: dict[str, Any]) -> list[Any]:
+    return [questions[row["question"]], *(row[name] for name in COLUMNS[1:])]
+
+
+def _setting(trial: int | None) -> str:
+    return "baseline" if trial is None else f"trial {trial}"
+
+
+def _children(trait: str, arm: str, method: Method) -> Iterator[Run]:
+    trials = [(trial["phase"], trial) for trial in method.search["trials"]]
+    recounts = [("confirm", trial) for trial in method.search["confirmed"]]
+    for phase, trial in trials + recounts:
+        params = {name: trial[name] for name in ("layer", "strength", "coefficient")}
+        yield Run(
+            name=f"{method.name} {trial['number']:03d}{' confirm' * (phase == 'confirm')}",
+            params=params | {"trait": trait, "arm": arm, "method": method.name, "phase": phase},
+            metrics={name: trial[name] for name in (*SCORES, "delta", "feasible")},
+        )
+
+
+def _hashes_of(trait: str, arm: str, hashes: dict[str, str]) -> dict[str, str]:
+    outs = {
+        "responses": layout.responses(trait, arm),
+        "verdicts": layout.verdicts(trait, arm),
+        "activations": layout.activations(trait, arm),
+        "vectors": layout.vectors(trait, arm),
+        "search": layout.search(trait, arm),
+        "evaluation": layout.evaluation(trait, arm),
+        "calibration": layout.CALIBRATION,
+    }
+    return {
+        f"dvc.{name}": hashes[path.as_posix()]
+        for name, path in outs.items()
+        if path.as_posix() in hashes
+    }

@@ -1,0 +1,154 @@
+"""The main job as a newcomer runs it: a fresh clone, `dvc repro`, and what it promises."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SEARCH = "search@sycophancy-instruction"
+AGAIN = ("fit@evil-natural", "search@evil-natural", "evaluate@evil-natural")
+
+
+def environment() -> dict[str, str]:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PYTEST_"))}
+    return variables | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["dvc", *arguments], cwd=folder, env=environment(), capture_output=True, text=True
+    )
+    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A clone in which the whole study has run once."""
+    folder = tmp_path_factory.mktemp("fresh") / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(repository), str(folder)], check=True)
+    ran = dvc(folder, "repro").stdout
+    assert "Running stage 'search@evil-natural'" in ran
+    assert "Running stage 'pocket_pair'" not in ran, "the committed pair is not up to date"
+    return folder
+
+
+def files(folder: Path, *parts: str) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for part in parts
+        for path in sorted((folder / part).rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_every_trait_and_arm_is_steered_and_random_vectors_do_nothing(clone: Path) -> None:
+    found = json.loads((clone / "reports/comparison.json").read_text())
+    for trait in ("evil", "sycophancy", "hallucination"):
+        for arm in ("instruction", "natural"):
+            rows = [r for r in found["results"] if (r["trait"], r["arm"]) == (trait, arm)]
+            reached = [
+                r
+                for r in rows
+                if r["delta"]["value"] >= 40
+                and r["delta"]["lower"] >= 25
+                and r["coherence"]["value"] >= 70
+                and r["random"]["value"] <= 10
+            ]
+            assert reached, f"{trait} {arm}: {rows}"
+    assert [c["trait"] for c in found["comparisons"]] == ["evil", "sycophancy", "hallucination"]
+    assert all(len(c["cosine_by_layer"]) == 6 for c in found["comparisons"])
+
+
+def test_evil_and_sycophancy_do_not_leak_into_each_other(clone: Path) -> None:
+    rows = json.loads((clone / "data/cross.json").read_text())
+    leaks = [
+        r["delta"]["value"]
+        for r in rows
+        if {r["vector"], r["scored"]} == {"evil", "sycophancy"} and r["vector"] != r["scored"]
+    ]
+    assert len(leaks) == 4
+    assert max(leaks) <= 20
+
+
+def test_a_second_run_does_nothing(clone: Path) -> None:
+    assert "Running stage" not in dvc(clone, "repro").stdout
+
+
+def test_the_same_files_come_out_again_without_any_cache(clone: Path) -> None:
+    parts = ("models/vectors/evil", "data/search/evil", "data/evaluation/evil")
+    before = files(clone, *parts)
+    shutil.rmtree(clone / ".cache")
+    for stage in AGAIN:
+        dvc(clone, "repro", "--force", "--no-run-cache", "--single-item", stage)
+    assert files(clone, *parts) == before
+
+
+def test_a_killed_search_goes_on_where_it_was(clone: Path) -> None:
+    before = files(clone, "data/search/sycophancy/instruction")
+    shutil.rmtree(clone / ".cache", ignore_errors=True)
+    command = ["dvc", "repro", "--force", "--no-run-cache", "--single-item", SEARCH]
+    running = subprocess.Popen(
+        command,
+        cwd=clone,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    answers = clone / ".cache/answers"
+    while running.poll() is None and len(list(answers.glob("*.json"))) < 2:
+        time.sleep(0.05)
+    assert running.poll() is None, "the search ended before it could be killed"
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    finished = {path: path.stat().st_mtime_ns for path in answers.glob("*.json")}
+    dvc(clone, "repro", "--no-run-cache", "--single-item", SEARCH)
+    assert files(clone, "data/search/sycophancy/instruction") == before
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "answered again"
+
+
+def test_changes_rerun_what_they_touch_and_nothing_else(clone: Path) -> None:
+    params = clone / "params.yaml"
+    text = params.read_text()
+    try:
+        params.write_text(text.replace("trials: 64", "trials: 62"))
+        touched = dvc(clone, "repro", "--dry").stdout
+        for stage in ("elicit", "vet", "cache", "fit", "calibrate"):
+            assert f"Running stage '{stage}" not in touched
+        assert "Running stage 'search@evil-natural'" in touched
+    finally:
+        params.write_text(text)
+    scenarios = clone / "data/pocket/traits/evil/scenarios.txt"
+    text = scenarios.read_text()
+    try:
+        scenarios.write_text("# changed\n" + text)
+        touched = dvc(clone, "repro", "--dry").stdout
+        assert "Running stage 'elicit@evil-natural'" in touched
+        for trait in ("sycophancy", "hallucination"):
+            for stage in ("elicit", "vet", "cache", "fit", "search", "evaluate"):
+                assert f"'{stage}@{trait}" not in "".join(
+                    line for line in touched.splitlines(keepends=True) if "Running" in line
+                )
+    finally:
+        scenarios.write_text(text)
+
+
+def test_an_unknown_parameter_stops_the_study_before_any_work(clone: Path) -> None:
+    params = clone / "params.yaml"
+    text = params.read_text()
+    try:
+        params.write_text(text.replace("search:\n", "search:\n  nope: 1\n"))
+        done = dvc(clone, "repro", check=False)
+        assert done.returncode != 0
+        assert "search.nope is no known parameter" in done.stdout + done.stderr
+    finally:
+        params.write_text(text)
