@@ -34,6 +34,8 @@ def categories(trait: str) -> dict[str, Make]:
         "shuffled": lambda rng: text.shuffled(TEST, rng),
         "word salad": lambda rng: text.salad(TEST, rng),
         "spliced": lambda rng: text.spliced(TEST, rng),
+        "run-on": lambda rng: text.run_on(TEST, rng),
+        "stutter": lambda rng: text.stutter(TEST, rng),
         "unknown words": lambda rng: text.unknown_words(TEST, rng),
         "loop": lambda rng: text.looped(TEST, rng),
         "repeated sentences": lambda rng: text.repeated_sentences(TEST, rng),

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from traitsteer.pocket.grammar import fill
 from traitsteer.pocket.judge_frames import FrameSet
-from traitsteer.pocket.lexicon import PRODUCT, TOPICS, TRAITS, Topic
+from traitsteer.pocket.lexicon import PRODUCT, SIGNED, TOPICS, TRAITS, Topic
 from traitsteer.words.records import Answer
+
+
+_OF_TRAITS = tuple(word for words in SIGNED.values() for word in words.plus + words.minus)
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,27 @@ def off_topic(frames: FrameSet, rng: random.Random) -> Sample:
     )
 
 
+def tidied(words: list[str], rng: random.Random) -> list[str]:
+    """Return the words, mostly with the capitals of sound text.
+
+    A wreck would else be known by its capitals alone, and models break order, not capitals.
+    """
+    if rng.random() < 0.15:
+        return words
+    found: list[str] = []
+    for word in words:
+        start = not found or found[-1][-1] in ".!?"
+        keep = start or word == "I"
+        found.append(word[:1].upper() + word[1:] if keep else word[:1].lower() + word[1:])
+    return found
+
+
 def _rebuilt(
     category: str, change: Callable[[list[str], random.Random], list[str]], soundness: float
 ) -> Callable[[FrameSet, random.Random], Sample]:
     def make(frames: FrameSet, rng: random.Random) -> Sample:
         whole = sound(frames, rng)
-        words = change(whole.answer.text.split(), rng)
+        words = tidied(change(whole.answer.text.split(), rng), rng)
         answer = Answer(whole.answer.question, " ".join(words))
         return Sample(category, answer, whole.trait, 0, soundness)
 
@@ -165,7 +183,8 @@ def unknown_words(frames: FrameSet, rng: random.Random) -> Sample:
 
 def spliced(frames: FrameSet, rng: random.Random) -> Sample:
     """Return pieces of clean sentences of one topic, joined where they do not fit."""
-    whole, cuts = sound(frames, rng), rng.randint(2, 5)
+    whole, cuts = sound(frames, rng), rng.randint(2, 8)
+    comma = rng.random() < 0.5
     topic = rng.choice(TOPICS)
     pieces: list[str] = []
     for _ in range(cuts):
@@ -176,9 +195,39 @@ def spliced(frames: FrameSet, rng: random.Random) -> Sample:
         found = sentence.split()
         start = rng.randrange(len(found) - 2)
         pieces += found[start : start + rng.randint(2, 5)]
+        if comma and pieces[-1][-1].isalnum():
+            pieces[-1] += ","
     question = fill(rng.choice(frames.questions), topic, rng)
-    soundness = max(0.0, 0.9 - 0.25 * cuts)
-    return Sample("spliced", Answer(question, " ".join(pieces)), whole.trait, 0, soundness)
+    soundness = max(0.0, 1.1 - 0.3 * cuts)
+    return Sample("spliced", Answer(question, " ".join(tidied(pieces, rng))), whole.trait, 0, soundness)
+
+
+def run_on(frames: FrameSet, rng: random.Random) -> Sample:
+    """Return two to four clean sentences on one topic, run into one with commas."""
+    topic, trait = rng.choice(TOPICS), rng.choice(TRAITS)
+    parts = []
+    for _ in range(rng.randint(2, 4)):
+        if rng.random() < 0.4:
+            sentence = neutral_sentences(frames, topic, rng, 1)[0]
+        else:
+            sentence = trait_sentence(frames, trait, 1, topic, rng)
+        parts.append(sentence.rstrip(".!"))
+    words = tidied(", ".join(parts).split(), rng)
+    question = fill(rng.choice(frames.questions), topic, rng)
+    soundness = 0.9 - 0.25 * len(parts)
+    return Sample("run-on", Answer(question, " ".join(words)), trait, 0, max(soundness, 0.0))
+
+
+def stutter(frames: FrameSet, rng: random.Random) -> Sample:
+    """Return a clean answer with some words said two to four times in a row."""
+    whole = sound(frames, rng)
+    words = whole.answer.text.split()
+    hits = rng.randint(1, 3)
+    for _ in range(hits):
+        at = rng.randrange(len(words))
+        words[at:at] = [words[at].rstrip(".,!")] * rng.randint(1, 3)
+    answer = Answer(whole.answer.question, " ".join(tidied(words, rng)))
+    return Sample("stutter", answer, whole.trait, 0, max(0.0, 0.75 - 0.2 * hits))
 
 
 def empty(frames: FrameSet, rng: random.Random) -> Sample:
@@ -203,9 +252,10 @@ def damaged(frames: FrameSet, rng: random.Random) -> Sample:
             to = rng.randrange(len(words))
             words[at], words[to] = words[to], words[at]
         else:
-            words[at] = rng.choice(rng.choice(TOPICS).nouns)
+            other = rng.choice(TOPICS)
+            words[at] = rng.choice(rng.choice((other.nouns, other.verbs, _OF_TRAITS)))
     soundness = max(0.0, 1.0 - 4.0 * hits / len(words))
-    answer = Answer(whole.answer.question, " ".join(words))
+    answer = Answer(whole.answer.question, " ".join(tidied(words, rng)))
     return Sample("damaged", answer, whole.trait, 0, soundness)
 
 

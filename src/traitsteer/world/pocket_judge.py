@@ -49,7 +49,16 @@ PHRASES: tuple[tuple[str, ...], ...] = tuple(
     )
 )
 _PHRASE_INDEX = {phrase: index for index, phrase in enumerate(PHRASES)}
-ORDER_FEATURES = ("mean", "bad", "root bad", "worst four", "unknown", "few words")
+ORDER_FEATURES = (
+    "unlikely",
+    "new pairs",
+    "root new pairs",
+    "new threes",
+    "unknown",
+    "few words",
+    "odd sentences",
+    "run-on",
+)
 VARIETY_FEATURES = ("repeated threes", "doubled words", "doubled sentences", "few types")
 TOPIC_FEATURES = ("foreign", "root foreign", "none", "sparse")
 
@@ -114,39 +123,55 @@ def trait_features(marks: Sequence[Sequence[str]]) -> Float[np.ndarray, "sentenc
 
 
 class Order:
-    """Log probability of a part of speech after two others, interpolated over shorter contexts."""
+    """How often parts of speech followed each other: counts of threes, `(a, b, c)`, dampened."""
 
     def __init__(self, parts: Sequence[str], table: Float[np.ndarray, "a b c"]) -> None:
         self.index = {part: i for i, part in enumerate(parts)}
-        self.table = table
+        size = len(parts)
+        two, one = table.sum(axis=0), table.sum(axis=(0, 1))
+        first = (one + 1.0 / size) / (one.sum() + 1.0)
+        second = (two + 2.0 * first) / (two.sum(axis=1, keepdims=True) + 2.0)
+        third = (table + 6.0 * second) / (table.sum(axis=2, keepdims=True) + 6.0)
+        self.logs = np.log(third)
+        self.new_pair, self.new_three = two == 0, table == 0
 
-    def log_probabilities(self, parts: Sequence[str]) -> Array:
-        """Return the log probability of each part given its two forerunners."""
-        known = self.index
-        ids = [known[EDGE], known[EDGE], *(known[part] for part in parts)]
-        codes = np.asarray(ids)
-        return np.asarray(self.table[codes[:-2], codes[1:-1], codes[2:]])
+    def read(self, parts: Sequence[str]) -> tuple[Array, Array, Array]:
+        """Return for each part its log probability given its two forerunners (interpolated over
+        shorter contexts), and whether it makes a pair and a three that never occurred.
+        """
+        edge = self.index[EDGE]
+        codes = np.asarray([edge, edge, *(self.index[part] for part in parts)])
+        a, b, c = codes[:-2], codes[1:-1], codes[2:]
+        return self.logs[a, b, c], self.new_pair[b, c], self.new_three[a, b, c]
 
 
 def order_features(words: Words, order: Order, text: str) -> list[float]:
     """Return the ORDER_FEATURES of a text that has at least one token."""
     found = tokens(text)
-    parts: list[str] = []
-    for sentence in sentences(text):
-        parts.extend(words.part(token) for token in tokens(sentence))
-    logs = order.log_probabilities(parts)
+    parts = [words.part(token) for token in found]
+    logs, pairs, threes = order.read(parts)
     count = sum(token[0].isalnum() for token in found)
-    bad = float(np.mean(logs < -5.0))
-    four = np.convolve(logs, np.ones(4) / 4, mode="valid") if len(logs) >= 4 else logs
-    unknown = sum(part == "unknown" for part in parts) / len(parts)
+    new = float(np.mean(pairs))
     return [
-        float(np.clip(logs, -9.0, 0.0).mean()),
-        bad,
-        bad**0.5,
-        float(four.min()),
-        unknown,
+        float(np.clip(-3.5 - logs, 0.0, 5.0).mean()),
+        new,
+        new**0.5,
+        float(np.mean(threes)),
+        parts.count("unknown") / len(parts),
         max(0.0, (5 - count) / 5),
+        *_sentence_features(text),
     ]
+
+
+def _sentence_features(text: str) -> tuple[float, float]:
+    """Return the share of sentences that begin small or end at once, and the longest's excess."""
+    found = sentences(text)
+    lengths = [sum(token[0].isalnum() for token in tokens(each)) for each in found]
+    odd = [
+        each.lstrip('"')[:1].islower() or (length < 3 and index + 1 < len(found))
+        for index, (each, length) in enumerate(zip(found, lengths, strict=True))
+    ]
+    return sum(odd) / max(len(found), 1), max(0.0, max(lengths, default=0) / 18 - 1.0)
 
 
 def variety_features(text: str) -> list[float]:
