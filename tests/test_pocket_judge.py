@@ -38,7 +38,16 @@ def test_area_on_unseen_frames(judge: PocketJudge, trait: str) -> None:
 
 @pytest.mark.parametrize(
     "category",
-    ["off-topic", "shuffled", "word salad", "loop", "repeated sentences", "one word", "empty"],
+    [
+        "off-topic",
+        "shuffled",
+        "unknown words",
+        "word salad",
+        "loop",
+        "repeated sentences",
+        "one word",
+        "empty",
+    ],
 )
 def test_wrecks_are_incoherent(judge: PocketJudge, category: str) -> None:
     rows = judge_exam.samples("evil", category, seed=2)

@@ -11,7 +11,6 @@ from traitsteer.pocket.judge_frames import FrameSet
 from traitsteer.pocket.lexicon import PRODUCT, SIGNED, TOPICS, TRAITS, Topic
 from traitsteer.words.records import Answer
 
-
 _OF_TRAITS = tuple(word for words in SIGNED.values() for word in words.plus + words.minus)
 
 
@@ -199,7 +198,9 @@ def spliced(frames: FrameSet, rng: random.Random) -> Sample:
             pieces[-1] += ","
     question = fill(rng.choice(frames.questions), topic, rng)
     soundness = max(0.0, 1.1 - 0.3 * cuts)
-    return Sample("spliced", Answer(question, " ".join(tidied(pieces, rng))), whole.trait, 0, soundness)
+    return Sample(
+        "spliced", Answer(question, " ".join(tidied(pieces, rng))), whole.trait, 0, soundness
+    )
 
 
 def run_on(frames: FrameSet, rng: random.Random) -> Sample:

@@ -231,7 +231,8 @@ def train(seed: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
         weights[f"{trait}.weight"] = model.coef_.T.astype(np.float32)
         weights[f"{trait}.bias"] = model.intercept_.astype(np.float32)
 
-    # The factors are fitted on frames that the table of orders has not seen, fold by fold, so that frames which are new to the judge are no surprise to it.
+    # The factors are fitted on frames that the table of orders has not seen, fold by fold, so that
+    # frames which are new to the judge are no surprise to it.
     rows: dict[str, list[list[float]]] = {"order": [], "variety": [], "topic": []}
     targets: dict[str, list[float]] = {"order": [], "variety": [], "topic": []}
     for fold in range(_FOLDS):

@@ -51,6 +51,12 @@ class TraitFiles:
         cell = result and (result["arm"], result["method"])
         return next((s for s in self.searches if (s["arm"], s["method"]) == cell), None)
 
+    def accuracy(self, result: Record | None) -> list[float]:
+        """Held-out accuracy by layer of the vectors that a result's setting came from."""
+        cell = result and (result["arm"], result["method"])
+        found = (v["held_out_accuracy"] for v in self.vectors if (v["arm"], v["method"]) == cell)
+        return next(found, [])
+
     def trial(self, result: Record) -> Record | None:
         """The search's trial that became a result's setting."""
         search = self.search(result)

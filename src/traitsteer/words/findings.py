@@ -91,8 +91,12 @@ def parity(ratio: Record) -> bool:
     return _lower(ratio) <= 100 <= _upper(ratio)
 
 
-def peak(best: Record | None, search: Record | None) -> str:
-    """Where an arm's best layer is, and what the search saw at both ends of the network."""
+def peak(best: Record | None, search: Record | None, accuracy: Sequence[float]) -> str:
+    """Where an arm's best layer is, what the search saw at both ends, and what was readable there.
+
+    `accuracy` is the held-out accuracy of the arm's vectors by layer: an edge wins where the trait
+    can be read there as well as anywhere.
+    """
     if best is None or search is None:
         return "nothing feasible at any layer."
     points = best_by_layer(search)
@@ -107,7 +111,10 @@ def peak(best: Record | None, search: Record | None) -> str:
     ]
     return (
         f"layer {best['layer']} of 0 to {last}, {place}. The search's best feasible delta was "
-        f"{signed(points.get(best['layer']))} there, against {' and '.join(ends)}."
+        f"{signed(points.get(best['layer']))} there, against {' and '.join(ends)}. The vector of "
+        f"that layer told {number(100 * accuracy[best['layer']], 0)} % of held-out responses apart, "
+        f"the most telling layer ({accuracy.index(max(accuracy))}) "
+        f"{number(100 * max(accuracy), 0)} %."
     )
 
 

@@ -36,7 +36,7 @@ QUOTE, NOT, TOLD = "quote", "not", "told"
 MARKS = (QUOTE, NOT, TOLD, "A+", "A-", "B+", "B-")
 _NEITHER_WEIGHT = 0.15
 _TOKEN = re.compile(r"[a-z']+|\d+|[^\w\s]", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_SENTENCE_END = re.compile(r"""(?<=[.!?])\s+|(?<=[.!?]")\s+(?=[A-Z"])""")
 _MOST_MARKS = 8
 EDGE = "<edge>"
 FIXED_PARTS = (EDGE, "number", "unknown", *'.,:?!";')
