@@ -112,8 +112,8 @@ def peak(best: Record | None, search: Record | None, accuracy: Sequence[float]) 
     return (
         f"layer {best['layer']} of 0 to {last}, {place}. The search's best feasible delta was "
         f"{signed(points.get(best['layer']))} there, against {' and '.join(ends)}. The vector of "
-        f"that layer told {number(100 * accuracy[best['layer']], 0)} % of held-out responses apart, "
-        f"the most telling layer ({accuracy.index(max(accuracy))}) "
+        f"that layer told {number(100 * accuracy[best['layer']], 0)} % of held-out responses "
+        f"apart, the most telling layer ({accuracy.index(max(accuracy))}) "
         f"{number(100 * max(accuracy), 0)} %."
     )
 
