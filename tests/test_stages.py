@@ -28,7 +28,7 @@ from traitsteer.world.trait_folder import read_trait, write_trait
 SMALL: dict[str, dict[str, Any]] = {
     "study": {"traits": ["evil", "sycophancy"], "coherence_floor": 0, "trait_folder": "traits"},
     "models": {"rows": 64},
-    "elicit": {"max_new_tokens": 8},
+    "elicit": {"samples": 1, "max_new_tokens": 8},
     "vet": {
         "positive_at_least": 0,
         "negative_at_most": 100,
