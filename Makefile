@@ -31,10 +31,10 @@ test: $(READY) ## lint, types and the fast tests
 	ruff format --check src tests
 	mypy
 	python -m traitsteer lint data/traits/*
-	pytest -n 2
+	pytest -n 2 --dist loadfile
 
 slow-test: $(READY) ## the tests that take minutes
-	pytest -n 2 -m slow
+	pytest -n 2 --dist loadfile -m slow
 
 lint: $(READY) ## check every trait folder
 	python -m traitsteer lint data/traits/* data/pocket/traits/*
