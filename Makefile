@@ -23,6 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 repro: $(READY) ## run the whole study and print the comparison
+	@python -m traitsteer check
 	dvc repro
 	@python -m traitsteer show
 

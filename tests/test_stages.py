@@ -16,7 +16,17 @@ from tiny import build
 
 from traitsteer.cli import main
 from traitsteer.experiment.answering import Bench
-from traitsteer.stages import cache, calibrate, compare, cross, elicit, evaluate, fit, search, vet
+from traitsteer.stages import (
+    cache,
+    calibrate,
+    compare,
+    cross,
+    elicit,
+    evaluate,
+    fit,
+    search,
+    vet,
+)
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
@@ -251,3 +261,34 @@ def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) 
     with pytest.raises(TraitsteerError, match=r"\d+ of 8 positive responses .* vet.minimum = 3"):
         vet.run(config, "evil", "natural")
     assert len(read_jsonl(layout.verdicts("evil", "natural"))) == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"study": {"traits": ["evil", "envy"]}}, "There is no trait folder traits/envy"),
+        ({"models": {"base": {"name": "no/where", "revision": None, "chat": False}}}, "no/where"),
+        ({"judge": {"kind": "pocket", "name": "nowhere"}}, "nowhere holds no readable"),
+        ({"calibrate": {"questions": "none.txt"}}, "none.txt is not there"),
+        ({"arms": {"natural": {"position": "response[--1]"}}}, "position 'response"),
+        ({"arms": {"instruction": {"source": "base"}}}, "which has `chat: false`"),
+        ({"arms": {"natural": {"methods": ["sum"]}}}, "arms.natural.methods"),
+    ],
+)
+def test_check_refuses_before_any_work(
+    study: Study, capsys, changes: dict[str, Any], sentence: str
+) -> None:
+    study()
+    assert main(["check"]) == 0
+    values = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
+    for section, keys in changes.items():
+        for key, value in keys.items():
+            old = values[section].get(key)
+            values[section][key] = old | value if isinstance(old, dict) else value
+    with Path("params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+    capsys.readouterr()
+    assert main(["check"]) == 1
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert printed.count("\n") == 1

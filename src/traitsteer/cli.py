@@ -10,7 +10,7 @@ from pathlib import Path
 from traitsteer.words.errors import TraitsteerError
 
 PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
-WHOLE = ("calibrate", "cross", "compare", "report", "track", "pocket_pair", "pocket_judge")
+WHOLE = ("calibrate", "cross", "compare", "report", "track", "check", "pocket_pair", "pocket_judge")
 
 # Idle threads that spin starve the busy ones on small machines; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,12 +1,14 @@
 """The home of transformers: one decoder with its tokenizer, from a hub id or a folder."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest, digest_of_files
@@ -122,6 +124,9 @@ def load(
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not sys.stderr.isatty():
+        # A bar that redraws itself makes a plain log unreadable.
+        transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
@@ -134,10 +139,7 @@ def load(
             trust_remote_code=trust_remote_code,
         )
     except (OSError, ValueError) as error:
-        raise TraitsteerError(
-            f"The model {name!r} cannot be loaded ({_first_sentence(error)}); name a hub id that "
-            "this machine may download or a folder written by save_pretrained."
-        ) from error
+        raise _cannot_load(name, error) from error
     model.to(torch.device(device)).eval().requires_grad_(False)
     return LanguageModel(
         name=name,
@@ -147,6 +149,18 @@ def load(
         chat=chat,
         digest=_digest(name, revision, model),
     )
+
+
+def find(name: str, revision: str | None, trust_remote_code: bool) -> None:
+    """Read the configuration of a model, which costs little and shows that it is there.
+
+    Raises:
+        TraitsteerError: there is no such model, or it may not be read.
+    """
+    try:
+        AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(name, error) from error
 
 
 def find_blocks(model: Any) -> nn.ModuleList:  # noqa: ANN401 - architectures share no base class
@@ -175,5 +189,9 @@ def _digest(name: str, revision: str | None, model: Any) -> str:  # noqa: ANN401
     return digest([name, revision, getattr(model.config, "_commit_hash", None)])
 
 
-def _first_sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:160].rstrip(". ")
+def _cannot_load(name: str, error: Exception) -> TraitsteerError:
+    said = " ".join(str(error).split())[:160].rstrip(". ")
+    return TraitsteerError(
+        f"The model {name!r} cannot be loaded ({said}); name a hub id that this machine may "
+        "download or a folder written by save_pretrained."
+    )
