@@ -37,6 +37,8 @@ def test_every_profile_is_whole_and_the_pocket_one_is_the_default(repository: Pa
         ("elicit", "temperature", -1, "elicit.temperature"),
         ("evaluate", "random_vectors", 4, "evaluate.random_vectors"),
         ("fit", "penalties", [], "fit.penalties"),
+        ("study", "traits", ["evil", "evil"], "study.traits names evil, evil"),
+        ("study", "traits", ["a.b"], "study.traits"),
         ("models", "dtype", "float8", "models.dtype"),
     ],
 )

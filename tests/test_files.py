@@ -29,6 +29,11 @@ def test_a_truncated_table_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, [{"a": 1}, {"a": 2}])
     assert read_jsonl(path) == [{"a": 1}, {"a": 2}]
+    odd = [{"text": "one\u2028two\x85three\nfour"}]
+    write_jsonl(tmp_path / "odd.jsonl", odd)
+    assert read_jsonl(tmp_path / "odd.jsonl") == odd
+    write_jsonl(tmp_path / "none.jsonl", [])
+    assert read_jsonl(tmp_path / "none.jsonl") == []
     path.write_text(path.read_text()[:-5])
     with pytest.raises(TraitsteerError, match=r"rows\.jsonl:2 is no JSON .* truncated"):
         read_jsonl(path)

@@ -14,8 +14,15 @@ HOMES = {
     "optuna": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
     "matplotlib": {"world/plots.py", "world/plot_style.py", "world/search_plots.py"},
+    "openai": {"world/openai_judge.py"},
+    "jinja2": {"world/page.py"},
     "pydantic": {"words/config.py", "words/pocket_config.py"},
 }
+PASSIVE = {
+    SOURCE / "traitsteer/words" / f"{name}.py"
+    for name in ("config", "errors", "faults", "layout", "pocket_config", "records", "runs")
+}
+"""Records and the reading of parameters: what they hold, DVC follows by itself."""
 FILES = sorted((SOURCE / "traitsteer").rglob("*.py"))
 
 
@@ -40,11 +47,11 @@ def floor(path: Path) -> str:
 
 
 def closure(path: Path, seen: set[Path] | None = None) -> set[Path]:
-    """Every module of ours that the file needs; words and the door hold no behaviour of a stage."""
+    """Every module of ours that the file needs, but for words that hold no behaviour."""
     seen = {path} if seen is None else seen | {path}
     for name in imports(path):
         found = module_file(name)
-        if found and found not in seen and floor(found) != "words":
+        if found and found not in seen and found not in PASSIVE:
             seen |= closure(found, seen)
     return seen
 

@@ -102,9 +102,9 @@ def test_flat_metrics_leave_out_what_was_not_found() -> None:
 def test_the_protocol_hash_follows_its_terms_and_nothing_else(repository) -> None:
     config = load(repository / "params.yaml")
     trait = read_trait(repository / "data/pocket/traits/evil")
-    terms = protocol(config, trait, "judge")
+    terms = protocol(config, trait, "judge", "model")
     assert protocol_hash(terms) == protocol_hash(dict(reversed(terms.items())))
-    assert protocol_hash(terms) != protocol_hash(protocol(config, trait, "another judge"))
+    assert protocol_hash(terms) != protocol_hash(protocol(config, trait, "another", "model"))
     for section, change in (
         ("search", {"trials": 99}),
         ("answers", {"temperature": 0.1}),
@@ -112,8 +112,8 @@ def test_the_protocol_hash_follows_its_terms_and_nothing_else(repository) -> Non
     ):
         changed = getattr(config, section).model_copy(update=change)
         other = config.model_copy(update={section: changed})
-        assert protocol_hash(protocol(other, trait, "judge")) != protocol_hash(terms)
+        assert protocol_hash(protocol(other, trait, "judge", "model")) != protocol_hash(terms)
     elsewhere = config.model_copy(
         update={"elicit": config.elicit.model_copy(update={"samples": 9})}
     )
-    assert protocol_hash(protocol(elsewhere, trait, "judge")) == protocol_hash(terms)
+    assert protocol_hash(protocol(elsewhere, trait, "judge", "model")) == protocol_hash(terms)

@@ -231,13 +231,18 @@ def test_a_vector_of_another_model_is_refused(study: Study, capsys) -> None:
     up_to_fit(config, ("natural",))
     path = layout.vectors("evil", "natural") / "probe.safetensors"
     found = tensors.read(path, {})
-    wider = {"vectors": torch.ones(3, 48), "raw_norm": torch.ones(3)}
-    tensors.write(path, wider, found.provenance | {"source": "some/other-model"})
     path = layout.vectors("evil", "natural") / "mean_difference.safetensors"
-    tensors.write(path, wider, found.provenance | {"method": "mean_difference"})
-    capsys.readouterr()
-    assert main(["search", "evil", "natural"]) == 1
-    assert "shape (3, 48)" in capsys.readouterr().err
+    provenance = found.provenance | {"method": "mean_difference"}
+    others = [
+        (torch.ones(3, 48), provenance, "shape (3, 48)"),
+        (torch.ones(3, 32), provenance | {"source": "some/other"}, "made with source some/other"),
+        (torch.ones(3, 32), provenance | {"position": "prompt[-1:]"}, "position prompt[-1:]"),
+    ]
+    for vectors, made_from, sentence in others:
+        tensors.write(path, {"vectors": vectors, "raw_norm": torch.ones(3)}, made_from)
+        capsys.readouterr()
+        assert main(["search", "evil", "natural"]) == 1
+        assert sentence in capsys.readouterr().err
 
 
 def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, capsys) -> None:
@@ -248,6 +253,14 @@ def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, c
     capsys.readouterr()
     assert main(["fit", "evil", "natural"]) == 1
     assert "no whole safetensors file" in capsys.readouterr().err
+    path = Path(config.models.instruct.name) / "model.safetensors"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:-1000])
+        assert main(["calibrate"]) == 1
+        assert "cannot be loaded" in capsys.readouterr().err
+    finally:
+        path.write_bytes(whole)
     layout.CALIBRATION.write_text(
         layout.CALIBRATION.read_text().replace('"digest": "', '"digest": "0')
     )
@@ -268,6 +281,7 @@ def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) 
     [
         ({"study": {"traits": ["evil", "envy"]}}, "There is no trait folder traits/envy"),
         ({"models": {"base": {"name": "no/where", "revision": None, "chat": False}}}, "no/where"),
+        ({"models": {"device": "banana"}}, "models.device is 'banana'"),
         ({"judge": {"kind": "pocket", "name": "nowhere"}}, "nowhere holds no readable"),
         ({"calibrate": {"questions": "none.txt"}}, "none.txt is not there"),
         ({"arms": {"natural": {"position": "response[--1]"}}}, "position 'response"),

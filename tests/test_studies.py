@@ -61,6 +61,13 @@ def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> N
         study_name="trait-arm-method", storage=JournalStorage(JournalFileBackend(str(journal)))
     )
     assert len(shown.trials) == len(asked)
+    broken = tmp_path / "broken.journal"
+    broken.write_bytes(journal.read_bytes()[:-20])
+    study.publish(broken)
+    again = optuna.load_study(
+        study_name="trait-arm-method", storage=JournalStorage(JournalFileBackend(str(broken)))
+    )
+    assert len(again.trials) == len(asked)
     assert shown.best_trial.user_attrs["coherence"] >= 70
     for trial in shown.trials:
         violation = 70 - trial.user_attrs["coherence"]

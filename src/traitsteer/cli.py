@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TraitsteerError as error:
         print(f"traitsteer: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"traitsteer: {error}; check that the folder can be written.", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,11 +11,18 @@ from pathlib import Path
 
 from torch import Tensor
 
+from traitsteer.experiment import generation
 from traitsteer.experiment.generation import Row, Sampling, Steered, Steering, generate
 from traitsteer.words.records import Answer, Judge, ScoredAnswer
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.files import digest, read_json, write_json
+from traitsteer.world import hooks, language_model
+from traitsteer.world.files import digest, digest_of_files, read_json, write_json
 from traitsteer.world.language_model import LanguageModel
+
+_CODE = digest_of_files(
+    Path(module.__file__ or "") for module in (generation, hooks, language_model)
+)
+"""Answers of an older engine are not answers of this one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +80,11 @@ class Bench:
         Returns:
             For each setting, its answers ordered by question and then by sample.
         """
-        path = self._path(questions, settings, samples)
+        prompts = [self.model.encode(text) for text in questions.texts]
+        path = self._path(questions, prompts, settings, samples)
         if path.exists():
             progress(len(settings) * len(questions.texts) * samples)
             return [[ScoredAnswer(**a) for a in answers] for answers in read_json(path)]
-        prompts = [self.model.encode(text) for text in questions.texts]
         planned = [
             (setting, question, setting.first_sample + extra)
             for setting in settings
@@ -116,10 +123,19 @@ class Bench:
         write_json(path, [[asdict(answer) for answer in answers] for answers in result])
         return result
 
-    def _path(self, questions: Questions, settings: Sequence[Setting], samples: int) -> Path:
+    def _path(
+        self,
+        questions: Questions,
+        prompts: Sequence[tuple[int, ...]],
+        settings: Sequence[Setting],
+        samples: int,
+    ) -> Path:
         key: Mapping[str, object] = {
+            "code": _CODE,
             "model": self.model.digest,
             "dtype": str(self.model.dtype),
+            "device": str(self.model.device),
+            "prompts": prompts,
             "judge": self.judge.digest,
             "sampling": asdict(self.sampling),
             "steered": self.steered,

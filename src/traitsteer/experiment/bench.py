@@ -5,13 +5,17 @@ from traitsteer.experiment.models import open_model, sampling_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.judges import open_judge
+from traitsteer.world.language_model import LanguageModel
 
 
-def open_bench(config: Config) -> Bench:
-    """The steered model and its judge; the judge is opened first, since that costs least."""
-    judge = open_judge(config)
+def open_bench(config: Config, trait: str, model: LanguageModel | None = None) -> Bench:
+    """The steered model and the trait's judge; the judge is opened first, since that costs least.
+
+    A model that is already open may be passed on.
+    """
+    judge = open_judge(config, trait)
     return Bench(
-        model=open_model(config, config.models.instruct),
+        model=model or open_model(config, config.models.instruct),
         judge=judge,
         sampling=sampling_of(config.answers),
         steered=config.answers.steered,

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from traitsteer.experiment.generation import Sampling
+from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config, ModelConfig, SamplingConfig
 from traitsteer.words.errors import TraitsteerError
@@ -39,20 +40,27 @@ def mean_residual_norm(model: LanguageModel) -> Tensor:
     if found["digest"] != model.digest:
         raise TraitsteerError(
             f"{layout.CALIBRATION} was measured on another model than {model.name}; run "
-            "`dvc repro` to measure it again."
+            "`dvc repro --force --single-item calibrate` to measure it again."
         )
     return torch.tensor(found["mean_residual_norm"])
 
 
-def read_vectors(model: LanguageModel, trait: str, arm: str, method: str) -> Tensor:
+def read_vectors(config: Config, model: LanguageModel, trait: str, arm: str, method: str) -> Tensor:
     """Fitted vectors [layers, width] of one method, ready for this model.
 
     Raises:
-        TraitsteerError: the file is missing, corrupt, of another trait, arm or method, or its
-            vectors do not fit the model.
+        TraitsteerError: the file is missing, corrupt, of another trait, arm, method, position or
+            source model, or its vectors do not fit the model.
     """
     path = layout.vectors(trait, arm) / f"{method}.safetensors"
-    found = tensors.read(path, {"trait": trait, "arm": arm, "method": method})
+    expected = {
+        "trait": trait,
+        "arm": arm,
+        "method": method,
+        "source": config.source(arm).name,
+        "position": str(Position.parse(config.arm(arm).position)),
+    }
+    found = tensors.read(path, expected)
     vectors = found.tensors["vectors"]
     if tuple(vectors.shape) != (model.layers, model.width):
         raise TraitsteerError(

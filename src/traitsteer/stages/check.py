@@ -9,6 +9,7 @@ from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import language_model
+from traitsteer.world.devices import usable_device
 from traitsteer.world.judges import open_judge
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -36,11 +37,11 @@ def run(config: Config) -> None:
         raise TraitsteerError(
             f"{config.calibrate.questions} holds no question, expected neutral ones, one a line."
         )
+    usable_device(config.models.device)
     for model in (config.models.base, config.models.instruct):
         language_model.find(model.name, model.revision, config.models.trust_remote_code)
-    judge = open_judge(config)
     for trait in config.study.traits:
-        judge.score(trait, [])
+        open_judge(config, trait).score(trait, [])
     say(
         f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"
     )

@@ -11,7 +11,7 @@ import torch
 
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.bench import open_bench
-from traitsteer.experiment.models import read_vectors
+from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.maths.statistics import mean_interval, paired_difference_interval
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
@@ -23,7 +23,7 @@ from traitsteer.world.trait_folder import read_trait
 
 def run(config: Config) -> None:
     """Steer with each trait's best vector and score every trait."""
-    bench = open_bench(config)
+    model = open_model(config, config.models.instruct)
     settings: dict[tuple[str, str, str], Setting] = {}
     for trait in config.study.traits:
         for arm in config.study.arms:
@@ -33,7 +33,7 @@ def run(config: Config) -> None:
             )
             if best is None:
                 continue
-            vectors = read_vectors(bench.model, trait, arm, best["method"])
+            vectors = read_vectors(config, model, trait, arm, best["method"])
             layer = best["layer"]
             settings[trait, arm, best["method"]] = Setting(
                 layer, vectors[layer], best["coefficient"]
@@ -44,7 +44,8 @@ def run(config: Config) -> None:
     with progress("cross", width * len(config.study.traits), "setting") as advance:
         for scored in config.study.traits:
             report = read_trait(Path(config.study.trait_folder) / scored).report
-            unsteered = Setting(0, torch.zeros(bench.model.width), 0.0)
+            unsteered = Setting(0, torch.zeros(model.width), 0.0)
+            bench = open_bench(config, scored, model)
             baseline, *steered = bench.answers(
                 Questions(scored, "report", report), [unsteered, *settings.values()], samples
             )

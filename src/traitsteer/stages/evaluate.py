@@ -20,6 +20,7 @@ from traitsteer.maths.statistics import (
 )
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.protocol import protocol, protocol_hash
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.seeds import seed_for
@@ -31,12 +32,17 @@ from traitsteer.world.trait_folder import read_trait
 def run(config: Config, trait_name: str, arm: str) -> None:
     """Evaluate the best setting of every method of the arm."""
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
-    bench = open_bench(config)
-    terms = protocol_hash(protocol(config, trait, bench.judge.digest))
+    bench = open_bench(config, trait_name)
+    terms = protocol_hash(protocol(config, trait, bench.judge.digest, bench.model.digest))
     questions = Questions(trait_name, "report", trait.report)
     folder = layout.evaluation(trait_name, arm)
     for method in config.arm(arm).methods:
         found = read_json(layout.search(trait_name, arm) / f"{method}.json")
+        if found["protocol"] != terms:
+            raise TraitsteerError(
+                f"The search of {trait_name} {arm} {method} was made under protocol "
+                f"{found['protocol'][:12]}, expected {terms[:12]}; run `dvc repro` to search again."
+            )
         head = {"trait": trait_name, "arm": arm, "method": method, "protocol": terms}
         settings = _settings(config, bench, found)
         title = f"evaluate {trait_name} {arm} {method}"
@@ -51,6 +57,12 @@ def run(config: Config, trait_name: str, arm: str) -> None:
                     strict=True,
                 )
             )
+        for name, rows in answers.items():
+            if not scores.enough(rows, config.judge.missing_at_most):
+                raise TraitsteerError(
+                    f"{title}: {scores.missing(rows)} of {len(rows)} {name} answers lack a score, "
+                    "more than judge.missing_at_most allows; check the judge and run again."
+                )
         result = summary(found, answers, config.evaluate.confidence)
         write_jsonl(
             folder / f"{method}.answers.jsonl",
@@ -62,7 +74,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 
 def _settings(config: Config, bench: Bench, found: dict[str, Any]) -> dict[str, Setting]:
     """Baseline, steered and random settings by name; the baseline alone if nothing is feasible."""
-    vectors = read_vectors(bench.model, found["trait"], found["arm"], found["method"])
+    vectors = read_vectors(config, bench.model, found["trait"], found["arm"], found["method"])
     settings = {"baseline": Setting(0, vectors[0], 0.0)}
     best = found["best"]
     if best is None:
@@ -71,10 +83,14 @@ def _settings(config: Config, bench: Bench, found: dict[str, Any]) -> dict[str, 
     settings["steered"] = Setting(layer, vectors[layer], coefficient)
     count = config.evaluate.random_vectors
     for number, vector in enumerate(
-        random_directions(count, bench.model.width, seed_for(config.seed, "random") % 2**31)
+        random_directions(count, bench.model.width, _null_seed(config, found))
     ):
         settings[f"random-{number}"] = Setting(layer, vector, coefficient)
     return settings
+
+
+def _null_seed(config: Config, found: dict[str, Any]) -> int:
+    return seed_for(config.seed, "random", found["trait"], found["arm"], found["method"]) % 2**31
 
 
 def summary(

@@ -15,12 +15,14 @@ from traitsteer.maths.direction import (
     split_half_cosine,
 )
 from traitsteer.maths.mean_difference import mean_difference
+from traitsteer.maths.positions import Position
 from traitsteer.maths.probe import fit_probe
 from traitsteer.words import layout
 from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.records import Method
 from traitsteer.words.seeds import seed_for
 from traitsteer.world import tensors
+from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
 from traitsteer.world.progress import progress
 
@@ -50,9 +52,18 @@ def run(config: Config, trait: str, arm: str) -> None:
     Raises:
         TraitsteerError: the activations are corrupt, or were cached for another trait or arm.
     """
-    found = tensors.read(layout.activations(trait, arm), {"trait": trait, "arm": arm})
+    expected = {
+        "trait": trait,
+        "arm": arm,
+        "source": config.source(arm).name,
+        "position": str(Position.parse(config.arm(arm).position)),
+    }
+    found = tensors.read(layout.activations(trait, arm), expected)
+    device = usable_device(config.models.device)
     data = Data(
-        found.tensors["activations"], found.tensors["positive"].bool(), found.tensors["pair"]
+        found.tensors["activations"].to(device),
+        found.tensors["positive"].bool().to(device),
+        found.tensors["pair"].to(device),
     )
     seed = seed_for(config.seed, "fit", trait, arm) % 2**31
     methods = config.arm(arm).methods
@@ -85,7 +96,7 @@ def _fit(
     folder = layout.vectors(trait, arm)
     tensors.write(
         folder / f"{method}.safetensors",
-        {"vectors": direction.vectors, "raw_norm": direction.raw_norm.float()},
+        {"vectors": direction.vectors.cpu(), "raw_norm": direction.raw_norm.float().cpu()},
         {**provenance, "method": method},
     )
     write_json(

@@ -67,11 +67,11 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             judge scored none of the unsteered answers.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
-    bench = open_bench(config)
+    bench = open_bench(config, trait_name)
     norms = mean_residual_norm(bench.model)
-    terms = protocol_hash(protocol(config, trait, bench.judge.digest))
+    terms = protocol_hash(protocol(config, trait, bench.judge.digest, bench.model.digest))
     for method in config.arm(arm).methods:
-        vectors = read_vectors(bench.model, trait_name, arm, method)
+        vectors = read_vectors(config, bench.model, trait_name, arm, method)
         name = digest([terms, bench.model.digest, vectors.tolist(), norms.tolist()])[:8]
         search = _Search(
             config=config,
@@ -123,7 +123,7 @@ class _Search:
             (sizes.trials + 1) * sizes.samples + (sizes.confirm + 1) * sizes.confirm_samples
         )
         with progress(title, total, "answer") as advance:
-            baseline = self._baseline(0, sizes.samples)
+            baseline = self._baseline(0, sizes.samples, advance)
             trials: list[dict[str, Any]] = []
             coarse = coarse_design(
                 len(self.norms), sizes.coarse_layers, sizes.strength, sizes.coarse_strengths
@@ -148,9 +148,11 @@ class _Search:
             },
         }
 
-    def _baseline(self, first_sample: int, samples: int) -> dict[str, float]:
+    def _baseline(
+        self, first_sample: int, samples: int, advance: Callable[[int], None]
+    ) -> dict[str, float]:
         setting = Setting(0, self.vectors[0], 0.0, first_sample)
-        [answers] = self.bench.answers(self.questions, [setting], samples)
+        [answers] = self.bench.answers(self.questions, [setting], samples, advance)
         self._record(None, "baseline", answers)
         found = {name: scores.mean(answers, name) for name in ("trait_score", "coherence")}
         present = {name: round(value, 6) for name, value in found.items() if value is not None}
@@ -199,7 +201,7 @@ class _Search:
         )
         if not candidates:
             return [], None
-        baseline = self._baseline(sizes.samples, sizes.confirm_samples)
+        baseline = self._baseline(sizes.samples, sizes.confirm_samples, advance)
         confirmed: list[dict[str, Any]] = []
         best = None
         for start in range(0, len(candidates), sizes.confirm):
@@ -219,7 +221,7 @@ class _Search:
             best = choose(confirmed, floor, sizes.margin)
             if best is not None:
                 break
-        return confirmed, best or choose(confirmed, floor)
+        return confirmed, best
 
     def _setting(self, point: Point, first_sample: int) -> Setting:
         coefficient = round(point.strength * float(self.norms[point.layer]), 6)
@@ -237,8 +239,11 @@ class _Search:
         coherence = scores.mean(answers, "coherence")
         lost = scores.missing(answers)
         delta = None
-        few_lost = lost <= self.config.judge.missing_at_most * len(answers)
-        if few_lost and trait_score is not None and coherence is not None:
+        if (
+            scores.enough(answers, self.config.judge.missing_at_most)
+            and trait_score is not None
+            and coherence is not None
+        ):
             delta = round(trait_score - baseline["trait_score"], 6)
         feasible = delta is not None and coherence is not None
         return {

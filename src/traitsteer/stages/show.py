@@ -33,7 +33,7 @@ def table(config: Config) -> str:
         "MLflow UI         make mlflow    (http://127.0.0.1:5000)",
         "Optuna dashboard  make optuna    (http://127.0.0.1:8080)",
     ]
-    if config.profile == "pocket":
+    if config.judge.kind == "pocket":
         lines += [
             "",
             "The pocket models are tiny and trained on generated text that their judge shares: the",

@@ -39,7 +39,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         TraitsteerError: fewer than `vet.minimum` responses of a polarity remain.
     """
     rows = read_jsonl(layout.responses(trait, arm))
-    judged = open_judge(config).score(trait, [Answer(r["prompt"], r["text"]) for r in rows])
+    judged = open_judge(config, trait).score(trait, [Answer(r["prompt"], r["text"]) for r in rows])
     verdicts = [
         verdict(row["id"], row["polarity"], len(row["response_ids"]), judgement, config.vet)
         for row, judgement in zip(rows, judged, strict=True)

@@ -18,7 +18,7 @@ from traitsteer.words.records import Method
 
 Score = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class Section(BaseModel):
@@ -132,7 +132,7 @@ class SearchConfig(Section):
     strength: tuple[float, float]
     """Least and greatest coefficient in units of the layer's mean residual norm."""
     confirm: Count
-    """How many of the best trials are answered again with fresh samples."""
+    """How many of the best trials are answered again at a time, until one keeps the margin."""
     confirm_samples: Count
     margin: Annotated[float, Field(ge=0)]
     """Standard errors that a confirmed coherence must lie above the floor to be chosen."""
@@ -169,7 +169,7 @@ class TrackConfig(Section):
 class Config(Section):
     """The whole of params.yaml."""
 
-    profile: Name
+    profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     seed: Annotated[int, Field(ge=0)]
     study: StudyConfig
     models: ModelsConfig
@@ -187,6 +187,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _arms_are_described(self) -> "Config":
+        listed = [("study.traits", self.study.traits), ("study.arms", self.study.arms)]
+        listed += [(f"arms.{name}.methods", arm.methods) for name, arm in self.arms.items()]
+        for key, names in listed:
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} names {', '.join(names)}; name each of them once")
         for name in self.study.arms:
             if name not in self.arms:
                 raise ValueError(

@@ -8,7 +8,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.records import Trait
 
 
-def protocol(config: Config, trait: Trait, judge_digest: str) -> dict[str, Any]:
+def protocol(config: Config, trait: Trait, judge_digest: str, model_digest: str) -> dict[str, Any]:
     """Return the frozen terms under which vectors of one trait are scored, as JSON values."""
     return {
         "trait": trait.name,
@@ -18,7 +18,7 @@ def protocol(config: Config, trait: Trait, judge_digest: str) -> dict[str, Any]:
         "coherence_floor": config.study.coherence_floor,
         "judge": {"kind": config.judge.kind, "name": config.judge.name, "digest": judge_digest},
         "missing_at_most": config.judge.missing_at_most,
-        "steered_model": config.models.instruct.model_dump(mode="json"),
+        "steered_model": config.models.instruct.model_dump(mode="json") | {"digest": model_digest},
         "dtype": config.models.dtype,
         "answers": config.answers.model_dump(mode="json"),
         "search": config.search.model_dump(mode="json"),

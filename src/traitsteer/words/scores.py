@@ -30,6 +30,11 @@ def standard_error(answers: Sequence[ScoredAnswer], score: Score) -> float:
     return statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 0.0
 
 
+def enough(answers: Sequence[ScoredAnswer], missing_at_most: float) -> bool:
+    """Whether so few scores are missing that the setting may be judged by the rest."""
+    return missing(answers) <= missing_at_most * len(answers)
+
+
 def missing(answers: Sequence[ScoredAnswer]) -> int:
     """Number of answers that lack the trait score or the coherence."""
     return sum(answer.trait_score is None or answer.coherence is None for answer in answers)

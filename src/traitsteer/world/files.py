@@ -84,7 +84,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         TraitsteerError: the file is missing, or a line is no JSON object.
     """
     rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    # Not splitlines: generated text may hold separators that JSON leaves as they are.
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
+        if not line:
+            continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:

@@ -8,14 +8,13 @@ from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.trait_folder import read_trait
 
 
-def open_judge(config: Config) -> Judge:
-    """Return the judge; raises TraitsteerError when it cannot be reached or read."""
+def open_judge(config: Config, trait: str) -> Judge:
+    """Return the judge of one trait; raises TraitsteerError when it cannot be reached or read."""
     judge = config.judge
     if judge.kind == "pocket":
         return PocketJudge.from_folder(Path(judge.name))
     # Imported here, since the client takes a second that a pocket study need not wait for.
     from traitsteer.world.openai_judge import OpenAIJudge
 
-    folder = Path(config.study.trait_folder)
-    rubrics = {trait: read_trait(folder / trait).definition for trait in config.study.traits}
-    return OpenAIJudge(judge.name, rubrics, judge.requests_at_once, judge.minimum_mass)
+    rubric = read_trait(Path(config.study.trait_folder) / trait).definition
+    return OpenAIJudge(judge.name, {trait: rubric}, judge.requests_at_once, judge.minimum_mass)

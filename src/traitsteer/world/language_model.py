@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.devices import usable_device
 from traitsteer.world.files import digest, digest_of_files
 
 
@@ -122,8 +124,7 @@ def load(
     Raises:
         TraitsteerError: the model cannot be found or read, or its blocks cannot be found.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = usable_device(device)
     if not sys.stderr.isatty():
         # A bar that redraws itself makes a plain log unreadable.
         transformers_logging.disable_progress_bar()
@@ -138,9 +139,9 @@ def load(
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
         )
-    except (OSError, ValueError) as error:
+        model.to(place).eval().requires_grad_(False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _cannot_load(name, error) from error
-    model.to(torch.device(device)).eval().requires_grad_(False)
     return LanguageModel(
         name=name,
         model=model,

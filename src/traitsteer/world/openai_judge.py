@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from openai import APIConnectionError, APIStatusError, OpenAI, OpenAIError
+from openai import APIConnectionError, APIError, APIStatusError, OpenAI, OpenAIError
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
@@ -43,6 +43,9 @@ Text to score:
 Answer with the number from 0 to 100 alone."""
 
 TOP_LOGPROBS = 20
+
+PERMANENT = (400, 401, 403, 404)
+"""Answers of an endpoint that no retry changes."""
 
 
 def expected_score(logprobs: Mapping[str, float], minimum_mass: float) -> float | None:
@@ -138,11 +141,19 @@ class OpenAIJudge:
                 top_logprobs=TOP_LOGPROBS,
                 seed=0,
             )
-        except (APIConnectionError, APIStatusError):
+        except APIStatusError as error:
+            if error.status_code in PERMANENT:
+                raise TraitsteerError(
+                    f"The judge {self._model!r} refuses the request with status "
+                    f"{error.status_code} ({' '.join(str(error).split())[:120]}); it needs a chat "
+                    "model with logprobs and a valid key."
+                ) from error
+            return None
+        except APIError:
             # After six retries the score is missing; it is counted, and too many fail the setting.
             return None
         found = reply.choices[0].logprobs if reply.choices else None
         if found is None or not found.content:
             return None
-        first = found.content[0].top_logprobs
+        first = found.content[0].top_logprobs or []
         return expected_score({top.token: top.logprob for top in first}, self._minimum_mass)

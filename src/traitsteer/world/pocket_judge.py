@@ -245,7 +245,14 @@ class PocketJudge:
                 digest.update(file.read_bytes())
             known = json.loads(files[0].read_text(encoding="utf-8"))
             return cls(known, load_file(files[1]), digest.hexdigest())
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            SafetensorError,
+        ) as error:
             raise TraitsteerError(
                 f"{folder} holds no readable pocket judge ({error}); run the stage `pocket_judge` "
                 "or check out its files."

@@ -78,8 +78,18 @@ class LayerStrengthStudy:
         self._asked = []
 
     def publish(self, journal: Path) -> None:
-        """Add to the journal the finished trials that it does not hold yet."""
+        """Add to the journal the finished trials that it does not hold yet.
+
+        The journal is a view: one that a killed writer left broken is set aside and begun anew.
+        """
         journal.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._publish(journal)
+        except ValueError:
+            journal.rename(journal.with_suffix(".broken"))
+            self._publish(journal)
+
+    def _publish(self, journal: Path) -> None:
         shown = optuna.create_study(
             study_name=self.name,
             storage=JournalStorage(JournalFileBackend(str(journal))),

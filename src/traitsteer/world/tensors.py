@@ -44,7 +44,7 @@ def read(path: Path, expected: Mapping[str, str]) -> TensorFile:
         with safe_open(path, framework="pt") as file:
             provenance = json.loads((file.metadata() or {}).get("provenance", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise TraitsteerError(
             f"{path} is no whole safetensors file ({error}); delete it and run `dvc repro` again."
         ) from error
