@@ -19,8 +19,8 @@ class Endpoint(BaseHTTPRequestHandler):
     failed: set[str] = set()  # noqa: RUF012
 
     def do_GET(self) -> None:
-        known = self.path.endswith("/models/counter")
-        self._send(200 if known else 404, {"id": "counter", "object": "model"})
+        model = {"id": "counter", "object": "model", "created": 0, "owned_by": "test"}
+        self._send(200, {"object": "list", "data": [model]})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -28,6 +28,8 @@ class Endpoint(BaseHTTPRequestHandler):
         if "flaky" in prompt and prompt not in self.failed:
             self.failed.add(prompt)
             return self._send(500, {"error": {"message": "try again"}})
+        if "refused" in prompt:
+            return self._send(400, {"error": {"message": "logprobs are not supported"}})
         text = prompt.split("Text to score:\n")[1].split("\n\n")[0]
         words = len(text.split())
         if "vague" in text:
@@ -89,6 +91,12 @@ def test_scores_are_expectations_in_the_order_of_the_answers(endpoint: None) -> 
     assert [j.coherence for j in judged] == pytest.approx(expected)
 
 
+def test_a_refusal_that_no_retry_changes_stops_the_run(endpoint: None) -> None:
+    judge = OpenAIJudge("counter", {"evil": "Count."}, 1, 0.25)
+    with pytest.raises(TraitsteerError, match="refuses the request with status 400"):
+        judge.score("evil", [Answer("What?", "refused")])
+
+
 def test_the_digest_follows_the_rubric(endpoint: None) -> None:
     first, second = (
         OpenAIJudge("counter", {"evil": rubric}, 1, 0.25).digest for rubric in ("Count.", "Weigh.")
@@ -97,7 +105,7 @@ def test_the_digest_follows_the_rubric(endpoint: None) -> None:
 
 
 def test_what_cannot_work_is_one_sentence_before_any_work(endpoint: None, monkeypatch) -> None:
-    with pytest.raises(TraitsteerError, match=r"'other' at .* does not answer"):
+    with pytest.raises(TraitsteerError, match=r"does not serve judge\.name 'other'"):
         OpenAIJudge("other", {}, 1, 0.25)
     with pytest.raises(TraitsteerError, match="no rubric for 'evil'"):
         OpenAIJudge("counter", {"kind": "x"}, 1, 0.25).score("evil", [])

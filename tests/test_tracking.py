@@ -181,7 +181,7 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert len(rows) == QUESTIONS * 4
     assert rows[0]["trait_score"] is None
     assert rows[0]["setting"] == "baseline"
-    assert rows[1] | {"seed": 7} == {
+    assert rows[1] == {
         "setting": "baseline",
         "phase": "baseline",
         "question": "What of snow?",

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from openai import APIConnectionError, APIError, APIStatusError, OpenAI, OpenAIError
+from openai import APIError, APIStatusError, OpenAI, OpenAIError
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
@@ -89,12 +89,17 @@ class OpenAIJudge:
                 "endpoint), or choose `judge.kind: pocket`."
             ) from error
         try:
-            self._client.with_options(max_retries=1).models.retrieve(model)
-        except (APIConnectionError, APIStatusError) as error:
+            served = {each.id for each in self._client.with_options(max_retries=1).models.list()}
+        except APIError as error:
             raise TraitsteerError(
-                f"The judge {model!r} at {self._client.base_url} does not answer "
-                f"({type(error).__name__}); check OPENAI_BASE_URL, OPENAI_API_KEY and judge.name."
+                f"The judge at {self._client.base_url} does not answer ({type(error).__name__}); "
+                "check OPENAI_BASE_URL and OPENAI_API_KEY."
             ) from error
+        if model not in served:
+            raise TraitsteerError(
+                f"The endpoint {self._client.base_url} does not serve judge.name {model!r}; choose "
+                f"one of the {len(served)} models that it serves."
+            )
         self.digest = digest(
             [
                 "openai",
