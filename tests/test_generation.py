@@ -122,10 +122,12 @@ def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch) ->
     def fail(*_args, **_kwargs):
         raise KeyboardInterrupt
 
+    # transformers leaves hooks of its own on a model that has reported its hidden states.
+    before = [list(block._forward_hooks.items()) for block in llama.blocks]
     monkeypatch.setattr("traitsteer.experiment.generation.choose", fail)
     with pytest.raises(KeyboardInterrupt):
         generate(llama, mixed_rows(llama)[:3], Sampling(4), 3)
-    assert all(not block._forward_hooks for block in llama.blocks)
+    assert [list(block._forward_hooks.items()) for block in llama.blocks] == before
 
 
 def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> None:
