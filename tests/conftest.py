@@ -1,4 +1,4 @@
-"""Fixtures: shapes are checked on the maths floor, and tiny random models stand for real ones."""
+"""Fixtures: shapes are checked in maths and engine; tiny random models stand for real ones."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from jaxtyping import install_import_hook
 
-install_import_hook("traitsteer.maths", "beartype.beartype")
+install_import_hook(["traitsteer.maths", "traitsteer.engine"], "shapes_checked.checked")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from traitsteer.engine.generation import Sampling
 from traitsteer.experiment.answering import Bench, Questions, Setting
-from traitsteer.experiment.generation import Sampling
 from traitsteer.words import scores
 from traitsteer.words.records import Answer, Judgement
 from traitsteer.world.language_model import LanguageModel

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import OTHER, build
 
-from traitsteer.experiment.generation import (
+from traitsteer.engine.generation import (
     Row,
     Sampling,
     Steering,
@@ -124,7 +124,7 @@ def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch) ->
 
     # transformers leaves hooks of its own on a model that has reported its hidden states.
     before = [list(block._forward_hooks.items()) for block in llama.blocks]
-    monkeypatch.setattr("traitsteer.experiment.generation.choose", fail)
+    monkeypatch.setattr("traitsteer.engine.generation.choose", fail)
     with pytest.raises(KeyboardInterrupt):
         generate(llama, mixed_rows(llama)[:3], Sampling(4), 3)
     assert [list(block._forward_hooks.items()) for block in llama.blocks] == before

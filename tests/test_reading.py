@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import OTHER, build
 
-from traitsteer.experiment.reading import Recorded, mean_residual_norm, pooled_activations
+from traitsteer.engine.reading import Recorded, mean_residual_norm, pooled_activations
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load

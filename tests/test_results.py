@@ -37,7 +37,7 @@ def test_a_verdict_names_why_a_response_was_dropped(polarity, ids, scores, reaso
 
 def answers(values: np.ndarray, missing: set[tuple[int, int]] = frozenset()) -> list[ScoredAnswer]:
     return [
-        ScoredAnswer(q, s, 0, "text", None if (q, s) in missing else float(v), 90.0 - q)
+        ScoredAnswer(q, s, 0, "text", None if (q, s) in missing else float(v), 90.0 - q, 5, "stop")
         for q, row in enumerate(values)
         for s, v in enumerate(row)
     ]

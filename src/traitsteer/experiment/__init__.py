@@ -1,1 +1,1 @@
-"""Floor 3: rows of settings in, responses, activations or scored answers out."""
+"""Floor 4: what a study asks of the engine and the judge; settings in, scored answers out."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from traitsteer.experiment import generation
-from traitsteer.experiment.generation import Row, Sampling, Steered, Steering, generate
+from traitsteer.engine import generation
+from traitsteer.engine.generation import Row, Sampling, Steered, Steering, generate
 from traitsteer.words.records import Answer, Judge, ScoredAnswer
 from traitsteer.words.seeds import seed_for
 from traitsteer.world import hooks, language_model
@@ -71,24 +71,29 @@ class Bench:
         settings: Sequence[Setting],
         samples: int,
         progress: Callable[[int], None] = lambda done: None,
+        only: Sequence[int] | None = None,
     ) -> list[list[ScoredAnswer]]:
         """Answer every question `samples` times under every setting, and judge the answers.
 
         The seed of an answer depends on study, question set, question and sample and not on the
         setting, so that steered and unsteered answers are paired.
 
+        Args:
+            only: numbers of the questions to answer, in this order; all of them if None.
+
         Returns:
             For each setting, its answers ordered by question and then by sample.
         """
-        prompts = [self.model.encode(text) for text in questions.texts]
+        asked = range(len(questions.texts)) if only is None else only
+        prompts = {number: self.model.encode(questions.texts[number]) for number in asked}
         path = self._path(questions, prompts, settings, samples)
         if path.exists():
-            progress(len(settings) * len(questions.texts) * samples)
+            progress(len(settings) * len(asked) * samples)
             return [[ScoredAnswer(**a) for a in answers] for answers in read_json(path)]
         planned = [
             (setting, question, setting.first_sample + extra)
             for setting in settings
-            for question in range(len(prompts))
+            for question in asked
             for extra in range(samples)
         ]
         seeds = [
@@ -113,12 +118,21 @@ class Bench:
             ],
         )
         scored = [
-            ScoredAnswer(question, sample, seed, text, score.trait_score, score.coherence)
-            for (_, question, sample), seed, text, score in zip(
-                planned, seeds, texts, judged, strict=True
+            ScoredAnswer(
+                question,
+                sample,
+                seed,
+                text,
+                score.trait_score,
+                score.coherence,
+                len(response.ids),
+                response.finish,
+            )
+            for (_, question, sample), seed, text, score, response in zip(
+                planned, seeds, texts, judged, generated, strict=True
             )
         ]
-        each = len(prompts) * samples
+        each = len(asked) * samples
         result = [scored[at * each : (at + 1) * each] for at in range(len(settings))]
         write_json(path, [[asdict(answer) for answer in answers] for answers in result])
         return result
@@ -126,7 +140,7 @@ class Bench:
     def _path(
         self,
         questions: Questions,
-        prompts: Sequence[tuple[int, ...]],
+        prompts: Mapping[int, tuple[int, ...]],
         settings: Sequence[Setting],
         samples: int,
     ) -> Path:
@@ -135,7 +149,7 @@ class Bench:
             "model": self.model.digest,
             "dtype": str(self.model.dtype),
             "device": str(self.model.device),
-            "prompts": prompts,
+            "prompts": list(prompts.items()),
             "judge": self.judge.digest,
             "sampling": asdict(self.sampling),
             "steered": self.steered,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from traitsteer.experiment.generation import Sampling
+from traitsteer.engine.generation import Sampling
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config, ModelConfig, SamplingConfig

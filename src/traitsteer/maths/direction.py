@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Bool, Float, Int
 
 Fit = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(activations [n layers d], positive [n], pairs [n]) -> raw vectors [layers d]."""

@@ -6,10 +6,10 @@ Nothing is regularised or scaled; the mean is accumulated in float64.
 """
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Bool, Float
 
 
 def mean_difference(

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Bool, Float, Int
 
 Part = Literal["prompt", "response", "all"]
 

@@ -26,13 +26,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Bool, Float, Int
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Bool, Float, Int
 
 _MOST_STEPS = 200
 _MOST_PRODUCTS = 200

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
+from traitsteer.words.shapes import Float
 
 Clusters = Mapping[str, Sequence[float | None]] | NDArray[np.float64]
 

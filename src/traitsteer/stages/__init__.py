@@ -1,1 +1,1 @@
-"""Floor 4: one file for each stage of dvc.yaml; reads files, calls below, writes files."""
+"""Floor 5: one file for each stage of dvc.yaml; reads files, calls below, writes files."""

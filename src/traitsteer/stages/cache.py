@@ -6,8 +6,8 @@ data/activations/<trait>/<arm>.safetensors with the provenance that later stages
 
 import torch
 
+from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.experiment.models import open_model
-from traitsteer.experiment.reading import Recorded, pooled_activations
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config

@@ -5,9 +5,9 @@ Reads a fixed set of neutral questions and the instruct model; writes models/cal
 
 from pathlib import Path
 
-from traitsteer.experiment.generation import Row, Sampling, generate
+from traitsteer.engine.generation import Row, Sampling, generate
+from traitsteer.engine.reading import Recorded, mean_residual_norm
 from traitsteer.experiment.models import open_model
-from traitsteer.experiment.reading import Recorded, mean_residual_norm
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.files import write_json

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from traitsteer.experiment.generation import Row, generate
+from traitsteer.engine.generation import Row, generate
 from traitsteer.experiment.models import open_model, sampling_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config

@@ -6,7 +6,8 @@ from typing import Any, Literal, Protocol
 
 Polarity = Literal["positive", "negative"]
 Method = Literal["mean_difference", "probe"]
-Finish = Literal["stop", "length"]
+Finish = Literal["stop", "length", "loop"]
+"""A response ended by itself, at its greatest length, or was cut because it repeated itself."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class ScoredAnswer:
     text: str
     trait_score: float | None
     coherence: float | None
+    tokens: int
+    """Response tokens that were generated."""
+    finish: Finish
 
 
 @dataclass(frozen=True)
