@@ -37,7 +37,7 @@ class LetterJudge:
 
 @pytest.fixture
 def bench(llama: LanguageModel, tmp_path: Path) -> Bench:
-    return Bench(llama, LetterJudge("q"), Sampling(12, 0.3), "all", 5, 32, tmp_path)
+    return Bench(llama, LetterJudge("q"), Sampling(12, 0.3), "all", 5, 32, 512, tmp_path)
 
 
 def unembedding(model: LanguageModel, letter: str) -> torch.Tensor:

@@ -4,14 +4,8 @@ import pytest
 import torch
 from tiny import OTHER, build
 
-from traitsteer.engine.generation import (
-    Row,
-    Sampling,
-    Steering,
-    choose,
-    generate,
-    uniform,
-)
+from traitsteer.engine.generation import Row, Sampling, Steering, generate
+from traitsteer.engine.sampling import choose, uniform
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
 
@@ -60,7 +54,7 @@ def slow_reference(model: LanguageModel, row: Row, sampling: Sampling) -> tuple[
         logits = model.model(input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1]
         if handle:
             handle.remove()
-        token = int(choose(logits, torch.tensor([row.seed]), step, sampling)[0])
+        token = int(choose(logits, torch.tensor([row.seed]), torch.tensor([step]), sampling)[0])
         if token in model.end_ids:
             break
         ids.append(token)
@@ -107,15 +101,43 @@ def test_coefficient_zero_is_no_steering_token_for_token(llama: LanguageModel) -
     assert generated[:4] != generated[8:]
 
 
-def test_greedy_equals_plain_transformers_generate(llama: LanguageModel) -> None:
-    rows = [Row(llama.encode(prompt), 0) for prompt in PROMPTS]
-    for row, ours in zip(rows, generate(llama, rows, Sampling(16, 0), 4), strict=True):
-        theirs = llama.model.generate(
-            torch.tensor([row.prompt_ids]), max_new_tokens=16, do_sample=False
-        )[0, len(row.prompt_ids) :].tolist()
+@pytest.mark.parametrize("sampling", [Sampling(16, 0), Sampling(16, 0.9), Sampling(16, 1.1, 0.8)])
+def test_an_unsteered_row_equals_plain_transformers_generate(
+    llama: LanguageModel, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their forward passes, cache, temperature and nucleus; only the random number is ours."""
+    rows = [
+        Row(llama.encode(prompt), 3, Steering(1, direction(0), 0.0) if steered else None)
+        for prompt in PROMPTS
+        for steered in (False, True)
+    ]
+    ours = generate(llama, rows, sampling, 4)
+    for row, generated in zip(rows, ours, strict=True):
+        step = iter(range(16))
+
+        def draw(chances: torch.Tensor, *_: object, row=row, step=step, **__: object):
+            at = uniform(torch.tensor([row.seed]), torch.tensor([next(step)]))
+            total = chances.double().cumsum(-1)
+            return torch.searchsorted(total, at[:, None] * total[:, -1:], right=True)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "multinomial", draw)
+            options = (
+                {"do_sample": False}
+                if sampling.temperature == 0
+                else {
+                    "do_sample": True,
+                    "temperature": sampling.temperature,
+                    "top_p": sampling.top_p,
+                    "top_k": 0,
+                }
+            )
+            theirs = llama.model.generate(
+                torch.tensor([row.prompt_ids]), max_new_tokens=16, **options
+            )[0, len(row.prompt_ids) :].tolist()
         expected = [t for t in theirs if t not in llama.end_ids]
-        assert list(ours.ids) == expected
-        assert ours.finish == ("stop" if len(expected) < len(theirs) else "length")
+        assert list(generated.ids) == expected
+        assert generated.finish == ("stop" if len(expected) < len(theirs) else "length")
 
 
 def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch) -> None:
@@ -143,11 +165,18 @@ def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> 
 def test_samples_follow_the_distribution_and_the_seed() -> None:
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(20_000, 4)
     seeds = torch.arange(20_000)
-    counts = choose(logits, seeds, 0, Sampling(1, 1.0)).bincount(minlength=4) / 20_000
+    zeros = torch.zeros_like(seeds)
+    counts = (
+        choose(logits, seeds, torch.zeros_like(seeds), Sampling(1, 1.0)).bincount(minlength=4)
+        / 20_000
+    )
     assert torch.allclose(counts, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.02)
-    nucleus = choose(logits, seeds, 0, Sampling(1, 1.0, 0.75)).bincount(minlength=4) / 20_000
+    nucleus = (
+        choose(logits, seeds, torch.zeros_like(seeds), Sampling(1, 1.0, 0.75)).bincount(minlength=4)
+        / 20_000
+    )
     assert torch.allclose(nucleus, torch.tensor([0.625, 0.375, 0, 0]), atol=0.02)
-    first, second = uniform(seeds, 0), uniform(seeds, 1)
+    first, second = uniform(seeds, zeros), uniform(seeds, zeros + 1)
     assert float(first.min()) >= 0 and float(first.max()) < 1
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.03
-    assert torch.equal(uniform(seeds[3:5], 7), uniform(seeds, 7)[3:5])
+    assert torch.equal(uniform(seeds[3:5], zeros[3:5] + 7), uniform(seeds, zeros + 7)[3:5])

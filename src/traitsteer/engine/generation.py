@@ -1,61 +1,34 @@
 """Steered generation: rows in, token ids out, every row with a setting and a seed of its own.
 
-A batch mixes layers, vectors, coefficients and seeds freely, because a setting travels with its
-row. A row's sample depends on its seed and step alone, so neither batch size nor order changes it.
+Rows of any settings are one stream. As many as there are slots are decoded together; a row that
+has finished leaves at once, and waiting rows take its place, so that a long answer holds nobody
+up. A setting travels with its row, and a sample depends on the row's seed and step alone: neither
+batch size nor order changes what a row says.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from traitsteer.engine.decoding import Step, steer
+from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.prefill import prefill
+from traitsteer.engine.rows import Generated, Row, Sampling, Steered, Steering, check
+from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
+from traitsteer.engine.slots import Slots
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.hooks import Change, on_blocks
+from traitsteer.words.records import Finish
+from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel
 
-Steered = Literal["all", "prompt", "response"]
+__all__ = ["Generated", "Row", "Sampling", "Steered", "Steering", "generate"]
 
-
-@dataclass(frozen=True, eq=False)
-class Steering:
-    """Add `coefficient * vector` to the output of block `layer` at the steered positions."""
-
-    layer: int
-    vector: Tensor
-    """[width], float32, norm 1."""
-    coefficient: float
-    """L2 length of what is added, in residual-stream units."""
-    positions: Steered = "all"
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One response to generate."""
-
-    prompt_ids: tuple[int, ...]
-    seed: int
-    steering: Steering | None = None
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Length and temperature of responses; temperature 0 is greedy."""
-
-    max_new_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-
-
-@dataclass(frozen=True)
-class Generated:
-    """The response ids of one row, without the token that ended it."""
-
-    ids: tuple[int, ...]
-    finish: Literal["stop", "length"]
+Finished = Callable[[int, Generated], None]
+_SLACK = 64
+"""Columns that are decoded before tokens must be shifted back."""
 
 
 def generate(
@@ -63,195 +36,214 @@ def generate(
     rows: Sequence[Row],
     sampling: Sampling,
     batch_rows: int,
-    progress: Callable[[int], None] = lambda done: None,
+    batch_tokens: int = 8192,
+    finished: Finished = lambda index, generated: None,
+    capture: bool | None = None,
 ) -> list[Generated]:
     """Generate one response for each row, in the order of the rows.
 
     Args:
-        batch_rows: most rows in one forward pass; changes speed and memory, never a result.
-        progress: called with the number of rows that each batch finished.
+        batch_rows: most rows that are decoded together; changes speed and memory, never a result.
+            Halved when memory runs out.
+        batch_tokens: most prompt tokens of one forward pass, of one row at least.
+        finished: called with the number of each row and what it generated, as rows finish.
+        capture: whether a step is a CUDA graph; None: where the model lies on one GPU.
 
     Raises:
-        TraitsteerError: a row has an empty prompt, or its steering does not fit the model.
+        TraitsteerError: a row has an empty prompt, its steering does not fit the model, the model
+            keeps no keys and values, or a single row does not fit into memory.
     """
-    for index, row in enumerate(rows):
-        _check(model, index, row)
-    results: dict[int, Generated] = {}
-    # Rows of similar length share a batch, so that little of it is padding.
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt_ids))
-    for start in range(0, len(order), batch_rows):
-        chosen = order[start : start + batch_rows]
-        batch = _Batch(model, [rows[index] for index in chosen])
-        for place, generated in batch.run(sampling):
-            results[chosen[place]] = generated
-        progress(len(chosen))
-    return [results[index] for index in range(len(rows))]
-
-
-def _check(model: LanguageModel, index: int, row: Row) -> None:
-    if not row.prompt_ids:
-        raise TraitsteerError(f"Row {index} has an empty prompt; give it at least one token.")
-    steering = row.steering
-    if steering is None:
-        return
-    if not 0 <= steering.layer < model.layers:
-        raise TraitsteerError(
-            f"Row {index} is steered at layer {steering.layer}; {model.name} has layers 0 to "
-            f"{model.layers - 1}."
+    check(model, rows)
+    if not rows:
+        return []
+    if capture is None:
+        capture = {p.device.type for p in model.model.parameters()} == {"cuda"} and (
+            len({p.device for p in model.model.parameters()}) == 1
         )
-    if tuple(steering.vector.shape) != (model.width,):
-        raise TraitsteerError(
-            f"Row {index} has a vector of shape {tuple(steering.vector.shape)}; the residual "
-            f"stream of {model.name} has width {model.width}."
-        )
+    stream = _Stream(model, rows, sampling, (batch_rows, batch_tokens), finished, capture)
+    with torch.inference_mode():
+        try:
+            stream.run()
+        finally:
+            stream.step.graphs.clear()
+    return [stream.results[index] for index in range(len(rows))]
 
 
-class _Batch:
-    """Rows that are decoded together; finished rows leave as soon as a quarter has finished."""
+class _Stream:
+    """Rows that wait, rows in slots, and rows that have finished."""
 
-    def __init__(self, model: LanguageModel, rows: Sequence[Row]) -> None:
-        self.model = model
-        device = model.device
-        lengths = torch.tensor([len(row.prompt_ids) for row in rows])
-        width = int(lengths.max())
-        ids = torch.full((len(rows), width), model.pad_id)
-        for place, row in enumerate(rows):
-            ids[place, width - len(row.prompt_ids) :] = torch.tensor(row.prompt_ids)
-        self.ids = ids.to(device)
-        self.mask = (torch.arange(width) >= width - lengths[:, None]).long().to(device)
-        self.lengths = lengths.to(device)
-        self.seeds = torch.tensor([row.seed for row in rows], device=device)
-        self.places = torch.arange(len(rows), device=device)
-        self.added, self.on_prompt, self.on_response = self._steering(rows)
-        self.prefilling = True
+    def __init__(
+        self,
+        model: LanguageModel,
+        rows: Sequence[Row],
+        sampling: Sampling,
+        batch: tuple[int, int],
+        finished: Finished,
+        capture: bool,
+    ) -> None:
+        self.model, self.rows, self.sampling = model, rows, sampling
+        self.finished, self.capture = finished, capture
+        self.masks = StepMasks(model)
+        self.results: dict[int, Generated] = {}
+        self._wait(range(len(rows)))
+        self.batch_rows, self.batch_tokens = min(batch[0], len(rows)), batch[1]
+        self.ends = torch.tensor(model.end_ids, device=model.device)
+        self._empty_slots()
 
-    def _steering(self, rows: Sequence[Row]) -> tuple[dict[int, Tensor], Tensor, Tensor]:
-        """What each layer adds to each row, [rows, width], and where it is added."""
-        added: dict[int, Tensor] = {}
-        for place, row in enumerate(rows):
-            steering = row.steering
-            if steering is None or steering.coefficient == 0:
-                continue
-            if steering.layer not in added:
-                added[steering.layer] = torch.zeros(len(rows), self.model.width)
-            added[steering.layer][place] = steering.coefficient * steering.vector.float()
-        positions = [row.steering.positions if row.steering else "all" for row in rows]
-        on_prompt = torch.tensor([p in ("all", "prompt") for p in positions])
-        on_response = torch.tensor([p in ("all", "response") for p in positions])
-        device = self.model.device
-        placed = {layer: rows_added.to(device) for layer, rows_added in added.items()}
-        return placed, on_prompt.to(device), on_response.to(device)
+    def _wait(self, indices: Iterable[int]) -> None:
+        """Rows with the same prompt side by side, and the longest prompts first.
 
-    def _add(self, layer: int, hidden: Tensor) -> Tensor:
-        if self.prefilling:
-            where = self.mask[:, :, None] * self.on_prompt[:, None, None]
-        else:
-            where = self.on_response[:, None, None]
-        added = (self.added[layer][:, None, :] * where).to(hidden.device)
-        # The sum is formed in float32, so that a small coefficient is not lost to bf16.
-        return (hidden.float() + added).to(hidden.dtype)
+        So prompts are shared, and memory that does not suffice is found out at once.
+        """
+        prompts = {index: self.rows[index].prompt_ids for index in indices}
+        self.waiting = deque(sorted(prompts, key=lambda i: (-len(prompts[i]), prompts[i], i)))
 
-    @torch.inference_mode()
-    def run(self, sampling: Sampling) -> list[tuple[int, Generated]]:
-        """Return (place of the row in the batch, what it generated) as rows finished."""
-        done: list[tuple[int, Generated]] = []
-        cache = DynamicCache(config=self.model.model.config)
-        positions = (self.mask.cumsum(1) - 1).clamp_min(0)
-        inputs, ends = self.ids, torch.tensor(self.model.end_ids, device=self.ids.device)
-        written = torch.empty((len(self.ids), 0), dtype=torch.long, device=self.ids.device)
-        alive = torch.ones(len(self.ids), dtype=torch.bool, device=self.ids.device)
-        changes: dict[int, Change] = {
-            layer: functools.partial(self._add, layer) for layer in self.added
+    def _empty_slots(self) -> None:
+        device, slots = self.model.device, self.batch_rows
+        most = self.sampling.max_new_tokens
+        prompt = len(self.rows[self.waiting[0]].prompt_ids)
+        longest = prompt + most
+        # Rows that take a free slot begin at the column where the others are.
+        size = longest + (_SLACK if len(self.waiting) > slots else 0)
+        self.index: list[int] = []
+        """Number of the row in each slot; its length is the number of live rows."""
+        self.tokens = torch.zeros(slots, dtype=torch.long, device=device)
+        self.starts = torch.zeros(slots, dtype=torch.long, device=device)
+        self.counts = torch.zeros(slots, dtype=torch.long, device=device)
+        self.seeds = torch.zeros(slots, dtype=torch.long, device=device)
+        self.written = torch.zeros((slots, most), dtype=torch.long, device=device)
+        steered = {s.layer for row in self.rows if (s := row.steered("response"))}
+        self.added = {
+            layer: torch.zeros(slots, self.model.width, device=self._device_of(layer))
+            for layer in sorted(steered)
         }
+        self.slots = Slots(self.model.layers, slots, size, prompt, device, self.capture)
+        self.step = Step(
+            self.model, self.masks, self.slots, self.tokens, self.starts, longest, self.capture
+        )
+
+    def _device_of(self, layer: int) -> torch.device:
+        return next(self.model.blocks[layer].parameters()).device
+
+    def run(self) -> None:
+        """Decode until every row has finished."""
+        while self.waiting or self.index:
+            try:
+                free = self.batch_rows - len(self.index)
+                # Few free slots are not worth a pass of their own; the rows decoded lose nothing.
+                if self.waiting and free >= min(len(self.waiting), max(1, self.batch_rows // 8)):
+                    self._admit(free)
+                else:
+                    self._decode()
+            except torch.OutOfMemoryError:
+                self._halve()
+
+    def _admit(self, free: int) -> None:
+        """Give the next waiting rows a slot, and choose their first tokens."""
+        width = len(self.rows[self.waiting[0]].prompt_ids)
+        count = min(free, len(self.waiting), max(1, self.batch_tokens // width))
+        chosen = [self.waiting[place] for place in range(count)]
+        rows = [self.rows[index] for index in chosen]
+        prefilled = prefill(self.model, rows)
+        first = len(self.index)
+        self.slots.fill(first, prefilled)
+        here = slice(first, first + count)
+        lengths = torch.tensor([len(row.prompt_ids) for row in rows], device=self.starts.device)
+        self.starts[here] = self.slots.columns.end - lengths
+        self.seeds[here] = torch.tensor([row.seed for row in rows], device=self.seeds.device)
+        self.counts[here] = 0
+        self._set_steering(first, rows)
+        self.index += chosen
+        for _ in chosen:
+            self.waiting.popleft()
+        self._take(first, prefilled.logits)
+
+    def _set_steering(self, first: int, rows: Sequence[Row]) -> None:
+        for layer, added in self.added.items():
+            steered = [(at, s) for at, row in enumerate(rows) if (s := row.steered("response"))]
+            own = [(at, s) for at, s in steered if s.layer == layer]
+            added[first : first + len(rows)] = 0
+            if own:
+                places = torch.tensor([first + at for at, _ in own], device=added.device)
+                sums = torch.stack([s.coefficient * s.vector.float() for _, s in own])
+                added[places] = sums.to(added.device)
+
+    def _decode(self) -> None:
+        columns = self.slots.columns
+        if columns.end == columns.size:
+            live = self.starts[: len(self.index)]
+            first = int(live.min())
+            ahead = len(self.rows[self.waiting[0]].prompt_ids) if self.waiting else 0
+            live -= self.slots.shift(len(live), first, max(columns.end - first, ahead))
+        changes = {layer: functools.partial(steer, self.added, layer) for layer in self.added}
         with on_blocks(self.model.blocks, changes):
-            for step in range(sampling.max_new_tokens):
-                logits = self.model.model(
-                    input_ids=inputs,
-                    attention_mask=self.mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                ).logits[:, -1]
-                self.prefilling = False
-                token = choose(logits, self.seeds, step, sampling)
-                written = torch.cat([written, token[:, None]], dim=1)
-                ended = alive & torch.isin(token, ends)
-                for place in ended.nonzero()[:, 0].tolist():
-                    ids = tuple(written[place, :-1].tolist())
-                    done.append((int(self.places[place]), Generated(ids, "stop")))
-                alive = alive & ~ended
-                left = int(alive.sum())
-                if left == 0:
-                    return done
-                if left <= 0.75 * len(alive):
-                    keep = alive.nonzero()[:, 0]
-                    cache.batch_select_indices(keep)
-                    self._keep(keep)
-                    written, token, alive = written[keep], token[keep], alive[keep]
-                inputs = token[:, None]
-                positions = (self.lengths + step)[:, None]
-                self.mask = torch.cat([self.mask, torch.ones_like(inputs)], dim=1)
-        for place in alive.nonzero()[:, 0].tolist():
-            ids = tuple(written[place].tolist())
-            done.append((int(self.places[place]), Generated(ids, "length")))
-        return done
+            logits = self.step.logits(len(self.index))
+        self._take(0, logits)
 
-    def _keep(self, keep: Tensor) -> None:
-        self.mask, self.lengths = self.mask[keep], self.lengths[keep]
-        self.seeds, self.places = self.seeds[keep], self.places[keep]
-        self.on_prompt, self.on_response = self.on_prompt[keep], self.on_response[keep]
-        for layer in self.added:
-            self.added[layer] = self.added[layer][keep]
+    def _take(self, first: int, logits: Tensor) -> None:
+        """Choose the next token of the rows from slot `first` on; rows that end leave."""
+        here = slice(first, first + len(logits))
+        counts = self.counts[here]
+        token = choose(logits, self.seeds[here], counts, self.sampling)
+        self.tokens[here] = token
+        self.written[here].scatter_(1, counts[:, None], token[:, None])
+        counts += 1
+        ended = torch.isin(token, self.ends)
+        looped = torch.zeros_like(ended)
+        if self.sampling.cut_loops:
+            # Looked for at every eighth token of a row, whichever rows stand beside it.
+            looped = looping(self.written[here], counts) & (counts % LOOP_PERIOD == 0) & ~ended
+        leaving = ended | looped | (counts == self.sampling.max_new_tokens)
+        if bool(leaving.any()):
+            self._leave(leaving.nonzero()[:, 0] + first, ended[leaving], looped[leaving])
 
+    def _leave(self, slots: Tensor, ended: Tensor, looped: Tensor) -> None:
+        """Hand out finished rows; the last rows move into their slots."""
+        found = zip(
+            slots.tolist(),
+            self.written[slots].tolist(),
+            self.counts[slots].tolist(),
+            ended.tolist(),
+            looped.tolist(),
+            strict=True,
+        )
+        for slot, ids, count, stopped, repeats in found:
+            finish: Finish = "stop" if stopped else "loop" if repeats else "length"
+            index, generated = self.index[slot], Generated(tuple(ids[: count - stopped]), finish)
+            self.results[index] = generated
+            self.finished(index, generated)
+        gone = set(slots.tolist())
+        left = len(self.index) - len(gone)
+        holes = [slot for slot in gone if slot < left]
+        movers = [slot for slot in range(left, len(self.index)) if slot not in gone]
+        for hole, mover in zip(holes, movers, strict=True):
+            self.index[hole] = self.index[mover]
+        del self.index[left:]
+        if holes:
+            self._move(torch.tensor(movers), torch.tensor(holes))
 
-def choose(logits: Tensor, seeds: Tensor, step: int, sampling: Sampling) -> Tensor:
-    """Choose a token for each row by inverting the cumulative distribution at one uniform number.
+    def _move(self, source: Tensor, target: Tensor) -> None:
+        for state in (self.tokens, self.starts, self.counts, self.seeds, self.written):
+            state[target.to(state.device)] = state[source.to(state.device)]
+        for added in self.added.values():
+            added[target.to(added.device)] = added[source.to(added.device)]
+        self.slots.move(source, target, int(self.starts[target.to(self.starts.device)].min()))
 
-    Args:
-        logits: [rows, vocabulary].
-        seeds: [rows], int64.
-
-    Returns:
-        [rows], int64.
-    """
-    if sampling.temperature == 0:
-        return logits.argmax(dim=-1)
-    chances = (logits.double() / sampling.temperature).softmax(dim=-1)
-    draw = uniform(seeds, step)[:, None]
-    if sampling.top_p == 1:
-        total = chances.cumsum(dim=-1)
-        found = torch.searchsorted(total, draw * total[:, -1:], right=True)
-        return found[:, 0].clamp_max(logits.shape[-1] - 1)
-    # The nucleus: the fewest likeliest tokens whose probability reaches top_p.
-    chances, tokens = chances.sort(dim=-1, descending=True, stable=True)
-    total = chances.cumsum(dim=-1)
-    chances = chances.masked_fill(total - chances >= sampling.top_p, 0)
-    total = chances.cumsum(dim=-1)
-    found = torch.searchsorted(total, draw * total[:, -1:], right=True)
-    return tokens.gather(1, found.clamp_max(logits.shape[-1] - 1))[:, 0]
-
-
-def uniform(seeds: Tensor, step: int) -> Tensor:
-    """A number in [0, 1) for each seed at this step, float64 [rows]; SplitMix64 on seed and step.
-
-    Source: Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number Generators.
-    """
-    state = _mixed(seeds) + _signed((step + 1) * 0x9E3779B97F4A7C15)
-    return _shifted(_mixed(state), 11).double() * 2.0**-53
-
-
-def _mixed(state: Tensor) -> Tensor:
-    state = (state ^ _shifted(state, 30)) * _signed(0xBF58476D1CE4E5B9)
-    state = (state ^ _shifted(state, 27)) * _signed(0x94D049BB133111EB)
-    return state ^ _shifted(state, 31)
-
-
-def _shifted(state: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right; torch shifts int64 arithmetically."""
-    return (state >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _signed(number: int) -> int:
-    """The int64 with the same lowest 64 bits."""
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+    def _halve(self) -> None:
+        """Memory ran out: the rows in slots wait again, and half as many are decoded together."""
+        if self.batch_rows == 1:
+            row = self.rows[self.index[0] if self.index else self.waiting[0]]
+            raise TraitsteerError(
+                f"One row of {len(row.prompt_ids)} prompt and at most "
+                f"{self.sampling.max_new_tokens} response tokens does not fit into memory beside "
+                f"{self.model.name}; choose a smaller model or dtype, or shorter responses."
+            )
+        self._wait([*self.waiting, *self.index])
+        self.batch_rows = max(1, self.batch_rows // 2)
+        self.batch_tokens = max(1, self.batch_tokens // 2)
+        # The old buffers go before new ones are made.
+        self.step.graphs.clear()
+        del self.slots, self.step, self.added
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._empty_slots()

@@ -1,26 +1,29 @@
 """One steered run: settings in, scored answers out.
 
-Settings, baseline and nulls are rows of one stream. A finished run is kept on disk under the hash
-of everything that it depends on, so that an interrupted study asks for nothing twice.
+Settings, baseline and nulls are rows of one stream, judged while it runs. The answers of a setting
+are kept on disk, as soon as they are complete, under the hash of everything that they depend on,
+so that an interrupted study asks for nothing twice.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from traitsteer.engine import generation
-from traitsteer.engine.generation import Row, Sampling, Steered, Steering, generate
-from traitsteer.words.records import Answer, Judge, ScoredAnswer
+from traitsteer import engine
+from traitsteer.engine.generation import Generated, Row, Sampling, Steered, Steering, generate
+from traitsteer.experiment.judging import Judging
+from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
 from traitsteer.world import hooks, language_model
 from traitsteer.world.files import digest, digest_of_files, read_json, write_json
 from traitsteer.world.language_model import LanguageModel
 
 _CODE = digest_of_files(
-    Path(module.__file__ or "") for module in (generation, hooks, language_model)
+    [path for path in Path(engine.__path__[0]).glob("*.py") if path.stem != "reading"]
+    + [Path(module.__file__ or "") for module in (hooks, language_model)]
 )
 """Answers of an older engine are not answers of this one."""
 
@@ -54,6 +57,16 @@ class Questions:
 
 
 @dataclass(frozen=True)
+class _Planned:
+    """One answer that is to be generated."""
+
+    setting: int
+    question: int
+    sample: int
+    row: Row
+
+
+@dataclass(frozen=True)
 class Bench:
     """All that stays the same from one run to the next: model, judge, sampling, seed, cache."""
 
@@ -63,6 +76,7 @@ class Bench:
     steered: Steered
     seed: int
     batch_rows: int
+    batch_tokens: int
     cache: Path
 
     def answers(
@@ -72,6 +86,7 @@ class Bench:
         samples: int,
         progress: Callable[[int], None] = lambda done: None,
         only: Sequence[int] | None = None,
+        cut_loops: bool = False,
     ) -> list[list[ScoredAnswer]]:
         """Answer every question `samples` times under every setting, and judge the answers.
 
@@ -80,83 +95,124 @@ class Bench:
 
         Args:
             only: numbers of the questions to answer, in this order; all of them if None.
+            cut_loops: whether an answer that repeats itself ends there, which saves tokens where
+                a setting is tried and not reported.
 
         Returns:
             For each setting, its answers ordered by question and then by sample.
         """
-        asked = range(len(questions.texts)) if only is None else only
-        prompts = {number: self.model.encode(questions.texts[number]) for number in asked}
-        path = self._path(questions, prompts, settings, samples)
-        if path.exists():
-            progress(len(settings) * len(asked) * samples)
-            return [[ScoredAnswer(**a) for a in answers] for answers in read_json(path)]
-        planned = [
-            (setting, question, setting.first_sample + extra)
-            for setting in settings
-            for question in asked
-            for extra in range(samples)
-        ]
-        seeds = [
-            seed_for(self.seed, questions.purpose, questions.texts[question], sample)
-            for _, question, sample in planned
-        ]
-        rows = [
-            Row(
-                prompts[question],
-                seed,
-                Steering(setting.layer, setting.vector, setting.coefficient, self.steered),
-            )
-            for (setting, question, _), seed in zip(planned, seeds, strict=True)
-        ]
-        generated = generate(self.model, rows, self.sampling, self.batch_rows, progress)
-        texts = [self.model.decode(response.ids) for response in generated]
-        judged = self.judge.score(
-            questions.trait,
-            [
-                Answer(questions.texts[question], text)
-                for (_, question, _), text in zip(planned, texts, strict=True)
-            ],
+        run = _Run(
+            self,
+            questions,
+            settings,
+            samples,
+            list(range(len(questions.texts)) if only is None else only),
+            replace(self.sampling, cut_loops=cut_loops),
         )
-        scored = [
-            ScoredAnswer(
-                question,
-                sample,
-                seed,
-                text,
-                score.trait_score,
-                score.coherence,
-                len(response.ids),
-                response.finish,
-            )
-            for (_, question, sample), seed, text, score, response in zip(
-                planned, seeds, texts, judged, generated, strict=True
-            )
-        ]
-        each = len(asked) * samples
-        result = [scored[at * each : (at + 1) * each] for at in range(len(settings))]
-        write_json(path, [[asdict(answer) for answer in answers] for answers in result])
-        return result
+        return run.answers(progress)
 
-    def _path(
+
+class _Run:
+    """The answers of one call: those that are on disk, and the stream of all others."""
+
+    def __init__(
         self,
+        bench: Bench,
         questions: Questions,
-        prompts: Mapping[int, tuple[int, ...]],
         settings: Sequence[Setting],
         samples: int,
-    ) -> Path:
-        key: Mapping[str, object] = {
+        asked: Sequence[int],
+        sampling: Sampling,
+    ) -> None:
+        self.bench, self.questions, self.settings = bench, questions, settings
+        self.samples, self.asked, self.sampling = samples, asked, sampling
+        self.prompts = {number: bench.model.encode(questions.texts[number]) for number in asked}
+        self.paths = [self._path(setting) for setting in settings]
+
+    def answers(self, progress: Callable[[int], None]) -> list[list[ScoredAnswer]]:
+        """Generate and judge what is not on disk yet."""
+        first = {path: place for place, path in reversed(list(enumerate(self.paths)))}
+        missing = [place for path, place in first.items() if not path.exists()]
+        planned = [each for place in sorted(missing) for each in self._planned(place)]
+        progress((len(self.settings) - len(missing)) * len(self.asked) * self.samples)
+        if planned:
+            self._generate(planned, progress)
+        return [[ScoredAnswer(**answer) for answer in read_json(path)] for path in self.paths]
+
+    def _planned(self, place: int) -> list[_Planned]:
+        setting, bench = self.settings[place], self.bench
+        steering = Steering(setting.layer, setting.vector, setting.coefficient, bench.steered)
+        found = []
+        for question in self.asked:
+            for sample in range(setting.first_sample, setting.first_sample + self.samples):
+                text = self.questions.texts[question]
+                seed = seed_for(bench.seed, self.questions.purpose, text, sample)
+                row = Row(self.prompts[question], seed, steering)
+                found.append(_Planned(place, question, sample, row))
+        return found
+
+    def _generate(self, planned: Sequence[_Planned], progress: Callable[[int], None]) -> None:
+        bench = self.bench
+        responses: dict[int, Generated] = {}
+        scored: dict[int, dict[int, ScoredAnswer]] = {}
+
+        def keep(number: int, judgement: Judgement) -> None:
+            """Write a setting's answers once the last of them is judged."""
+            plan = planned[number]
+            of_setting = scored.setdefault(plan.setting, {})
+            of_setting[number] = self._scored(plan, responses.pop(number), judgement)
+            if len(of_setting) == len(self.asked) * self.samples:
+                rows = [asdict(of_setting[each]) for each in sorted(of_setting)]
+                write_json(self.paths[plan.setting], rows)
+                del scored[plan.setting]
+
+        with Judging(bench.judge, self.questions.trait) as judging:
+
+            def finished(number: int, response: Generated) -> None:
+                responses[number] = response
+                question = self.questions.texts[planned[number].question]
+                judging.add(number, Answer(question, bench.model.decode(response.ids)))
+                for judged in judging.ready():
+                    keep(*judged)
+                progress(1)
+
+            rows = [plan.row for plan in planned]
+            generate(
+                bench.model, rows, self.sampling, bench.batch_rows, bench.batch_tokens, finished
+            )
+            for judged in judging.rest():
+                keep(*judged)
+
+    def _scored(self, plan: _Planned, response: Generated, judged: Judgement) -> ScoredAnswer:
+        return ScoredAnswer(
+            question=plan.question,
+            sample=plan.sample,
+            seed=plan.row.seed,
+            text=self.bench.model.decode(response.ids),
+            trait_score=judged.trait_score,
+            coherence=judged.coherence,
+            tokens=len(response.ids),
+            finish=response.finish,
+        )
+
+    def _path(self, setting: Setting) -> Path:
+        bench = self.bench
+        key = {
             "code": _CODE,
-            "model": self.model.digest,
-            "dtype": str(self.model.dtype),
-            "device": str(self.model.device),
-            "prompts": list(prompts.items()),
-            "judge": self.judge.digest,
+            "model": bench.model.digest,
+            "dtype": str(bench.model.dtype),
+            "device": str(bench.model.device),
+            "judge": bench.judge.digest,
             "sampling": asdict(self.sampling),
-            "steered": self.steered,
-            "seed": self.seed,
-            "rows": self.batch_rows,
-            "questions": asdict(questions),
-            "settings": [setting.key() for setting in settings],
-            "samples": samples,
+            "steered": bench.steered,
+            "seed": bench.seed,
+            "trait": self.questions.trait,
+            "purpose": self.questions.purpose,
+            "asked": [
+                [number, self.questions.texts[number], self.prompts[number]]
+                for number in self.asked
+            ],
+            "setting": setting.key(),
+            "samples": self.samples,
         }
-        return self.cache / "answers" / f"{digest(key)}.json"
+        return bench.cache / "answers" / f"{digest(key)}.json"

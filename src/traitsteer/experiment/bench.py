@@ -21,5 +21,6 @@ def open_bench(config: Config, trait: str, model: LanguageModel | None = None) -
         steered=config.answers.steered,
         seed=config.seed,
         batch_rows=config.models.rows,
+        batch_tokens=config.models.tokens,
         cache=layout.CACHE,
     )

@@ -24,6 +24,7 @@ def run(config: Config) -> None:
         [Row(prompt, seed=0) for prompt in prompts],
         Sampling(config.answers.max_new_tokens, temperature=0),
         config.models.rows,
+        config.models.tokens,
     )
     recorded = [
         Recorded(f"calibration-{place}", prompt, response.ids)

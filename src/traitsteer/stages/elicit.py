@@ -58,7 +58,14 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     model = open_model(config, config.source(arm))
     rows = [Row(model.encode(prompt.text, prompt.system), seed) for prompt, _, seed in planned]
     with progress(f"elicit {trait_name} {arm}", len(rows), "response") as advance:
-        generated = generate(model, rows, sampling_of(config.elicit), config.models.rows, advance)
+        generated = generate(
+            model,
+            rows,
+            sampling_of(config.elicit),
+            config.models.rows,
+            config.models.tokens,
+            finished=lambda *_: advance(1),
+        )
     responses = [
         Response(
             id=f"{trait_name}-{arm}-{prompt.pair:04}-{prompt.polarity}-{sample}",

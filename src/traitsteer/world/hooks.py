@@ -33,3 +33,29 @@ def _hook(change: Change) -> Callable[..., Any]:
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     return run
+
+
+Inputs = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+"""Takes a block's arguments; returns those that it is called with."""
+
+
+@contextmanager
+def before_blocks(blocks: nn.ModuleList, changes: Mapping[int, Inputs]) -> Iterator[None]:
+    """Pass the arguments of each named block through `changes[layer]` while the context is open."""
+    handles = []
+    try:
+        for layer, change in changes.items():
+            handles.append(
+                blocks[layer].register_forward_pre_hook(_before(change), with_kwargs=True)
+            )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _before(change: Inputs) -> Callable[..., Any]:
+    def run(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        return change(args, kwargs)
+
+    return run

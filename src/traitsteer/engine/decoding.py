@@ -1,0 +1,121 @@
+"""One decoding step of all rows in their slots: the newest tokens in, the next logits out.
+
+Where a GPU is, the step is captured as a CUDA graph: its launch costs as much as one kernel, and
+the steering is part of it. A captured step has fixed shapes, so rows and columns are rounded up.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.slots import Slots
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Float, Int
+from traitsteer.world.language_model import LanguageModel
+
+_COLUMNS = 64
+"""A captured step reads a multiple of so many columns."""
+
+
+class Step:
+    """The forward pass of a step; the caller holds the hooks that steer, and inference mode."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        masks: StepMasks,
+        slots: Slots,
+        tokens: Int[Tensor, " slots"],
+        starts: Int[Tensor, " slots"],
+        longest: int,
+        captured: bool,
+    ) -> None:
+        self.model, self.masks, self.slots = model, masks, slots
+        self.tokens, self.starts, self.longest = tokens, starts, longest
+        self.captured = captured
+        self.graphs: dict[tuple[int, int], Callable[[], Tensor]] = {}
+
+    def logits(self, live: int) -> Float[Tensor, "live vocabulary"]:
+        """Logits after the newest token of the first `live` rows; the cache grows by a column."""
+        columns = self.slots.columns
+        columns.write.fill_(columns.end)
+        if self.captured:
+            logits = self._replayed(live)[:live]
+        else:
+            columns.first, columns.stop = int(self.starts[:live].min()), columns.end + 1
+            logits = self._forward(live)
+        columns.end += 1
+        return logits
+
+    def _replayed(self, live: int) -> Tensor:
+        # The number of rows halves when half of them have left, so that there are few graphs.
+        rows, columns = self.slots.slots, self.slots.columns
+        while rows // 2 >= live:
+            rows //= 2
+        # A slot without a row reads what lies in it, so that nothing becomes NaN.
+        self.starts[live:rows].zero_()
+        stop = min(-(-(columns.end + 1) // _COLUMNS) * _COLUMNS, columns.size)
+        columns.first, columns.stop = 0, stop
+        if (rows, stop) not in self.graphs:
+            self.graphs[rows, stop] = captured(
+                functools.partial(self._forward, rows), self.tokens.device
+            )
+        return self.graphs[rows, stop]()
+
+    def _forward(self, rows: int) -> Tensor:
+        starts, columns = self.starts[:rows], self.slots.columns
+        logits: Tensor = self.model.model(
+            input_ids=self.tokens[:rows, None],
+            attention_mask=self.masks.make(starts, columns.write, columns.first, columns.stop),
+            position_ids=(columns.write - starts).clamp_max(self.longest - 1)[:, None],
+            past_key_values=self.slots,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        return logits[:, -1]
+
+
+def captured(forward: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+    """Return a function that does what `forward` does, as one replayed CUDA graph.
+
+    On a device without graphs it is `forward` itself, so that the fixed shapes can be tested.
+
+    Raises:
+        TraitsteerError: the model does something that a graph cannot hold.
+    """
+    if device.type != "cuda":
+        return forward
+    graph = torch.cuda.CUDAGraph()
+    try:
+        # The first passes set up libraries and must not be part of the graph.
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(2):
+                forward()
+        torch.cuda.current_stream().wait_stream(aside)
+        with torch.cuda.graph(graph):
+            result = forward()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise TraitsteerError(
+            f"A decoding step cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
+            "set models.capture to false."
+        ) from error
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def steer(added: Mapping[int, Tensor], layer: int, hidden: Tensor) -> Tensor:
+    """Add to the newest token of each row what its setting adds at this block, in place."""
+    rows = len(hidden)
+    # The sum is formed in float32, so that a small coefficient is not lost to bf16.
+    return hidden.add_(added[layer][:rows, None])

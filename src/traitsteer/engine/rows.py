@@ -1,0 +1,85 @@
+"""What the engine is asked for and what it gives back: rows in, responses out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Finish
+from traitsteer.words.shapes import Float
+from traitsteer.world.language_model import LanguageModel
+
+Steered = Literal["all", "prompt", "response"]
+
+
+@dataclass(frozen=True, eq=False)
+class Steering:
+    """Add `coefficient * vector` to the output of block `layer` at the steered positions."""
+
+    layer: int
+    vector: Float[Tensor, " width"]
+    """float32, norm 1."""
+    coefficient: float
+    """L2 length of what is added, in residual-stream units."""
+    positions: Steered = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One response to generate: a prompt with its own setting and seed."""
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+    steering: Steering | None = None
+
+    def steered(self, part: Literal["prompt", "response"]) -> Steering | None:
+        """The steering of this part of the row's tokens, if there is any."""
+        steering = self.steering
+        if steering is None or steering.coefficient == 0:
+            return None
+        return steering if steering.positions in ("all", part) else None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Length and temperature of responses; temperature 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    cut_loops: bool = False
+    """Whether a response that repeats itself ends there (see `sampling.looping`)."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The response ids of one row, without the token that ended it."""
+
+    ids: tuple[int, ...]
+    finish: Finish
+
+
+def check(model: LanguageModel, rows: Sequence[Row]) -> None:
+    """Refuse rows that cannot be generated.
+
+    Raises:
+        TraitsteerError: a row has an empty prompt, or its steering does not fit the model.
+    """
+    for index, row in enumerate(rows):
+        if not row.prompt_ids:
+            raise TraitsteerError(f"Row {index} has an empty prompt; give it at least one token.")
+        steering = row.steering
+        if steering is None:
+            continue
+        if not 0 <= steering.layer < model.layers:
+            raise TraitsteerError(
+                f"Row {index} is steered at layer {steering.layer}; {model.name} has layers 0 to "
+                f"{model.layers - 1}."
+            )
+        if tuple(steering.vector.shape) != (model.width,):
+            raise TraitsteerError(
+                f"Row {index} has a vector of shape {tuple(steering.vector.shape)}; the residual "
+                f"stream of {model.name} has width {model.width}."
+            )

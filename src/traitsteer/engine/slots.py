@@ -1,0 +1,134 @@
+"""Keys and values of the rows that are being decoded, in buffers that neither grow nor move.
+
+A row has a slot. Rows are aligned at their ends: the newest token of every row lies in the same
+column, so that a decoding step writes one column for all of them, whatever their lengths. Once the
+last column is written, the tokens still needed are shifted back to the first ones.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
+
+from traitsteer.engine.prefill import Prefilled
+from traitsteer.words.shapes import Int
+
+
+@dataclass
+class Columns:
+    """The columns of the buffers that are in use; the same for every block."""
+
+    size: int
+    end: int
+    """The column after the newest tokens."""
+    first: int
+    stop: int
+    """Attention reads columns `first` to `stop - 1` in the next step."""
+    write: Int[Tensor, " 1"]
+    """The column that the next step writes, as a tensor: a captured step reads it when replayed."""
+
+
+class Slots(Cache):
+    """A cache for `transformers` whose rows come and go.
+
+    `cleared` buffers hold 0 where nothing was written, so that a captured step may read it all.
+    """
+
+    def __init__(
+        self, layers: int, slots: int, size: int, end: int, device: torch.device, cleared: bool
+    ) -> None:
+        self.slots = slots
+        write = torch.zeros(1, dtype=torch.long, device=device)
+        self.columns = Columns(size, end, end, end, write)
+        self.kept = [_Layer(self.columns, slots, cleared) for _ in range(layers)]
+        super().__init__(layers=list(self.kept))
+
+    def fill(self, slot: int, prefilled: Prefilled) -> None:
+        """Take over the prompts of new rows into consecutive slots, aligned with all others."""
+        for layer, source in zip(self.kept, prefilled.layers, strict=True):
+            if source.keys is not None and source.values is not None:
+                layer.fill(slot, (source.keys, source.values), source.of_row)
+
+    def move(self, source: Int[Tensor, " n"], target: Int[Tensor, " n"], first: int) -> None:
+        """Copy rows into other slots, from column `first` on."""
+        for layer in self.kept:
+            for buffer in layer.buffers:
+                read = buffer[:, :, first : self.columns.end]
+                read[target.to(buffer.device)] = read[source.to(buffer.device)]
+
+    def shift(self, rows: int, first: int, end: int) -> int:
+        """Move the columns from `first` on of the first rows back, to end before column `end`.
+
+        Returns the number of columns that everything moved by.
+        """
+        by = self.columns.end - end
+        for layer in self.kept:
+            for buffer in layer.buffers:
+                moved = buffer[:rows, :, first : self.columns.end].clone()
+                buffer[:rows, :, first - by : end] = moved
+        self.columns.first, self.columns.end = first - by, end
+        return by
+
+
+class _Layer(CacheLayerMixin):
+    """Buffers `[slots, heads, columns, head width]` of one block: keys, then values."""
+
+    is_sliding = False
+
+    def __init__(self, columns: Columns, slots: int, cleared: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.columns, self.slots, self.cleared = columns, slots, cleared
+        self.buffers: tuple[Tensor, ...] = ()
+        """None until the first prompts arrive."""
+
+    def fill(self, slot: int, prompts: tuple[Tensor, Tensor], of_row: Tensor) -> None:
+        """Copy prompts `[runs, heads, tokens, head width]`, the run of each row, before the end."""
+        if not self.buffers:
+            self.buffers = tuple(map(self._buffer, prompts))
+        start = self.columns.end - prompts[0].shape[2]
+        self.columns.first = min(self.columns.first, start)
+        for buffer, prompt in zip(self.buffers, prompts, strict=True):
+            runs = of_row.to(prompt.device)
+            own = buffer[slot : slot + len(runs)]
+            # Attention multiplies what it masks by 0, so it must not be a stray NaN.
+            own[:, :, self.columns.first : start] = 0
+            own[:, :, start : self.columns.end] = prompt.index_select(0, runs)
+
+    def _buffer(self, like: Tensor) -> Tensor:
+        _, heads, _, width = like.shape
+        new = like.new_zeros if self.cleared else like.new_empty
+        return new(self.slots, heads, self.columns.size, width)
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        *args: Any,  # noqa: ANN401 - what else an architecture passes
+        **kwargs: Any,  # noqa: ANN401
+    ) -> tuple[Tensor, Tensor]:
+        """Write the newest column of the rows; return the columns that attention reads."""
+        rows = len(key_states)
+        read = slice(self.columns.first, self.columns.stop)
+        column = self.columns.write.to(key_states.device)
+        keys, values = self.buffers
+        keys[:rows].index_copy_(2, column, key_states)
+        values[:rows].index_copy_(2, column, value_states)
+        return keys[:rows, :, read], values[:rows, :, read]
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing: the buffers are made when the first prompts arrive."""
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Columns that attention reads, and the first of them."""
+        return self.columns.stop - self.columns.first, self.columns.first
+
+    def get_seq_length(self) -> int:
+        """Columns before the one that is written next."""
+        return self.columns.end
+
+    def get_max_length(self) -> int:
+        """Columns of the buffer."""
+        return self.columns.size

@@ -1,0 +1,207 @@
+"""Rows come and go in one stream: refilling, sharing, halving and cutting change no answer."""
+
+import gc
+
+import pytest
+import torch
+from test_generation import PROMPTS, direction, mixed_rows, slow_reference
+from tiny import OTHER, build
+
+from traitsteer.engine import decoding, generation
+from traitsteer.engine.generation import Row, Sampling, Steering, generate
+from traitsteer.engine.sampling import looping
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.language_model import LanguageModel, load
+
+LONG = Sampling(80, 1.0)
+"""Longer than the slack of the columns, so that they are shifted."""
+
+
+@pytest.fixture(scope="module")
+def ending(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    """A model with many tokens that end a response, so that lengths differ widely."""
+    folder = tmp_path_factory.mktemp("ending")
+    build(folder, "llama", seed=4)
+    model = load(str(folder), chat=True, device="cpu")
+    model.model.generation_config.eos_token_id = list(range(1, 14))
+    return model
+
+
+def test_rows_that_take_free_places_say_what_they_say_alone(ending: LanguageModel) -> None:
+    rows = mixed_rows(ending)
+    alone = [generate(ending, [row], LONG, 1)[0] for row in rows]
+    assert max(len(g.ids) for g in alone) - min(len(g.ids) for g in alone) > 40
+    for slots in (2, 7, 16):
+        assert generate(ending, rows, LONG, slots, batch_tokens=100) == alone
+    assert [g.ids for g in alone[:6]] == [slow_reference(ending, r, LONG) for r in rows[:6]]
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "gpt2", "mistral"])
+def test_refilling_is_right_for_windows_and_learned_positions(kind: str, tmp_path) -> None:
+    changes = {} if kind == "gpt2" else {"sliding_window": 16}
+    build(tmp_path, kind, **changes)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    model.model.generation_config.eos_token_id = list(range(1, 14))
+    rows = mixed_rows(model, (0, 3))[::2]
+    sampling = Sampling(48, 1.0)
+    found = generate(model, rows, sampling, 5)
+    assert [g.ids for g in found] == [slow_reference(model, row, sampling) for row in rows]
+
+
+@pytest.mark.parametrize("kind", sorted(OTHER))
+def test_a_step_of_fixed_shapes_says_the_same(kind: str, tmp_path) -> None:
+    """What a CUDA graph replays, without the graph: rounded rows and columns, cleared buffers."""
+    build(tmp_path, kind)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    model.model.generation_config.eos_token_id = list(range(1, 14))
+    rows = mixed_rows(model, (0, 3))
+    sampling = Sampling(70, 1.0)
+    assert generate(model, rows, sampling, 9, capture=True) == generate(model, rows, sampling, 24)
+
+
+def test_a_captured_step_is_made_once_for_its_shape(llama, monkeypatch) -> None:
+    made = []
+
+    def count(forward, device):
+        made.append(device)
+        return forward
+
+    monkeypatch.setattr(decoding, "captured", count)
+    rows = [Row(llama.encode("x" * 9), seed) for seed in range(8)]
+    generate(llama, rows, Sampling(40, 1.0), 8, capture=True)
+    assert 1 <= len(made) <= 2 * 4, "two widths of columns, at most four halvings of the rows"
+
+
+def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: LanguageModel) -> None:
+    seen: dict[int, list[int]] = {layer: [] for layer in range(llama.layers)}
+    handles = [
+        block.register_forward_pre_hook(
+            lambda _m, args, kwargs, layer=layer: seen[layer].append(len(args[0])),
+            with_kwargs=True,
+        )
+        for layer, block in enumerate(llama.blocks)
+    ]
+    prompt = llama.encode(PROMPTS[0])
+    vectors = [direction(seed) for seed in range(4)]
+    rows = [Row(prompt, s, Steering(1, v, 2.0)) for v in vectors for s in range(3)]
+    rows += [Row(prompt, s, Steering(0, v, 2.0, "response")) for v in vectors for s in range(3)]
+    generate(llama, rows, Sampling(1, 1.0), 64)
+    for handle in handles:
+        handle.remove()
+    # Of 24 rows: one unsteered run, and four steered ones that are born after block 1.
+    assert seen == {0: [1], 1: [1], 2: [5]}
+
+
+def test_memory_that_does_not_suffice_halves_the_batch_and_no_answer(
+    llama: LanguageModel, monkeypatch
+) -> None:
+    rows = mixed_rows(llama)
+    expected = generate(llama, rows, Sampling(12, 1.0), 64)
+    whole, sizes = type(llama.model).forward, []
+
+    def limited(self, *args, **kwargs):
+        sizes.append(len(kwargs["input_ids"]))
+        if len(kwargs["input_ids"]) > 5 and len(sizes) > 3:
+            raise torch.OutOfMemoryError("too many rows")
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(llama.model), "forward", limited)
+    finished = []
+    found = generate(llama, rows, Sampling(12, 1.0), 64, finished=lambda i, _: finished.append(i))
+    assert found == expected
+    assert max(sizes) > 5 >= sizes[-1]
+    assert sorted(finished) == list(range(len(rows))), "a row is handed out once"
+
+
+def test_a_row_that_fits_nowhere_is_one_sentence(llama: LanguageModel, monkeypatch) -> None:
+    def never(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("too large")
+
+    monkeypatch.setattr(type(llama.model), "forward", never)
+    with pytest.raises(TraitsteerError, match="prompt and at most 4 response tokens does not fit"):
+        generate(llama, mixed_rows(llama)[:4], Sampling(4), 4)
+
+
+def test_an_answer_that_repeats_itself_is_cut_and_no_other_is_touched(llama) -> None:
+    rows = [Row(llama.encode(p), 1, Steering(1, direction(2), c)) for p in PROMPTS for c in (0, 60)]
+    whole = generate(llama, rows, Sampling(90, 0.0), 8)
+    cut = generate(llama, rows, Sampling(90, 0.0, cut_loops=True), 3)
+    assert {g.finish for g in cut} >= {"loop"}
+    for before, after in zip(whole, cut, strict=True):
+        assert after.ids == before.ids[: len(after.ids)]
+        if after.finish != "loop":
+            assert after == before
+        else:
+            tail = after.ids[-24:]
+            assert any(tail[p:] == tail[:-p] for p in range(1, 9))
+            rest = before.ids[len(after.ids) :]
+            assert rest and set(rest) <= set(tail), "a greedy loop goes on for ever"
+
+
+def test_only_periods_count_as_loops() -> None:
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(0, 50, (64, 40), generator=generator)
+    assert not looping(words, torch.full((64,), 40)).any()
+    periodic = torch.arange(40).remainder(torch.arange(1, 13)[:, None])
+    assert looping(periodic, torch.full((12,), 40)).tolist() == [True] * 8 + [False] * 4
+    assert not looping(periodic, torch.full((12,), 23)).any()
+
+
+def test_a_row_in_bf16_differs_from_itself_alone_by_rounding_only(tmp_path, monkeypatch) -> None:
+    """bfloat16 keeps 8 bits: logits may differ by 5 % of their spread between batch sizes."""
+    build(tmp_path, "llama")
+    model = load(str(tmp_path), chat=True, device="cpu", dtype="bfloat16")
+    rows = mixed_rows(model)
+    seen: list[dict[tuple[int, int], torch.Tensor]] = []
+
+    def record(logits, seeds, steps, sampling):
+        for row, seed, step in zip(logits, seeds.tolist(), steps.tolist(), strict=True):
+            seen[-1][seed, step] = row.float()
+        return torch.full_like(seeds, 7)  # The same text in both, whatever the logits.
+
+    monkeypatch.setattr(generation, "choose", record)
+    rows = [Row(row.prompt_ids, seed, row.steering) for seed, row in enumerate(rows)]
+    for slots in (1, 36):
+        seen.append({})
+        generate(model, rows, Sampling(6), slots)
+    assert seen[0].keys() == seen[1].keys() and len(seen[0]) == 6 * len(rows)
+    spread = torch.stack(list(seen[0].values())).std(dim=1).mean()
+    worst = max(float((seen[0][key] - seen[1][key]).abs().max()) for key in seen[0])
+    assert worst <= 0.05 * float(spread), f"{worst} of a spread of {spread}"
+
+
+def test_memory_does_not_grow_with_the_number_of_settings(llama: LanguageModel) -> None:
+    def largest(settings: int) -> int:
+        rows = [
+            Row(llama.encode("x" * 8), 1, Steering(n % 3, direction(n), 1.0))
+            for n in range(settings)
+        ]
+        sizes = []
+        gc.collect()
+
+        def measure(index: int, _: object) -> None:
+            if index % 8:
+                return
+            held = {
+                t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+                for t in gc.get_objects()
+                if isinstance(t, torch.Tensor)
+            }
+            sizes.append(sum(held.values()))
+
+        before = 4 * 32 * settings  # The rows' own vectors.
+        generate(llama, rows, Sampling(3), 8, finished=measure)
+        return max(sizes) - before
+
+    assert largest(128) <= 1.05 * largest(16)
+
+
+def test_engine_buffers_are_freed_when_generation_ends(llama: LanguageModel) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        generate(llama, mixed_rows(llama)[:4], Sampling(3), 4)
+        left = [o for o in gc.get_objects() if type(o).__name__ in ("Slots", "Step", "_Stream")]
+    finally:
+        gc.enable()
+    assert not left, "a circle would hold gigabytes until the next collection"
