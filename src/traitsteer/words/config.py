@@ -52,7 +52,9 @@ class ModelsConfig(Section):
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str
     rows: Count
-    """Most rows of one batch."""
+    """Most rows of one batch of generation."""
+    tokens: Count
+    """Most tokens of one batch of reading, padding included."""
     trust_remote_code: bool
 
 
