@@ -1,6 +1,9 @@
 """The house: floors import downwards, each library has one home, dvc.yaml names what is used."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,18 +91,80 @@ def test_each_big_library_has_one_home() -> None:
         assert users <= homes, library
 
 
-def test_the_engine_imports_no_library_but_torch_and_transformers() -> None:
-    engine = closure(SOURCE / "traitsteer/engine/generation.py")
-    engine |= closure(SOURCE / "traitsteer/engine/reading.py")
-    outside = {
-        name.split(".")[0]
-        for path in engine
-        for name in imports(path)
-        if not name.startswith("traitsteer")
-    }
-    heavy = {"pydantic", "sklearn", "scipy", "optuna", "mlflow", "pytorch_lightning", "matplotlib"}
-    assert {"torch", "transformers"} <= outside
-    assert not outside & heavy
+ENGINE_ALONE = """
+import sys
+from importlib.metadata import distribution, packages_distributions
+
+from packaging.requirements import Requirement
+
+
+def needed(name, seen):
+    if name not in seen:
+        seen.add(name)
+        for line in distribution(name).requires or []:
+            one = Requirement(line)
+            if one.marker is None or one.marker.evaluate({"extra": ""}):
+                needed(one.name.lower().replace("_", "-"), seen)
+    return seen
+
+
+bare = needed("torch", needed("transformers", set()))
+allowed = {
+    module
+    for module, sources in packages_distributions().items()
+    if bare & {source.lower().replace("_", "-") for source in sources}
+}
+foreign = set(packages_distributions()) - allowed - {"traitsteer"} | {"pydantic"}
+assert {"jaxtyping", "beartype", "sklearn", "scipy", "optuna", "mlflow", "matplotlib"} <= foreign
+assert not foreign & {"torch", "transformers", "safetensors", "numpy"}
+
+
+class Refuse:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in foreign else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+
+sys.meta_path[:] = map(Refuse, sys.meta_path)
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from traitsteer.engine.generation import Row, Sampling, generate
+from traitsteer.engine.reading import Recorded, pooled_activations
+from traitsteer.maths.positions import Position
+from traitsteer.world.language_model import LanguageModel, find_blocks
+
+size = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24}
+heads = {"num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2}
+decoder = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **size, **heads)).eval()
+
+
+class Words:
+    pad_token_id = 0
+    eos_token_id = 2
+
+
+model = LanguageModel("tiny", decoder, Words(), find_blocks(decoder), False, "digest")
+[answer] = generate(model, [Row((5, 6), seed=0)], Sampling(4), 1)
+rows = [Recorded("one", (5, 6), answer.ids or (7,)), Recorded("two", (5,), (7, 8, 9))]
+pooled = pooled_activations(model, rows, Position.parse("response[:]"), 64)
+print(tuple(pooled.shape), bool(pooled.isfinite().all()))
+"""
+
+
+def test_the_engine_runs_where_only_torch_and_transformers_are_installed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENGINE_ALONE],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == "(2, 3, 16) True\n"
 
 
 def stages() -> dict[str, dict]:

@@ -1,11 +1,10 @@
-"""Positions: parsed as Python does, selected and pooled as a naive loop does."""
+"""Positions: parsed as Python does, selected as a naive loop does."""
 
 import random
 
 import pytest
-import torch
 
-from traitsteer.maths.positions import Position, pooling_weights
+from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
 
 TEXTS = [
@@ -64,39 +63,8 @@ def test_select_equals_python_on_labelled_tokens() -> None:
     assert empty > 100
 
 
-def test_pooling_weights_equal_the_mean_of_the_selected_tokens() -> None:
-    draw = random.Random(1)
-    for text in [*TEXTS, "response[7:1:-2]", "all[-1:-9:-3]", "prompt[-100:100]"]:
-        position = Position.parse(text)
-        rows = [(draw.randint(4, 9), draw.randint(4, 9), draw.randint(0, 5)) for _ in range(20)]
-        prompt, response, starts = (torch.tensor(column) for column in zip(*rows, strict=True))
-        length = int((prompt + response + starts).max()) + 2
-        names = [f"r{i}" for i in range(20)]
-        weights = pooling_weights(position, prompt, response, starts, length, names)
-        hidden = torch.randn(20, length, 3)
-        pooled = torch.bmm(weights[:, None], hidden)[:, 0]
-        for row, (p, r, start) in enumerate(rows):
-            tokens = [start + token for token in position.select(p, r, "row")]
-            torch.testing.assert_close(pooled[row], hidden[row, tokens].mean(dim=0))
-            assert weights[row].count_nonzero() == len(tokens)
-        torch.testing.assert_close(weights.sum(dim=1), torch.ones(20))
-
-
 def test_a_short_response_is_pooled_over_what_there_is() -> None:
     assert Position.parse("response[:10]").select(4, 3, "row") == range(4, 7)
-
-
-def test_an_empty_selection_names_the_row() -> None:
-    position = Position.parse("response[:10]")
-    lengths = torch.tensor([3, 3]), torch.tensor([2, 0]), torch.tensor([0, 2])
-    with pytest.raises(TraitsteerError, match="evil-7: position response"):
-        pooling_weights(position, *lengths, 5, ["evil-6", "evil-7"])
-
-
-def test_tokens_past_the_batch_name_the_row() -> None:
-    lengths = torch.tensor([3]), torch.tensor([2]), torch.tensor([1])
-    with pytest.raises(TraitsteerError, match="evil-6: its tokens end at column 6"):
-        pooling_weights(Position.parse("all[:]"), *lengths, 5, ["evil-6"])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,10 @@
 """Layer l is the output of block l, pooled over recorded tokens; batches change nothing."""
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 import torch
 from tiny import OTHER, build
@@ -9,69 +14,239 @@ from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
 
+WHOLE = 4096
 
-def recorded(model: LanguageModel) -> list[Recorded]:
-    texts = [("the cat", " sees a dog"), ("a", " runs"), ("never the big red dog", " not")]
+
+def recorded(count: int = 7, longest: int = 12) -> list[Recorded]:
+    """Rows of mixed length; ids are above those of the special tokens."""
+    draw = random.Random(0)
+    lengths = [(draw.randint(2, longest), draw.randint(1, longest)) for _ in range(count)]
     return [
-        Recorded(f"item-{at}", model.encode(prompt), tuple(model.tokenizer(text)["input_ids"]))
-        for at, (prompt, text) in enumerate(texts)
+        Recorded(f"item-{at}", *(tuple(draw.choices(range(6, 260), k=n)) for n in pair))
+        for at, pair in enumerate(lengths)
     ]
+
+
+@contextmanager
+def watched(model: LanguageModel) -> Iterator[tuple[list[tuple[int, ...]], list[torch.Tensor]]]:
+    """Shapes of the ids that enter the model, and outputs of the blocks that ran."""
+    shapes: list[tuple[int, ...]] = []
+    outputs: list[torch.Tensor] = []
+    handles = [
+        block.register_forward_hook(
+            lambda _m, _i, out: outputs.append(out[0] if isinstance(out, tuple) else out)
+        )
+        for block in model.blocks
+    ]
+    embedding = model.model.get_input_embeddings()
+    handles.append(embedding.register_forward_hook(lambda _m, i, _o: shapes.append(i[0].shape)))
+    try:
+        yield shapes, outputs
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @torch.inference_mode()
 def block_outputs(model: LanguageModel, item: Recorded) -> torch.Tensor:
     """[layers, tokens, width] from one unpadded pass; the last block is read before the norm."""
-    seen = []
-    handles = [
-        block.register_forward_hook(
-            lambda _m, _i, out: seen.append(out[0] if isinstance(out, tuple) else out)
+    with watched(model) as (_, seen):
+        out = model.model(
+            torch.tensor([item.prompt_ids + item.response_ids]), output_hidden_states=True
         )
-        for block in model.blocks
-    ]
-    out = model.model(
-        torch.tensor([item.prompt_ids + item.response_ids]), output_hidden_states=True
-    )
-    for handle in handles:
-        handle.remove()
     outputs = torch.stack(seen)[:, 0]
     for layer in range(model.layers - 1):
         assert torch.allclose(outputs[layer], out.hidden_states[layer + 1][0], atol=1e-5)
     return outputs
 
 
+@torch.inference_mode()
+def padded_outputs(model: LanguageModel, items: list[Recorded], left: bool) -> list[torch.Tensor]:
+    """For each row its [layers, tokens, width], from one masked batch of plain transformers."""
+    rows = [item.prompt_ids + item.response_ids for item in items]
+    width = max(map(len, rows)) + 3
+    starts = [width - len(row) if left else 0 for row in rows]
+    ids, mask = torch.full((len(rows), width), model.pad_id), torch.zeros(len(rows), width)
+    for at, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        ids[at, start : start + len(row)] = torch.tensor(row)
+        mask[at, start : start + len(row)] = 1
+    places = (mask.cumsum(1) - 1).clamp_min(0).long()
+    with watched(model) as (_, seen):
+        model.model(ids, attention_mask=mask.long(), position_ids=places)
+    layers = torch.stack(seen)
+    return [
+        layers[:, at, start : start + len(row)]
+        for at, (row, start) in enumerate(zip(rows, starts, strict=True))
+    ]
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, share: float = 1e-5) -> bool:
+    """Equal up to a share of the largest entry of each layer."""
+    largest = expected.abs().amax(dim=-1, keepdim=True)
+    return bool(((found - expected).abs() <= share * largest).all())
+
+
+VARIANTS = [(kind, {}, None) for kind in sorted(OTHER)]
+VARIANTS += [("mistral", {"sliding_window": 4}, attention) for attention in ("eager", "sdpa")]
+VARIANTS += [("gemma2", {"sliding_window": 4}, "eager"), ("llama", {}, "eager")]
+
+
+@pytest.mark.parametrize(("kind", "changes", "attention"), VARIANTS)
+def test_pooled_activations_equal_plain_passes(kind, changes, attention, tmp_path) -> None:
+    build(tmp_path, kind, **changes)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    if attention:
+        model.model.set_attn_implementation(attention)
+    items = recorded()
+    alone = [block_outputs(model, item) for item in items]
+    right, left = (padded_outputs(model, items, side) for side in (False, True))
+    for text in ("response[:3]", "response[:]", "prompt[-1]", "all[-5::-2]"):
+        position = Position.parse(text)
+        pooled = pooled_activations(model, items, position, WHOLE)
+        for row, item in enumerate(items):
+            tokens = list(position.select(len(item.prompt_ids), len(item.response_ids), item.id))
+            for outputs in (alone[row], right[row], left[row]):
+                assert close(pooled[row], outputs[:, tokens].mean(dim=1)), (text, item.id)
+
+
+def test_a_model_that_looks_ahead_keeps_its_mask_and_its_last_tokens(tmp_path: Path) -> None:
+    build(tmp_path, "llama", is_causal=False)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    model.model.set_attn_implementation("eager")
+    items = recorded()
+    pooled = pooled_activations(model, items, Position.parse("prompt[0]"), WHOLE)
+    for row, item in enumerate(items):
+        expected = block_outputs(model, item)[:, 0]
+        assert close(pooled[row], expected)
+        short = Recorded(item.id, item.prompt_ids[:1], ())
+        assert not close(expected, block_outputs(model, short)[:, 0], 1e-2), "no look ahead"
+
+
+@pytest.mark.parametrize("tokens", [1, 24, 50, 100])
+def test_neither_order_nor_budget_changes_anything(llama: LanguageModel, tokens: int) -> None:
+    items, position = recorded(), Position.parse("response[:5]")
+    together = pooled_activations(llama, items, position, WHOLE)
+    assert close(pooled_activations(llama, items, position, tokens), together, 1e-6)
+    turned = pooled_activations(llama, items[::-1], position, tokens).flip(0)
+    assert close(turned, together, 1e-6)
+    norms = mean_residual_norm(llama, items, WHOLE)
+    assert torch.allclose(mean_residual_norm(llama, items[::-1], tokens), norms, rtol=1e-6)
+
+
+def test_a_batch_holds_no_more_tokens_than_the_budget(llama: LanguageModel) -> None:
+    items, done = recorded(40), []
+    with watched(llama) as (shapes, _):
+        pooled_activations(llama, items, Position.parse("all[:]"), 64, progress=done.append)
+    assert all(rows * width <= 64 for rows, width in shapes)
+    assert len(shapes) < 20
+    assert sum(done) == 40
+
+
+def test_nothing_after_the_last_pooled_token_is_run(llama: LanguageModel) -> None:
+    long = [Recorded("long", (7,) * 9, tuple(range(6, 106)))]
+    for text, tokens in (("response[:10]", 19), ("prompt[-1]", 9), ("response[::-99]", 109)):
+        with watched(llama) as (shapes, _):
+            found = pooled_activations(llama, long, Position.parse(text), WHOLE)
+        assert shapes[-1] == (1, tokens)
+        selected = list(Position.parse(text).select(9, 100, "long"))
+        assert close(found[0], block_outputs(llama, long[0])[:, selected].mean(dim=1))
+
+
 @pytest.mark.parametrize("kind", sorted(OTHER))
-@pytest.mark.parametrize("text", ["response[:3]", "response[:]", "prompt[-1]"])
-def test_pooled_activations_equal_a_plain_pass(kind: str, text: str, tmp_path) -> None:
+def test_blocks_above_the_highest_layer_do_not_run(kind: str, tmp_path: Path) -> None:
     build(tmp_path, kind)
     model = load(str(tmp_path), chat=True, device="cpu")
-    position = Position.parse(text)
-    items = recorded(model)
-    pooled = pooled_activations(model, items, position, batch_rows=3)
-    for row, item in enumerate(items):
-        tokens = position.select(len(item.prompt_ids), len(item.response_ids), item.id)
-        expected = block_outputs(model, item)[:, list(tokens)].mean(dim=1)
-        assert torch.allclose(pooled[row], expected, atol=1e-4, rtol=1e-4)
+    items, position = recorded(3), Position.parse("response[:]")
+    hooks = [list(module._forward_hooks.items()) for module in model.model.modules()]
+    whole = pooled_activations(model, items, position, WHOLE)
+    norms = [m for m in model.model.get_decoder().children() if "Norm" in type(m).__name__]
+    ran: list[object] = []
+    handles = [
+        module.register_forward_hook(lambda m, _i, _o: ran.append(m))
+        for module in (*norms, model.blocks[2], model.model.get_output_embeddings())
+    ]
+    assert norms
+    assert torch.equal(pooled_activations(model, items, position, WHOLE, layers=2), whole[:, :2])
+    assert ran == []
+    pooled_activations(model, items, position, WHOLE)
+    assert set(ran) == {model.blocks[2]}
+    for handle in handles:
+        handle.remove()
+    left = [list(module._forward_hooks.items()) for module in model.model.modules()]
+    assert left == hooks
+    for layers in (0, 4):
+        with pytest.raises(TraitsteerError, match=f"Asked for {layers} layers .* which has 3"):
+            pooled_activations(model, items, position, WHOLE, layers)
 
 
-def test_batches_and_order_change_nothing(llama: LanguageModel) -> None:
-    items, position = recorded(llama), Position.parse("response[:5]")
-    together = pooled_activations(llama, items, position, 3)
-    assert torch.allclose(pooled_activations(llama, items, position, 1), together, atol=1e-5)
-    assert torch.allclose(
-        pooled_activations(llama, items[::-1], position, 2).flip(0), together, atol=1e-5
-    )
+def test_hooks_are_gone_after_an_interrupt(llama: LanguageModel, monkeypatch) -> None:
+    hooks = [list(block._forward_hooks.items()) for block in llama.blocks]
+
+    def interrupted(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pooled_activations(llama, recorded(), Position.parse("all[:]"), 9, None, interrupted)
+    monkeypatch.setattr(llama.blocks[1].mlp, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mean_residual_norm(llama, recorded(), 9)
+    assert [list(block._forward_hooks.items()) for block in llama.blocks] == hooks
+
+
+def test_sums_are_in_float32_where_the_model_is_in_bf16(tmp_path: Path) -> None:
+    build(tmp_path, "llama")
+    model = load(str(tmp_path), chat=True, device="cpu", dtype="bfloat16")
+    item = Recorded("long", (7,) * 9, tuple(range(6, 106)))
+    outputs = block_outputs(model, item)[:, 9:]
+    pooled = pooled_activations(model, [item], Position.parse("response[:]"), WHOLE)
+    assert outputs.dtype == torch.bfloat16
+    assert pooled.dtype == torch.float32
+    assert close(pooled[0], outputs.double().mean(dim=1), 1e-6)
+    assert not close(pooled[0], outputs.mean(dim=1).double(), 1e-4)
+    expected = outputs.double().norm(dim=-1).mean(dim=1).float()
+    assert torch.allclose(mean_residual_norm(model, [item], WHOLE), expected, rtol=1e-6)
 
 
 def test_mean_residual_norm_averages_over_response_tokens_alone(llama: LanguageModel) -> None:
-    items = recorded(llama)
+    items = recorded()
     norms = [block_outputs(llama, item)[:, len(item.prompt_ids) :].norm(dim=-1) for item in items]
     expected = torch.cat(norms, dim=1).mean(dim=1)
-    assert torch.allclose(mean_residual_norm(llama, items, 2), expected, rtol=1e-4)
+    empty = Recorded("item-empty", (7, 8), ())
+    assert torch.allclose(mean_residual_norm(llama, [*items, empty], 50), expected, rtol=1e-5)
 
 
 def test_an_empty_response_is_an_error_with_its_id(llama: LanguageModel) -> None:
-    items = [*recorded(llama), Recorded("item-empty", llama.encode("the"), ())]
-    with pytest.raises(TraitsteerError, match="item-empty"):
-        pooled_activations(llama, items, Position.parse("response[:]"), 4)
-    with pytest.raises(TraitsteerError, match=r"responses .* are empty"):
-        mean_residual_norm(llama, items[-1:], 1)
+    items = [*recorded(), Recorded("item-empty", (7, 8), ())]
+    with watched(llama) as (shapes, _):
+        with pytest.raises(TraitsteerError, match="item-empty: position response"):
+            pooled_activations(llama, items, Position.parse("response[:]"), WHOLE)
+        with pytest.raises(TraitsteerError, match=r"responses .* are empty"):
+            mean_residual_norm(llama, items[-1:], WHOLE)
+    assert shapes == []
+
+
+def test_a_batch_that_does_not_fit_is_halved(llama: LanguageModel, monkeypatch) -> None:
+    items, position = recorded(20), Position.parse("all[:]")
+    expected = pooled_activations(llama, items, position, WHOLE)
+    norms = mean_residual_norm(llama, items, WHOLE)
+    mlp, memory = llama.blocks[1].mlp, [60]
+    forward, refused = mlp.forward, []
+
+    def small(hidden: torch.Tensor) -> torch.Tensor:
+        if hidden.shape[:2].numel() > memory[0]:
+            refused.append(tuple(hidden.shape[:2]))
+            raise torch.OutOfMemoryError("no more")
+        return forward(hidden)
+
+    monkeypatch.setattr(mlp, "forward", small)
+    done: list[int] = []
+    found = pooled_activations(llama, items, position, WHOLE, progress=done.append)
+    assert close(found, expected, 1e-6)
+    assert [rows for rows, _ in refused] == [20, 10, 5]
+    assert sum(done) == 20
+    assert torch.allclose(mean_residual_norm(llama, items, WHOLE), norms, rtol=1e-6)
+    memory[0] = 15
+    longest = max(items, key=lambda item: len(item.prompt_ids + item.response_ids))
+    size = len(longest.prompt_ids + longest.response_ids)
+    with pytest.raises(TraitsteerError, match=f"{longest.id}: its {size} tokens do not fit"):
+        pooled_activations(llama, items, position, WHOLE)

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from tiny import build
 
 from traitsteer.cli import main
+from traitsteer.experiment import activations
 from traitsteer.experiment.answering import Bench
 from traitsteer.stages import (
     cache,
@@ -140,7 +141,7 @@ def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
     rows = read_jsonl(layout.responses("evil", "instruction"))
     assert len(rows) == 2 * 3 * 2
     assert len({row["seed"] for row in rows}) == len(rows)
-    held = tensors.read(layout.activations("evil", "natural"), {}).tensors
+    held = tensors.read_shards(layout.activations("evil", "natural"), {}).tensors
     kept = [row for row in read_jsonl(layout.verdicts("evil", "natural")) if row["kept"]]
     assert held["activations"].shape == (len(kept), 3, 32)
     for method in ("mean_difference", "probe"):
@@ -198,6 +199,37 @@ def test_an_interrupted_search_ends_with_the_same_files(study: Study, monkeypatc
     assert {path: path.stat().st_mtime_ns for path in finished} == times, "answered again"
 
 
+def test_interrupted_reading_goes_on_and_ends_with_the_same_files(
+    study: Study, monkeypatch
+) -> None:
+    monkeypatch.setattr(cache, "SHARD", 5)
+    config = study()
+    elicit.run(config, "evil", "natural")
+    vet.run(config, "evil", "natural")
+    cache.run(config, "evil", "natural")
+    folder = layout.activations("evil", "natural")
+    expected = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(expected) == -(-len(read_jsonl(layout.verdicts("evil", "natural"))) // 5) == 4
+    assert not list((layout.CACHE / "activations").iterdir()), "kept twice"
+
+    shutil.rmtree(folder)
+    read, calls = activations.pooled_activations, []
+
+    def interrupted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(activations, "pooled_activations", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cache.run(config, "evil", "natural")
+    assert not folder.exists()
+    cache.run(config, "evil", "natural")
+    assert len(calls) == 5, "read again"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+
+
 def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
     config = study(study={"coherence_floor": 100})
     up_to_fit(config, ("instruction",))
@@ -248,11 +280,13 @@ def test_a_vector_of_another_model_is_refused(study: Study, capsys) -> None:
 def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, capsys) -> None:
     config = study()
     up_to_fit(config, ("natural",))
-    path = layout.activations("evil", "natural")
-    path.write_bytes(path.read_bytes()[:-100])
+    [path] = layout.activations("evil", "natural").iterdir()
+    whole = path.read_bytes()
     capsys.readouterr()
-    assert main(["fit", "evil", "natural"]) == 1
-    assert "no whole safetensors file" in capsys.readouterr().err
+    for spoilt, sentence in ((whole[:-100], "no whole safetensors file"), (None, "holds no activ")):
+        path.write_bytes(spoilt) if spoilt else path.unlink()
+        assert main(["fit", "evil", "natural"]) == 1
+        assert sentence in capsys.readouterr().err
     path = Path(config.models.instruct.name) / "model.safetensors"
     whole = path.read_bytes()
     try:

@@ -1,6 +1,5 @@
 """What the track stage leaves in an MLflow store, and that it leaves it once."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Pair, Trait
 from traitsteer.world import tensors
+from traitsteer.world.dvc_lock import dvc_hashes, md5
 from traitsteer.world.files import read_json, write_json, write_jsonl
 from traitsteer.world.tracking import TrackingStore
 from traitsteer.world.trait_folder import write_trait
@@ -39,7 +39,7 @@ def write_study(config: Config, trials: int) -> None:
         written = Trait(trait, "Rubric.", ("unkind",), pair, pair, *[questions] * 3)
         write_trait(Path(config.study.trait_folder) / trait, written)
         for arm in config.study.arms:
-            path = layout.activations(trait, arm)
+            path = layout.activations(trait, arm) / "00000.safetensors"
             tensors.write(path, {"activations": torch.ones(2, LAYERS, 8)}, {"trait": trait})
             for method in config.arm(arm).methods:
                 write_method(trait, arm, method, trials)
@@ -194,7 +194,7 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert len(table(client, natural, "report_scores_probe.json", folder)) == QUESTIONS
 
 
-def test_a_study_is_logged_whole_and_once(config: Config, tmp_path: Path) -> None:
+def test_a_study_is_logged_whole_and_once(config: Config, tmp_path: Path, repository: Path) -> None:
     write_study(config, trials=3)
     activations = layout.activations("evil", "natural")
     lock = {"path": activations.as_posix(), "hash": "md5", "md5": "abc"}
@@ -207,7 +207,9 @@ def test_a_study_is_logged_whole_and_once(config: Config, tmp_path: Path) -> Non
     [natural] = found["evil · natural"]
     assert natural.data.tags["dvc.activations"] == "abc"
     [dataset] = [held.dataset for held in natural.inputs.dataset_inputs]
-    assert dataset.digest == hashlib.md5(activations.read_bytes()).hexdigest()
+    assert dataset.digest == md5(activations)
+    locked = dvc_hashes(repository / "dvc.lock")
+    assert md5(repository / "models/pocket/base") == locked["models/pocket/base"]
     [instruction] = found["evil · instruction"]
     assert "natural_percent" not in instruction.data.metrics
     written = layout.TRACKING.read_bytes()

@@ -1,20 +1,25 @@
 """Reading the residual stream: recorded token ids in, pooled activations of every layer out.
 
-Only the decoder blocks run (no logits), and each layer is pooled as soon as it is computed, so
-that no `[rows, tokens, width]` is kept for more than one layer at a time.
+Only what is needed is run: the decoder's blocks up to the last layer asked for (no norm, no
+logits), and of each row no token after the last one that is pooled, since in a causal decoder
+nothing that follows changes it. For the same reason rows are padded on the right and need no
+attention mask. Each layer is pooled as soon as it is computed, so that no `[rows, tokens, width]`
+is kept for more than one layer at a time.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from traitsteer.maths.positions import Position, pooling_weights
+from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.hooks import Change, on_blocks
+from traitsteer.world.hooks import Change, on_blocks, stopping_after
 from traitsteer.world.language_model import LanguageModel
+
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -27,112 +32,208 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    places: list[int]
-    ids: Tensor
-    mask: Tensor
-    prompts: Tensor
-    responses: Tensor
+class _Row:
+    """One sequence to run and those of its tokens that are pooled."""
+
+    id: str
+    ids: tuple[int, ...]
+    selected: range
 
 
-@torch.inference_mode()
+Pool = Callable[[Tensor, Tensor], Tensor]
+"""(selected tokens [rows, most, width], which of them are real [rows, most]) -> [rows, result]."""
+
+
 def pooled_activations(
     model: LanguageModel,
     recorded: Sequence[Recorded],
     position: Position,
-    batch_rows: int,
-    progress: Callable[[int], None] = lambda done: None,
+    tokens: int,
+    layers: int | None = None,
+    progress: Progress = lambda done: None,
 ) -> Tensor:
-    """Mean activation over the position's tokens, for every layer.
+    """Mean activation over the position's tokens, accumulated in float32, for every layer.
+
+    Args:
+        tokens: most tokens of one forward pass, padding included (a longer row runs alone);
+            changes speed and memory, never a result.
+        layers: how many layers are read, from the first; all of them if None.
+        progress: called with the number of rows that each batch finished.
 
     Returns:
         [n, layers, width], float32, on the CPU, in the order of `recorded`.
 
     Raises:
-        TraitsteerError: a response has no token at the position; the message names its id.
+        TraitsteerError: a response has no token at the position, or one row alone is too large
+            for the memory (the message names its id), or the model has fewer layers.
     """
-    for item in recorded:
-        # Every row is checked before the first forward pass.
-        position.select(len(item.prompt_ids), len(item.response_ids), name=item.id)
-    pooled = torch.empty(len(recorded), model.layers, model.width)
-    for batch in _batches(model, recorded, batch_rows):
-        weights = pooling_weights(
-            position,
-            batch.prompts,
-            batch.responses,
-            torch.zeros_like(batch.prompts),
-            batch.ids.shape[1],
-            [recorded[place].id for place in batch.places],
+    wanted = model.layers if layers is None else layers
+    if not 1 <= wanted <= model.layers:
+        raise TraitsteerError(
+            f"Asked for {wanted} layers of {model.name}, which has {model.layers}; ask for 1 to "
+            f"{model.layers}."
         )
-
-        def keep(layer: int, hidden: Tensor, batch: _Batch = batch, w: Tensor = weights) -> None:
-            rows = torch.einsum("nt,ntd->nd", w.to(hidden.device), hidden.float())
-            pooled[batch.places, layer] = rows.cpu()
-
-        _run(model, batch, {at: functools.partial(keep, at) for at in range(model.layers)})
-        progress(len(batch.places))
+    # Every row is checked before the first forward pass.
+    rows = [
+        _Row(
+            item.id,
+            item.prompt_ids + item.response_ids,
+            position.select(len(item.prompt_ids), len(item.response_ids), name=item.id),
+        )
+        for item in recorded
+    ]
+    pooled = torch.empty(len(rows), wanted, model.width)
+    _read(model, rows, tokens, _mean, pooled, progress)
     return pooled
 
 
-@torch.inference_mode()
-def mean_residual_norm(
-    model: LanguageModel, recorded: Sequence[Recorded], batch_rows: int
-) -> Tensor:
+def mean_residual_norm(model: LanguageModel, recorded: Sequence[Recorded], tokens: int) -> Tensor:
     """Mean L2 norm of the residual stream over all response tokens, for every layer.
 
     Prompt tokens are left out: the first token of many models carries a norm that is hundreds of
     times that of any other.
 
+    Args:
+        tokens: most tokens of one forward pass, as in `pooled_activations`.
+
     Returns:
         [layers], float32.
 
     Raises:
-        TraitsteerError: there is no response token at all.
+        TraitsteerError: there is no response token at all, or one row alone is too large for the
+            memory.
     """
-    tokens = sum(len(item.response_ids) for item in recorded)
-    if tokens == 0:
+    rows = [
+        _Row(
+            item.id,
+            item.prompt_ids + item.response_ids,
+            range(len(item.prompt_ids), len(item.prompt_ids) + len(item.response_ids)),
+        )
+        for item in recorded
+        if item.response_ids
+    ]
+    if not rows:
         raise TraitsteerError(
             f"All {len(recorded)} calibration responses of {model.name} are empty, expected text; "
             "check the model and calibrate.questions."
         )
-    total = torch.zeros(model.layers, dtype=torch.float64)
-    for batch in _batches(model, recorded, batch_rows):
-        columns = torch.arange(batch.ids.shape[1], device=batch.ids.device)
-        counted = (columns >= batch.prompts[:, None]) & batch.mask.bool()
-
-        def add(layer: int, hidden: Tensor, counted: Tensor = counted) -> None:
-            norms = hidden.float().norm(dim=-1) * counted.to(hidden.device)
-            total[layer] += norms.double().sum().cpu()
-
-        _run(model, batch, {at: functools.partial(add, at) for at in range(model.layers)})
-    return (total / tokens).float()
+    sums = torch.empty(len(rows), model.layers, 1)
+    _read(model, rows, tokens, _sum_of_norms, sums, lambda done: None)
+    return (sums[:, :, 0].double().sum(dim=0) / sum(len(row.selected) for row in rows)).float()
 
 
-def _run(model: LanguageModel, batch: _Batch, changes: dict[int, Change]) -> None:
-    with on_blocks(model.blocks, changes):
-        model.model.get_decoder()(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+def _mean(selected: Tensor, real: Tensor) -> Tensor:
+    # The selected tokens are a copy; summing in float32 needs no second one.
+    selected *= real[:, :, None].to(selected.dtype)
+    return selected.sum(dim=1, dtype=torch.float32) / real.sum(dim=1, keepdim=True)
 
 
-def _batches(
-    model: LanguageModel, recorded: Sequence[Recorded], batch_rows: int
-) -> Iterator[_Batch]:
-    """Right-padded batches of sequences of similar length."""
-    lengths = [len(item.prompt_ids) + len(item.response_ids) for item in recorded]
-    order = sorted(range(len(recorded)), key=lambda place: lengths[place])
-    for start in range(0, len(order), batch_rows):
-        places = order[start : start + batch_rows]
-        width = max(lengths[place] for place in places)
-        ids = torch.full((len(places), width), model.pad_id)
-        mask = torch.zeros(len(places), width, dtype=torch.long)
-        for row, place in enumerate(places):
-            tokens = recorded[place].prompt_ids + recorded[place].response_ids
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
-        device = model.device
-        yield _Batch(
-            places=places,
-            ids=ids.to(device),
-            mask=mask.to(device),
-            prompts=torch.tensor([len(recorded[p].prompt_ids) for p in places], device=device),
-            responses=torch.tensor([len(recorded[p].response_ids) for p in places], device=device),
+def _sum_of_norms(selected: Tensor, real: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(selected, dim=-1, dtype=torch.float32)
+    return (norms * real).sum(dim=1, keepdim=True)
+
+
+@torch.inference_mode()
+def _read(
+    model: LanguageModel,
+    rows: Sequence[_Row],
+    tokens: int,
+    pool: Pool,
+    found: Tensor,
+    progress: Progress,
+) -> None:
+    """Fill `found [n, layers, result]`; batches that do not fit into the memory are halved."""
+    causal = _causal(model, found.shape[1])
+    lengths = [max(row.selected) + 1 if causal else len(row.ids) for row in rows]
+    order = sorted(range(len(rows)), key=lambda place: -lengths[place])
+    start = 0
+    while start < len(order):
+        # The longest rows come first, and with them the batch that needs the most memory.
+        longest = lengths[order[start]]
+        places = order[start : start + max(1, tokens // longest)]
+        chosen = [rows[place] for place in places]
+        pooled = _batch(model, chosen, longest, causal, pool, found.shape[1:])
+        if pooled is not None:
+            found[places] = pooled.cpu()
+            start += len(places)
+            progress(len(places))
+        elif len(places) == 1:
+            raise TraitsteerError(
+                f"{chosen[0].id}: its {longest} tokens do not fit into the memory of "
+                f"{model.device} as a batch of one; leave this row out or read it on a larger one."
+            )
+        else:
+            tokens = len(places) * longest // 2
+
+
+def _batch(
+    model: LanguageModel,
+    rows: Sequence[_Row],
+    width: int,
+    causal: bool,
+    pool: Pool,
+    shape: torch.Size,
+) -> Tensor | None:
+    """Results `[rows, layers, result]` of one forward pass, None where the memory is too small."""
+    most = max(len(row.selected) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    real = torch.zeros(len(rows), most, dtype=torch.bool)
+    # Missing places repeat a selected token: padding is not even looked at.
+    index = torch.tensor([row.selected[0] for row in rows])[:, None].repeat(1, most)
+    for place, row in enumerate(rows):
+        run, chosen = row.ids[:width], row.selected
+        ids[place, : len(run)] = torch.tensor(run)
+        mask[place, : len(run)] = 1
+        index[place, : len(chosen)] = torch.tensor(chosen)
+        real[place, : len(chosen)] = True
+    index += torch.arange(len(rows))[:, None] * width
+    try:
+        results = torch.empty(len(rows), *shape, device=model.device)
+        index, real = index.flatten().to(model.device), real.to(model.device)
+
+        def keep(layer: int, hidden: Tensor) -> None:
+            where = index.to(hidden.device)
+            selected = hidden.flatten(0, 1).index_select(0, where).unflatten(0, real.shape)
+            results[:, layer] = pool(selected, real.to(hidden.device)).to(results.device)
+
+        _run(model, ids, None if causal else mask, shape[0], keep)
+    except torch.OutOfMemoryError:
+        return None
+    return results
+
+
+def _run(
+    model: LanguageModel,
+    ids: Tensor,
+    mask: Tensor | None,
+    layers: int,
+    keep: Callable[[int, Tensor], None],
+) -> None:
+    """One forward pass through the first `layers` blocks."""
+    changes: dict[int, Change] = {at: functools.partial(keep, at) for at in range(layers)}
+    with on_blocks(model.blocks, changes), stopping_after(model.blocks[layers - 1]):
+        model.model.get_decoder()(
+            input_ids=ids.to(model.device),
+            attention_mask=None if mask is None else mask.to(model.device),
+            use_cache=False,
         )
+
+
+def _causal(model: LanguageModel, layers: int) -> bool:
+    """Whether, without a mask, what follows a token leaves its activations as they are.
+
+    Seen from one small pass rather than believed: two rows that differ after their first token.
+    """
+    ids = torch.zeros(2, 4, dtype=torch.long)
+    ids[1, 1:] = 1
+    same = True
+
+    def compare(_layer: int, hidden: Tensor) -> None:
+        nonlocal same
+        one, other = hidden[:, 0].double()
+        rounding = 8 * torch.finfo(hidden.dtype).eps * one.abs().max()
+        same = same and bool((one - other).abs().max() <= rounding)
+
+    _run(model, ids, None, layers, compare)
+    return same

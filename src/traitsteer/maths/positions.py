@@ -7,15 +7,10 @@ end selects what there is; a window that selects nothing is an error.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import torch
-from torch import Tensor
-
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.shapes import Bool, Float, Int
 
 Part = Literal["prompt", "response", "all"]
 
@@ -69,61 +64,8 @@ class Position:
         indices = slice(self.start, self.stop, self.step).indices(length)
         selected = range(*indices)
         if not selected:
-            raise self._nothing(name, prompt_length, response_length)
+            raise TraitsteerError(
+                f"{name}: position {self} selects no token of {prompt_length} prompt and "
+                f"{response_length} response tokens; leave this row out or widen the position"
+            )
         return range(selected.start + offset, selected.stop + offset, selected.step)
-
-    def _nothing(self, name: str, prompt_length: int, response_length: int) -> TraitsteerError:
-        return TraitsteerError(
-            f"{name}: position {self} selects no token of {prompt_length} prompt and "
-            f"{response_length} response tokens; leave this row out or widen the position"
-        )
-
-
-def pooling_weights(
-    position: Position,
-    prompt_lengths: Int[Tensor, " n"],
-    response_lengths: Int[Tensor, " n"],
-    starts: Int[Tensor, " n"],
-    padded_length: int,
-    names: Sequence[str],
-) -> Float[Tensor, "n length"]:
-    """Weights that pool a padded batch to the mean of its selected tokens, as one matrix product.
-
-    `starts` is the column of each row's first token (0 with right padding), `padded_length` the
-    number of columns. Rows are float32 and sum to 1; padding has weight 0. Raises TraitsteerError
-    with the row's name when a row selects nothing or does not fit into the batch.
-    """
-    tokens = prompt_lengths + response_lengths
-    for row in (starts + tokens > padded_length).nonzero().flatten().tolist():
-        raise TraitsteerError(
-            f"{names[row]}: its tokens end at column {int(starts[row] + tokens[row])}, past the "
-            f"{padded_length} columns of the batch; pass the padded length of this batch"
-        )
-    offset = prompt_lengths if position.part == "response" else torch.zeros_like(starts)
-    length = {"prompt": prompt_lengths, "response": response_lengths, "all": tokens}[position.part]
-    columns = torch.arange(padded_length, device=starts.device)
-    selected = _selected(position, columns[None] - (starts + offset)[:, None], length[:, None])
-    counts = selected.sum(dim=1, keepdim=True)
-    for row in (counts[:, 0] == 0).nonzero().flatten().tolist():
-        raise position._nothing(names[row], int(prompt_lengths[row]), int(response_lengths[row]))
-    return selected.float() / counts
-
-
-def _selected(
-    position: Position, index: Int[Tensor, "n length"], size: Int[Tensor, "n 1"]
-) -> Bool[Tensor, "n length"]:
-    """What `slice.indices` selects, where `index` counts within a part of `size` tokens."""
-    forward = position.step > 0
-    lowest = torch.zeros_like(size) if forward else torch.full_like(size, -1)
-    highest = size if forward else size - 1
-    first, last = (lowest, highest) if forward else (highest, lowest)
-
-    def end(value: int | None, default: Tensor) -> Tensor:
-        if value is None:
-            return default
-        counted = size + value if value < 0 else torch.full_like(size, value)
-        return torch.minimum(torch.maximum(counted, lowest), highest)
-
-    start, stop = end(position.start, first), end(position.stop, last)
-    within = (index >= start) & (index < stop) if forward else (index <= start) & (index > stop)
-    return within & ((index - start) % abs(position.step) == 0)

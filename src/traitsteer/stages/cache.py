@@ -1,12 +1,11 @@
 """cache: residual activations of every layer at the pooled positions of the kept responses.
 
 Reads the responses, their verdicts and the arm's source model; writes
-data/activations/<trait>/<arm>.safetensors with the provenance that later stages check.
+data/activations/<trait>/<arm>/, in shards, with the provenance that later stages check.
 """
 
-import torch
-
-from traitsteer.engine.reading import Recorded, pooled_activations
+from traitsteer.engine.reading import Recorded
+from traitsteer.experiment.activations import Labelled, Reader
 from traitsteer.experiment.models import open_model
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
@@ -15,33 +14,45 @@ from traitsteer.world import tensors
 from traitsteer.world.files import digest, read_jsonl
 from traitsteer.world.progress import progress
 
+SHARD = 512
+"""Most responses of one file: 270 MB at 32 layers of width 4096."""
+
 
 def run(config: Config, trait: str, arm: str) -> None:
-    """Read the activations of the kept responses from their recorded token ids."""
+    """Read the activations of the kept responses from their recorded token ids.
+
+    Raises:
+        TraitsteerError: a response has no token at the arm's position, or the model cannot be
+            read or does not fit into the memory.
+    """
     position = Position.parse(config.arm(arm).position)
     kept = {row["id"] for row in read_jsonl(layout.verdicts(trait, arm)) if row["kept"]}
-    rows = [row for row in read_jsonl(layout.responses(trait, arm)) if row["id"] in kept]
-    recorded = [
-        Recorded(row["id"], tuple(row["prompt_ids"]), tuple(row["response_ids"])) for row in rows
+    rows = [
+        Labelled(
+            Recorded(row["id"], tuple(row["prompt_ids"]), tuple(row["response_ids"])),
+            row["polarity"] == "positive",
+            row["pair"],
+        )
+        for row in read_jsonl(layout.responses(trait, arm))
+        if row["id"] in kept
     ]
+    for row in rows:
+        # An empty response is found before the first shard rather than in the last.
+        item = row.recorded
+        position.select(len(item.prompt_ids), len(item.response_ids), item.id)
     model = open_model(config, config.source(arm))
-    with progress(f"cache {trait} {arm}", len(recorded), "response") as advance:
-        pooled = pooled_activations(model, recorded, position, config.models.rows, advance)
-    tensors.write(
-        layout.activations(trait, arm),
-        {
-            "activations": pooled,
-            "positive": torch.tensor(
-                [row["polarity"] == "positive" for row in rows], dtype=torch.uint8
-            ),
-            "pair": torch.tensor([row["pair"] for row in rows]),
-        },
-        {
-            "trait": trait,
-            "arm": arm,
-            "source": model.name,
-            "source_digest": model.digest,
-            "position": str(position),
-            "responses": digest([[r.id, r.prompt_ids, r.response_ids] for r in recorded]),
-        },
-    )
+    provenance = {
+        "trait": trait,
+        "arm": arm,
+        "source": model.name,
+        "source_digest": model.digest,
+        "position": str(position),
+        "responses": digest(
+            [[r.recorded.id, r.recorded.prompt_ids, r.recorded.response_ids] for r in rows]
+        ),
+        "shards": str(-(-len(rows) // SHARD)),
+    }
+    reader = Reader(model, position, config.models.tokens, layout.CACHE)
+    with progress(f"cache {trait} {arm}", len(rows), "response") as advance:
+        finished = list(reader.shards(rows, SHARD, provenance, advance))
+    tensors.place_shards(finished, layout.activations(trait, arm))

@@ -30,7 +30,7 @@ def run(config: Config) -> None:
         Recorded(f"calibration-{place}", prompt, response.ids)
         for place, (prompt, response) in enumerate(zip(prompts, generated, strict=True))
     ]
-    norms = mean_residual_norm(model, recorded, config.models.rows)
+    norms = mean_residual_norm(model, recorded, config.models.tokens)
     write_json(
         layout.CALIBRATION,
         {

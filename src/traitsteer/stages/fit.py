@@ -50,7 +50,8 @@ def run(config: Config, trait: str, arm: str) -> None:
     """Fit every method of the arm.
 
     Raises:
-        TraitsteerError: the activations are corrupt, or were cached for another trait or arm.
+        TraitsteerError: the activations are corrupt or incomplete, or were cached for another trait
+            or arm.
     """
     expected = {
         "trait": trait,
@@ -58,7 +59,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         "source": config.source(arm).name,
         "position": str(Position.parse(config.arm(arm).position)),
     }
-    found = tensors.read(layout.activations(trait, arm), expected)
+    found = tensors.read_shards(layout.activations(trait, arm), expected)
     device = usable_device(config.models.device)
     data = Data(
         found.tensors["activations"].to(device),

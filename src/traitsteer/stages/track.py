@@ -85,7 +85,7 @@ def _key(config: Config, arm: Arm) -> str:
     return digest(
         {
             "format": FORMAT,
-            "files": digest_of_files([*files, layout.activations(trait, arm.name)]),
+            "files": digest_of_files([*files, *layout.activations(trait, arm.name).iterdir()]),
             "params": params_of(config, arm),
             "questions": [arm.trait.selection, arm.trait.report],
             "natural_percent": arm.natural_percent,

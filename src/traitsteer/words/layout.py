@@ -34,8 +34,8 @@ def vet_counts(trait: str, arm: str) -> Path:
 
 
 def activations(trait: str, arm: str) -> Path:
-    """Pooled activations of the kept responses."""
-    return Path("data/activations") / trait / f"{arm}.safetensors"
+    """Folder of the pooled activations of the kept responses, in shards."""
+    return Path("data/activations") / trait / arm
 
 
 def vectors(trait: str, arm: str) -> Path:

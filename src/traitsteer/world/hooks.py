@@ -23,6 +23,30 @@ def on_blocks(blocks: nn.ModuleList, changes: Mapping[int, Change]) -> Iterator[
             handle.remove()
 
 
+class _Enough(Exception):
+    """Leaves a forward pass whose remaining blocks nobody needs."""
+
+
+@contextmanager
+def stopping_after(block: nn.Module) -> Iterator[None]:
+    """End the one forward pass inside the context as soon as `block` has given its output.
+
+    Changes by `on_blocks` on the same block still happen where that context was opened first. The
+    pass has no result: the line that called the model is where the context ends.
+    """
+
+    def stop(*_arguments: object) -> None:
+        raise _Enough
+
+    handle = block.register_forward_hook(stop)
+    try:
+        yield
+    except _Enough:
+        pass
+    finally:
+        handle.remove()
+
+
 def _hook(change: Change) -> Callable[..., Any]:
     def run(_module: nn.Module, _inputs: object, output: Any) -> Any:  # noqa: ANN401
         # Some architectures return a tuple whose first entry is the residual stream.

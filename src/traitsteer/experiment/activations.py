@@ -1,0 +1,108 @@
+"""Activations of labelled responses, read in shards, so that memory does not grow with them.
+
+A finished shard is kept on disk under the hash of everything that it depends on, so that an
+interrupted stage reads nothing twice (DVC removes the outputs of a stage before it starts).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+
+import torch
+
+from traitsteer.engine import reading
+from traitsteer.engine.reading import Recorded, pooled_activations
+from traitsteer.maths import positions
+from traitsteer.maths.positions import Position
+from traitsteer.world import hooks, language_model, tensors
+from traitsteer.world.files import digest, digest_of_files
+from traitsteer.world.language_model import LanguageModel
+
+_CODE = digest_of_files(
+    Path(module.__file__ or "") for module in (reading, positions, hooks, language_model)
+)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A recorded response, the polarity that it was elicited for and the number of its pair."""
+
+    recorded: Recorded
+    positive: bool
+    pair: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """All that stays the same from one shard to the next: model, position, budget, cache."""
+
+    model: LanguageModel
+    position: Position
+    tokens: int
+    """Most tokens of one forward pass."""
+    cache: Path
+
+    def shards(
+        self,
+        rows: Iterable[Labelled],
+        size: int,
+        provenance: Mapping[str, str],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Iterator[Path]:
+        """Yield the file of each shard when it is finished; no more than `size` rows are held.
+
+        A file holds activations `[rows, layers, width]` float32, positive `[rows]` uint8 and pair
+        `[rows]` int64, in the order of the rows, and `provenance` with the number of the shard.
+
+        Raises:
+            TraitsteerError: a response of the shard cannot be read; earlier shards are kept.
+        """
+        source = iter(rows)
+        for number in count():
+            part = list(islice(source, size))
+            if not part:
+                return
+            made_from = {**provenance, "shard": str(number)}
+            path = self._path(part, made_from)
+            if path.exists():
+                progress(len(part))
+            else:
+                self._read(part, path, made_from, progress)
+            del part
+            yield path
+
+    def _read(
+        self,
+        part: list[Labelled],
+        path: Path,
+        provenance: Mapping[str, str],
+        progress: Callable[[int], None],
+    ) -> None:
+        recorded = [row.recorded for row in part]
+        pooled = pooled_activations(
+            self.model, recorded, self.position, self.tokens, progress=progress
+        )
+        held = {
+            "activations": pooled,
+            "positive": torch.tensor([row.positive for row in part], dtype=torch.uint8),
+            "pair": torch.tensor([row.pair for row in part]),
+        }
+        tensors.write(path, held, provenance)
+
+    def _path(self, part: list[Labelled], provenance: Mapping[str, str]) -> Path:
+        key = {
+            "code": _CODE,
+            "model": self.model.digest,
+            "dtype": str(self.model.dtype),
+            "device": str(self.model.device),
+            "position": str(self.position),
+            "tokens": self.tokens,
+            "provenance": dict(provenance),
+            "labels": [[one.positive, one.pair] for one in part],
+            "rows": [
+                [one.recorded.id, one.recorded.prompt_ids, one.recorded.response_ids]
+                for one in part
+            ],
+        }
+        return self.cache / "activations" / f"{digest(key)}.safetensors"

@@ -1,0 +1,116 @@
+"""Shards: one at a time, in order, joined as they were, refused where one is missing or foreign."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from traitsteer.engine.reading import Recorded, pooled_activations
+from traitsteer.experiment.activations import Labelled, Reader
+from traitsteer.maths.positions import Position
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world import tensors
+from traitsteer.world.language_model import LanguageModel
+
+POSITION = Position.parse("response[:2]")
+
+
+def labelled(count: int, first: int = 0) -> list[Labelled]:
+    return [
+        Labelled(
+            Recorded(f"item-{at}", (7,) * (1 + at % 3), tuple(range(10 + at, 13 + at + at % 4))),
+            at % 2 == 0,
+            at // 2,
+        )
+        for at in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def reader(llama: LanguageModel, tmp_path: Path) -> Reader:
+    return Reader(llama, POSITION, 64, tmp_path / "cache")
+
+
+def write(reader: Reader, folder: Path, count: int, size: int, **changes: str) -> None:
+    provenance = {"trait": "evil", "shards": str(-(-count // size))} | changes
+    tensors.place_shards(list(reader.shards(labelled(count), size, provenance)), folder)
+
+
+def test_shards_join_to_what_one_reading_gives(reader: Reader, tmp_path: Path) -> None:
+    folder = tmp_path / "arm"
+    write(reader, folder, 20, 3)
+    write(reader, folder, 11, 4)
+    assert [path.name for path in sorted(folder.iterdir())] == [
+        f"0000{n}.safetensors" for n in "012"
+    ]
+    found = tensors.read_shards(folder, {"trait": "evil"})
+    rows = labelled(11)
+    whole = pooled_activations(reader.model, [row.recorded for row in rows], POSITION, 4096)
+    torch.testing.assert_close(found.tensors["activations"], whole)
+    assert found.tensors["positive"].bool().tolist() == [row.positive for row in rows]
+    assert found.tensors["pair"].tolist() == [row.pair for row in rows]
+    assert found.provenance == {"trait": "evil", "shards": "3"}
+
+
+def test_no_more_rows_than_a_shard_are_held(reader: Reader) -> None:
+    alive: list[weakref.ref[Labelled]] = []
+    most = 0
+
+    def rows() -> Iterator[Labelled]:
+        nonlocal most
+        for at in range(20):
+            [row] = labelled(1, at)
+            alive.append(weakref.ref(row))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield row
+
+    for number, _ in enumerate(reader.shards(rows(), 4, {})):
+        assert len(alive) == 4 * (number + 1)
+        gc.collect()
+        most = max(most, sum(ref() is not None for ref in alive))
+    # The row that the generator itself still names comes on top of the four.
+    assert most <= 5
+
+
+def test_a_finished_shard_is_read_again_only_when_something_changes(reader: Reader) -> None:
+    provenance = {"trait": "evil"}
+    first = list(reader.shards(labelled(9), 4, provenance))
+    times = [path.stat().st_mtime_ns for path in first]
+    done: list[int] = []
+    assert list(reader.shards(labelled(9), 4, provenance, done.append)) == first
+    assert [path.stat().st_mtime_ns for path in first] == times
+    assert sum(done) == 9
+    for other in (
+        Reader(reader.model, Position.parse("response[:1]"), 64, reader.cache),
+        Reader(reader.model, POSITION, 32, reader.cache),
+    ):
+        assert not set(other.shards(labelled(9), 4, provenance)) & set(first)
+    assert not set(reader.shards(labelled(9), 4, {"trait": "other"})) & set(first)
+    assert not set(reader.shards(labelled(9, 1), 4, provenance)) & set(first)
+
+
+def test_missing_truncated_and_foreign_shards_are_one_sentence(
+    reader: Reader, tmp_path: Path
+) -> None:
+    folder = tmp_path / "arm"
+    for spoil, sentence in (
+        (lambda: (folder / "00001.safetensors").unlink(), "made with shards 3, expected 2"),
+        (lambda: (folder / "00002.safetensors").unlink(), "made with shards 3, expected 2"),
+        (lambda: (folder / "00002.safetensors").write_bytes(b"short"), "no whole safetensors"),
+        (lambda: (folder / "00000.safetensors").rename(folder / "1.safetensors"), "with shard 1"),
+        (lambda: [path.unlink() for path in folder.iterdir()], "holds no activations"),
+    ):
+        write(reader, folder, 11, 4)
+        spoil()
+        with pytest.raises(TraitsteerError, match=sentence):
+            tensors.read_shards(folder, {"trait": "evil"})
+    write(reader, folder, 11, 4, model="a")
+    foreign = list(reader.shards(labelled(11), 4, {"trait": "evil", "shards": "3", "model": "b"}))
+    foreign[1].rename(folder / "00001.safetensors")
+    with pytest.raises(TraitsteerError, match="made with model b, expected a"):
+        tensors.read_shards(folder, {"trait": "evil"})
+    with pytest.raises(TraitsteerError, match="made with trait evil, expected envy"):
+        tensors.read_shards(folder, {"trait": "envy"})
