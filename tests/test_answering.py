@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
 
-from traitsteer.engine.generation import Sampling
+from traitsteer.engine.rows import Batching, Sampling
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.words import scores
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
 from traitsteer.world.language_model import LanguageModel
 
@@ -37,7 +39,7 @@ class LetterJudge:
 
 @pytest.fixture
 def bench(llama: LanguageModel, tmp_path: Path) -> Bench:
-    return Bench(llama, LetterJudge("q"), Sampling(12, 0.3), "all", 5, 32, 512, tmp_path)
+    return Bench(llama, LetterJudge("q"), Sampling(12, 0.3), "all", 5, Batching(32, 512), tmp_path)
 
 
 def unembedding(model: LanguageModel, letter: str) -> torch.Tensor:
@@ -100,3 +102,59 @@ def test_a_missing_score_is_left_out_of_the_mean_and_counted(bench: Bench) -> No
     assert scores.mean(lost, "trait_score") == scores.mean(kept, "trait_score")
     assert scores.missing(lost) == 2
     assert scores.mean([replace(a, coherence=None) for a in answers], "coherence") is None
+
+
+def many(bench: Bench, settings: int) -> list[Setting]:
+    return [Setting(1, unembedding(bench.model, "q"), float(n)) for n in range(settings)]
+
+
+def test_the_judge_begins_while_answers_are_still_being_generated(bench: Bench) -> None:
+    """The judge's first call waits for the last answer: one after the other would wait for ever."""
+    generated, all_there = [], Event()
+
+    class Waiting(LetterJudge):
+        def score(self, trait: str, answers: Sequence[Answer]) -> list[Judgement]:
+            assert all_there.wait(timeout=60), "the generator stood still while the judge was asked"
+            return super().score(trait, answers)
+
+    def count(done: int) -> None:
+        generated.append(done)
+        if len(generated) == 1 + 24 * 6:
+            all_there.set()
+
+    waiting = replace(bench, judge=Waiting("q"))
+    answers = waiting.answers(QUESTIONS, many(bench, 24), 2, progress=count)
+    assert answers == replace(bench, cache=bench.cache / "other").answers(
+        QUESTIONS, many(bench, 24), 2
+    )
+
+
+def test_an_interrupted_run_keeps_the_settings_that_were_complete(bench: Bench) -> None:
+    class Dying(LetterJudge):
+        def score(self, trait: str, answers: Sequence[Answer]) -> list[Judgement]:
+            if self.asked >= 128:
+                raise TraitsteerError("The judge is gone.")
+            return super().score(trait, answers)
+
+    settings = many(bench, 40)
+    with pytest.raises(TraitsteerError, match="gone"):
+        replace(bench, judge=Dying("q")).answers(QUESTIONS, settings, 2)
+    kept = len(list((bench.cache / "answers").iterdir()))
+    assert 1 <= kept <= 128 // 6
+    answers = bench.answers(QUESTIONS, settings, 2)
+    assert bench.judge.asked == (40 - kept) * 6, "what was paid for is asked again"
+    assert answers == replace(bench, cache=bench.cache / "other").answers(QUESTIONS, settings, 2)
+
+
+def test_some_questions_only_and_cut_loops(bench: Bench) -> None:
+    settings = many(bench, 3)
+    whole = bench.answers(QUESTIONS, settings, 2)
+    some = bench.answers(QUESTIONS, settings, 2, only=[2, 0])
+    for all_of_them, part in zip(whole, some, strict=True):
+        assert part == all_of_them[4:6] + all_of_them[:2]
+    loud = [Setting(1, unembedding(bench.model, "q"), 500.0)]
+    long = replace(bench, sampling=Sampling(60, 0.0))
+    [cut] = long.answers(QUESTIONS, loud, 1, cut_loops=True)
+    [uncut] = long.answers(QUESTIONS, loud, 1)
+    assert {a.finish for a in cut} == {"loop"} and {a.tokens for a in uncut} == {60}
+    assert all(c.tokens < u.tokens for c, u in zip(cut, uncut, strict=True))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from tiny import OTHER, build
 
-from traitsteer.engine.generation import Row, Sampling, Steering, generate
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.sampling import choose, uniform
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
@@ -65,7 +66,7 @@ def slow_reference(model: LanguageModel, row: Row, sampling: Sampling) -> tuple[
 def test_steered_rows_equal_the_slow_reference(llama: LanguageModel, temperature: float) -> None:
     sampling = Sampling(12, temperature)
     rows = mixed_rows(llama)
-    generated = generate(llama, rows, sampling, batch_rows=16)
+    generated = generate(llama, rows, sampling, Batching(16))
     assert [g.ids for g in generated] == [slow_reference(llama, row, sampling) for row in rows]
     assert len({g.ids for g in generated}) > len(PROMPTS), "steering changed nothing"
 
@@ -75,7 +76,7 @@ def test_every_architecture_is_steered_like_the_slow_reference(kind: str, tmp_pa
     build(tmp_path, kind)
     model = load(str(tmp_path), chat=True, device="cpu")
     rows = mixed_rows(model, (0, 3))[:12]
-    generated = generate(model, rows, Sampling(6, 1.0), batch_rows=12)
+    generated = generate(model, rows, Sampling(6, 1.0), Batching(12))
     assert [g.ids for g in generated] == [
         slow_reference(model, row, Sampling(6, 1.0)) for row in rows
     ]
@@ -85,10 +86,10 @@ def test_every_architecture_is_steered_like_the_slow_reference(kind: str, tmp_pa
 def test_batch_size_and_order_change_nothing(llama: LanguageModel, top_p: float) -> None:
     rows = mixed_rows(llama)
     sampling = Sampling(16, 1.0, top_p)
-    together = generate(llama, rows, sampling, batch_rows=64)
+    together = generate(llama, rows, sampling, Batching(64))
     for batch_rows in (1, 5):
-        assert generate(llama, rows, sampling, batch_rows) == together
-    assert generate(llama, rows[::-1], sampling, 7) == together[::-1]
+        assert generate(llama, rows, sampling, Batching(batch_rows)) == together
+    assert generate(llama, rows[::-1], sampling, Batching(7)) == together[::-1]
 
 
 def test_coefficient_zero_is_no_steering_token_for_token(llama: LanguageModel) -> None:
@@ -96,7 +97,7 @@ def test_coefficient_zero_is_no_steering_token_for_token(llama: LanguageModel) -
     plain = [Row(llama.encode(p), seed) for seed, p in enumerate(PROMPTS)]
     zero = [Row(r.prompt_ids, r.seed, Steering(1, direction(0), 0.0)) for r in plain]
     loud = [Row(r.prompt_ids, r.seed, Steering(1, direction(0), 9.0)) for r in plain]
-    generated = generate(llama, plain + zero + loud, sampling, 12)
+    generated = generate(llama, plain + zero + loud, sampling, Batching(12))
     assert generated[:4] == generated[4:8]
     assert generated[:4] != generated[8:]
 
@@ -111,7 +112,7 @@ def test_an_unsteered_row_equals_plain_transformers_generate(
         for prompt in PROMPTS
         for steered in (False, True)
     ]
-    ours = generate(llama, rows, sampling, 4)
+    ours = generate(llama, rows, sampling, Batching(4))
     for row, generated in zip(rows, ours, strict=True):
         step = iter(range(16))
 
@@ -148,18 +149,18 @@ def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch) ->
     before = [list(block._forward_hooks.items()) for block in llama.blocks]
     monkeypatch.setattr("traitsteer.engine.generation.choose", fail)
     with pytest.raises(KeyboardInterrupt):
-        generate(llama, mixed_rows(llama)[:3], Sampling(4), 3)
+        generate(llama, mixed_rows(llama)[:3], Sampling(4), Batching(3))
     assert [list(block._forward_hooks.items()) for block in llama.blocks] == before
 
 
 def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> None:
     prompt = llama.encode("the cat")
     with pytest.raises(TraitsteerError, match=r"layer 3; .* layers 0 to 2"):
-        generate(llama, [Row(prompt, 0, Steering(3, direction(0), 1.0))], Sampling(4), 1)
+        generate(llama, [Row(prompt, 0, Steering(3, direction(0), 1.0))], Sampling(4), Batching(1))
     with pytest.raises(TraitsteerError, match="width 32"):
-        generate(llama, [Row(prompt, 0, Steering(1, torch.ones(8), 1.0))], Sampling(4), 1)
+        generate(llama, [Row(prompt, 0, Steering(1, torch.ones(8), 1.0))], Sampling(4), Batching(1))
     with pytest.raises(TraitsteerError, match="empty prompt"):
-        generate(llama, [Row((), 0)], Sampling(4), 1)
+        generate(llama, [Row((), 0)], Sampling(4), Batching(1))
 
 
 def test_samples_follow_the_distribution_and_the_seed() -> None:

@@ -133,8 +133,9 @@ class Refuse:
 sys.meta_path[:] = map(Refuse, sys.meta_path)
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from traitsteer.engine.generation import Row, Sampling, generate
+from traitsteer.engine.generation import generate
 from traitsteer.engine.reading import Recorded, pooled_activations
+from traitsteer.engine.rows import Batching, Row, Sampling
 from traitsteer.maths.positions import Position
 from traitsteer.world.language_model import LanguageModel, find_blocks
 
@@ -149,7 +150,7 @@ class Words:
 
 
 model = LanguageModel("tiny", decoder, Words(), find_blocks(decoder), False, "digest")
-[answer] = generate(model, [Row((5, 6), seed=0)], Sampling(4), 1)
+[answer] = generate(model, [Row((5, 6), seed=0)], Sampling(4), Batching(1))
 rows = [Recorded("one", (5, 6), answer.ids or (7,)), Recorded("two", (5,), (7, 8, 9))]
 pooled = pooled_activations(model, rows, Position.parse("response[:]"), 64)
 print(tuple(pooled.shape), bool(pooled.isfinite().all()))

@@ -192,7 +192,7 @@ def test_an_interrupted_search_ends_with_the_same_files(study: Study, monkeypatc
         search.run(broken, "evil", "natural")
     monkeypatch.setattr(Bench, "answers", answers)
     finished = set((layout.CACHE / "answers").iterdir())
-    assert len(finished) == 3
+    assert finished
     times = {path: path.stat().st_mtime_ns for path in finished}
     search.run(broken, "evil", "natural")
     assert contents(Path.cwd()) == expected

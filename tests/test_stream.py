@@ -8,7 +8,8 @@ from test_generation import PROMPTS, direction, mixed_rows, slow_reference
 from tiny import OTHER, build
 
 from traitsteer.engine import decoding, generation
-from traitsteer.engine.generation import Row, Sampling, Steering, generate
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.sampling import looping
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
@@ -29,10 +30,10 @@ def ending(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 
 def test_rows_that_take_free_places_say_what_they_say_alone(ending: LanguageModel) -> None:
     rows = mixed_rows(ending)
-    alone = [generate(ending, [row], LONG, 1)[0] for row in rows]
+    alone = [generate(ending, [row], LONG, Batching(1))[0] for row in rows]
     assert max(len(g.ids) for g in alone) - min(len(g.ids) for g in alone) > 40
     for slots in (2, 7, 16):
-        assert generate(ending, rows, LONG, slots, batch_tokens=100) == alone
+        assert generate(ending, rows, LONG, Batching(slots, 100)) == alone
     assert [g.ids for g in alone[:6]] == [slow_reference(ending, r, LONG) for r in rows[:6]]
 
 
@@ -44,7 +45,7 @@ def test_refilling_is_right_for_windows_and_learned_positions(kind: str, tmp_pat
     model.model.generation_config.eos_token_id = list(range(1, 14))
     rows = mixed_rows(model, (0, 3))[::2]
     sampling = Sampling(48, 1.0)
-    found = generate(model, rows, sampling, 5)
+    found = generate(model, rows, sampling, Batching(5))
     assert [g.ids for g in found] == [slow_reference(model, row, sampling) for row in rows]
 
 
@@ -56,7 +57,9 @@ def test_a_step_of_fixed_shapes_says_the_same(kind: str, tmp_path) -> None:
     model.model.generation_config.eos_token_id = list(range(1, 14))
     rows = mixed_rows(model, (0, 3))
     sampling = Sampling(70, 1.0)
-    assert generate(model, rows, sampling, 9, capture=True) == generate(model, rows, sampling, 24)
+    assert generate(model, rows, sampling, Batching(9, capture=True)) == generate(
+        model, rows, sampling, Batching(24)
+    )
 
 
 def test_a_captured_step_is_made_once_for_its_shape(llama, monkeypatch) -> None:
@@ -68,7 +71,7 @@ def test_a_captured_step_is_made_once_for_its_shape(llama, monkeypatch) -> None:
 
     monkeypatch.setattr(decoding, "captured", count)
     rows = [Row(llama.encode("x" * 9), seed) for seed in range(8)]
-    generate(llama, rows, Sampling(40, 1.0), 8, capture=True)
+    generate(llama, rows, Sampling(40, 1.0), Batching(8, capture=True))
     assert 1 <= len(made) <= 2 * 4, "two widths of columns, at most four halvings of the rows"
 
 
@@ -85,7 +88,7 @@ def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: Languag
     vectors = [direction(seed) for seed in range(4)]
     rows = [Row(prompt, s, Steering(1, v, 2.0)) for v in vectors for s in range(3)]
     rows += [Row(prompt, s, Steering(0, v, 2.0, "response")) for v in vectors for s in range(3)]
-    generate(llama, rows, Sampling(1, 1.0), 64)
+    generate(llama, rows, Sampling(1, 1.0), Batching(64))
     for handle in handles:
         handle.remove()
     # Of 24 rows: one unsteered run, and four steered ones that are born after block 1.
@@ -96,7 +99,7 @@ def test_memory_that_does_not_suffice_halves_the_batch_and_no_answer(
     llama: LanguageModel, monkeypatch
 ) -> None:
     rows = mixed_rows(llama)
-    expected = generate(llama, rows, Sampling(12, 1.0), 64)
+    expected = generate(llama, rows, Sampling(12, 1.0), Batching(64))
     whole, sizes = type(llama.model).forward, []
 
     def limited(self, *args, **kwargs):
@@ -107,7 +110,9 @@ def test_memory_that_does_not_suffice_halves_the_batch_and_no_answer(
 
     monkeypatch.setattr(type(llama.model), "forward", limited)
     finished = []
-    found = generate(llama, rows, Sampling(12, 1.0), 64, finished=lambda i, _: finished.append(i))
+    found = generate(
+        llama, rows, Sampling(12, 1.0), Batching(64), finished=lambda i, _: finished.append(i)
+    )
     assert found == expected
     assert max(sizes) > 5 >= sizes[-1]
     assert sorted(finished) == list(range(len(rows))), "a row is handed out once"
@@ -119,13 +124,13 @@ def test_a_row_that_fits_nowhere_is_one_sentence(llama: LanguageModel, monkeypat
 
     monkeypatch.setattr(type(llama.model), "forward", never)
     with pytest.raises(TraitsteerError, match="prompt and at most 4 response tokens does not fit"):
-        generate(llama, mixed_rows(llama)[:4], Sampling(4), 4)
+        generate(llama, mixed_rows(llama)[:4], Sampling(4), Batching(4))
 
 
 def test_an_answer_that_repeats_itself_is_cut_and_no_other_is_touched(llama) -> None:
     rows = [Row(llama.encode(p), 1, Steering(1, direction(2), c)) for p in PROMPTS for c in (0, 60)]
-    whole = generate(llama, rows, Sampling(90, 0.0), 8)
-    cut = generate(llama, rows, Sampling(90, 0.0, cut_loops=True), 3)
+    whole = generate(llama, rows, Sampling(90, 0.0), Batching(8))
+    cut = generate(llama, rows, Sampling(90, 0.0, cut_loops=True), Batching(3))
     assert {g.finish for g in cut} >= {"loop"}
     for before, after in zip(whole, cut, strict=True):
         assert after.ids == before.ids[: len(after.ids)]
@@ -163,7 +168,7 @@ def test_a_row_in_bf16_differs_from_itself_alone_by_rounding_only(tmp_path, monk
     rows = [Row(row.prompt_ids, seed, row.steering) for seed, row in enumerate(rows)]
     for slots in (1, 36):
         seen.append({})
-        generate(model, rows, Sampling(6), slots)
+        generate(model, rows, Sampling(6), Batching(slots))
     assert seen[0].keys() == seen[1].keys() and len(seen[0]) == 6 * len(rows)
     spread = torch.stack(list(seen[0].values())).std(dim=1).mean()
     worst = max(float((seen[0][key] - seen[1][key]).abs().max()) for key in seen[0])
@@ -190,7 +195,7 @@ def test_memory_does_not_grow_with_the_number_of_settings(llama: LanguageModel) 
             sizes.append(sum(held.values()))
 
         before = 4 * 32 * settings  # The rows' own vectors.
-        generate(llama, rows, Sampling(3), 8, finished=measure)
+        generate(llama, rows, Sampling(3), Batching(8), finished=measure)
         return max(sizes) - before
 
     assert largest(128) <= 1.05 * largest(16)
@@ -200,7 +205,7 @@ def test_engine_buffers_are_freed_when_generation_ends(llama: LanguageModel) -> 
     gc.collect()
     gc.disable()
     try:
-        generate(llama, mixed_rows(llama)[:4], Sampling(3), 4)
+        generate(llama, mixed_rows(llama)[:4], Sampling(3), Batching(4))
         left = [o for o in gc.get_objects() if type(o).__name__ in ("Slots", "Step", "_Stream")]
     finally:
         gc.enable()

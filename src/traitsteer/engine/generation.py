@@ -9,6 +9,7 @@ batch size nor order changes what a row says.
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -16,15 +17,13 @@ from torch import Tensor
 from traitsteer.engine.decoding import Step, steer
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.prefill import prefill
-from traitsteer.engine.rows import Generated, Row, Sampling, Steered, Steering, check
+from traitsteer.engine.rows import Batching, Generated, Row, Sampling, check
 from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
 from traitsteer.engine.slots import Slots
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Finish
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel
-
-__all__ = ["Generated", "Row", "Sampling", "Steered", "Steering", "generate"]
 
 Finished = Callable[[int, Generated], None]
 _SLACK = 64
@@ -35,19 +34,13 @@ def generate(
     model: LanguageModel,
     rows: Sequence[Row],
     sampling: Sampling,
-    batch_rows: int,
-    batch_tokens: int = 8192,
+    batching: Batching,
     finished: Finished = lambda index, generated: None,
-    capture: bool | None = None,
 ) -> list[Generated]:
     """Generate one response for each row, in the order of the rows.
 
     Args:
-        batch_rows: most rows that are decoded together; changes speed and memory, never a result.
-            Halved when memory runs out.
-        batch_tokens: most prompt tokens of one forward pass, of one row at least.
         finished: called with the number of each row and what it generated, as rows finish.
-        capture: whether a step is a CUDA graph; None: where the model lies on one GPU.
 
     Raises:
         TraitsteerError: a row has an empty prompt, its steering does not fit the model, the model
@@ -56,11 +49,7 @@ def generate(
     check(model, rows)
     if not rows:
         return []
-    if capture is None:
-        capture = {p.device.type for p in model.model.parameters()} == {"cuda"} and (
-            len({p.device for p in model.model.parameters()}) == 1
-        )
-    stream = _Stream(model, rows, sampling, (batch_rows, batch_tokens), finished, capture)
+    stream = _Stream(model, rows, sampling, batching, finished)
     with torch.inference_mode():
         try:
             stream.run()
@@ -77,32 +66,38 @@ class _Stream:
         model: LanguageModel,
         rows: Sequence[Row],
         sampling: Sampling,
-        batch: tuple[int, int],
+        batching: Batching,
         finished: Finished,
-        capture: bool,
     ) -> None:
-        self.model, self.rows, self.sampling = model, rows, sampling
-        self.finished, self.capture = finished, capture
+        self.model, self.rows, self.sampling, self.finished = model, rows, sampling, finished
+        devices = {parameter.device for parameter in model.model.parameters()}
+        on_one_gpu = len(devices) == 1 and model.device.type == "cuda"
+        self.capture = on_one_gpu if batching.capture is None else batching.capture
         self.masks = StepMasks(model)
         self.results: dict[int, Generated] = {}
+        self.longest = max(len(row.prompt_ids) for row in rows)
+        self.batch_rows, self.batch_tokens = min(batching.rows, len(rows)), batching.tokens
         self._wait(range(len(rows)))
-        self.batch_rows, self.batch_tokens = min(batch[0], len(rows)), batch[1]
         self.ends = torch.tensor(model.end_ids, device=model.device)
         self._empty_slots()
 
     def _wait(self, indices: Iterable[int]) -> None:
-        """Rows with the same prompt side by side, and the longest prompts first.
+        """Rows in their order, but with equal prompts side by side within a slotful of them.
 
-        So prompts are shared, and memory that does not suffice is found out at once.
+        So prompts are shared, and rows that come first still finish first.
         """
-        prompts = {index: self.rows[index].prompt_ids for index in indices}
-        self.waiting = deque(sorted(prompts, key=lambda i: (-len(prompts[i]), prompts[i], i)))
+        ordered = sorted(indices)
+        prompts = [self.rows[index].prompt_ids for index in ordered]
+        window = self.batch_rows
+        places = sorted(
+            range(len(ordered)), key=lambda at: (at // window, len(prompts[at]), prompts[at], at)
+        )
+        self.waiting = deque(ordered[place] for place in places)
 
     def _empty_slots(self) -> None:
         device, slots = self.model.device, self.batch_rows
         most = self.sampling.max_new_tokens
-        prompt = len(self.rows[self.waiting[0]].prompt_ids)
-        longest = prompt + most
+        longest = self.longest + most
         # Rows that take a free slot begin at the column where the others are.
         size = longest + (_SLACK if len(self.waiting) > slots else 0)
         self.index: list[int] = []
@@ -117,7 +112,7 @@ class _Stream:
             layer: torch.zeros(slots, self.model.width, device=self._device_of(layer))
             for layer in sorted(steered)
         }
-        self.slots = Slots(self.model.layers, slots, size, prompt, device, self.capture)
+        self.slots = Slots(self.model.layers, slots, size, self.longest, device, self.capture)
         self.step = Step(
             self.model, self.masks, self.slots, self.tokens, self.starts, longest, self.capture
         )
@@ -140,10 +135,15 @@ class _Stream:
 
     def _admit(self, free: int) -> None:
         """Give the next waiting rows a slot, and choose their first tokens."""
-        width = len(self.rows[self.waiting[0]].prompt_ids)
-        count = min(free, len(self.waiting), max(1, self.batch_tokens // width))
-        chosen = [self.waiting[place] for place in range(count)]
+        chosen: list[int] = []
+        width = 0
+        for index in islice(self.waiting, free):
+            width = max(width, len(self.rows[index].prompt_ids))
+            if chosen and width * (len(chosen) + 1) > self.batch_tokens:
+                break
+            chosen.append(index)
         rows = [self.rows[index] for index in chosen]
+        count = len(rows)
         prefilled = prefill(self.model, rows)
         first = len(self.index)
         self.slots.fill(first, prefilled)
@@ -173,8 +173,7 @@ class _Stream:
         if columns.end == columns.size:
             live = self.starts[: len(self.index)]
             first = int(live.min())
-            ahead = len(self.rows[self.waiting[0]].prompt_ids) if self.waiting else 0
-            live -= self.slots.shift(len(live), first, max(columns.end - first, ahead))
+            live -= self.slots.shift(len(live), first, max(columns.end - first, self.longest))
         changes = {layer: functools.partial(steer, self.added, layer) for layer in self.added}
         with on_blocks(self.model.blocks, changes):
             logits = self.step.logits(len(self.index))
@@ -238,9 +237,9 @@ class _Stream:
                 f"{self.sampling.max_new_tokens} response tokens does not fit into memory beside "
                 f"{self.model.name}; choose a smaller model or dtype, or shorter responses."
             )
-        self._wait([*self.waiting, *self.index])
         self.batch_rows = max(1, self.batch_rows // 2)
         self.batch_tokens = max(1, self.batch_tokens // 2)
+        self._wait([*self.waiting, *self.index])
         # The old buffers go before new ones are made.
         self.step.graphs.clear()
         del self.slots, self.step, self.added

@@ -54,6 +54,18 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Batching:
+    """What is decoded together: it changes speed and memory, never a result."""
+
+    rows: int
+    """Most rows at once; halved when memory runs out."""
+    tokens: int = 8192
+    """Most prompt tokens of one forward pass, of one row at least."""
+    capture: bool | None = None
+    """Whether a step is a CUDA graph; None: where the whole model lies on one GPU."""
+
+
+@dataclass(frozen=True)
 class Generated:
     """The response ids of one row, without the token that ended it."""
 

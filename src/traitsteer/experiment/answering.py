@@ -13,7 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from traitsteer import engine
-from traitsteer.engine.generation import Generated, Row, Sampling, Steered, Steering, generate
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Batching, Generated, Row, Sampling, Steered, Steering
 from traitsteer.experiment.judging import Judging
 from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
@@ -75,8 +76,7 @@ class Bench:
     sampling: Sampling
     steered: Steered
     seed: int
-    batch_rows: int
-    batch_tokens: int
+    batching: Batching
     cache: Path
 
     def answers(
@@ -177,9 +177,7 @@ class _Run:
                 progress(1)
 
             rows = [plan.row for plan in planned]
-            generate(
-                bench.model, rows, self.sampling, bench.batch_rows, bench.batch_tokens, finished
-            )
+            generate(bench.model, rows, self.sampling, bench.batching, finished)
             for judged in judging.rest():
                 keep(*judged)
 

@@ -1,7 +1,7 @@
 """Opens the bench of a study: the steered model and the judge that params.yaml names."""
 
 from traitsteer.experiment.answering import Bench
-from traitsteer.experiment.models import open_model, sampling_of
+from traitsteer.experiment.models import batching_of, open_model, sampling_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.judges import open_judge
@@ -20,7 +20,6 @@ def open_bench(config: Config, trait: str, model: LanguageModel | None = None) -
         sampling=sampling_of(config.answers),
         steered=config.answers.steered,
         seed=config.seed,
-        batch_rows=config.models.rows,
-        batch_tokens=config.models.tokens,
+        batching=batching_of(config),
         cache=layout.CACHE,
     )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from traitsteer.engine.generation import Sampling
+from traitsteer.engine.rows import Batching, Sampling
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config, ModelConfig, SamplingConfig
@@ -28,6 +28,12 @@ def open_model(config: Config, which: ModelConfig) -> LanguageModel:
 def sampling_of(section: SamplingConfig) -> Sampling:
     """The sampling that a section of params.yaml describes."""
     return Sampling(section.max_new_tokens, section.temperature, section.top_p)
+
+
+def batching_of(config: Config) -> Batching:
+    """What is decoded together, by params.yaml."""
+    models = config.models
+    return Batching(models.rows, models.tokens, None if models.capture else False)
 
 
 def mean_residual_norm(model: LanguageModel) -> Tensor:

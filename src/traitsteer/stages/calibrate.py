@@ -5,9 +5,10 @@ Reads a fixed set of neutral questions and the instruct model; writes models/cal
 
 from pathlib import Path
 
-from traitsteer.engine.generation import Row, Sampling, generate
+from traitsteer.engine.generation import generate
 from traitsteer.engine.reading import Recorded, mean_residual_norm
-from traitsteer.experiment.models import open_model
+from traitsteer.engine.rows import Row, Sampling
+from traitsteer.experiment.models import batching_of, open_model
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.files import write_json
@@ -23,8 +24,7 @@ def run(config: Config) -> None:
         model,
         [Row(prompt, seed=0) for prompt in prompts],
         Sampling(config.answers.max_new_tokens, temperature=0),
-        config.models.rows,
-        config.models.tokens,
+        batching_of(config),
     )
     recorded = [
         Recorded(f"calibration-{place}", prompt, response.ids)

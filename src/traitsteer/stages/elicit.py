@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from traitsteer.engine.generation import Row, generate
-from traitsteer.experiment.models import open_model, sampling_of
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Row
+from traitsteer.experiment.models import batching_of, open_model, sampling_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.records import Polarity, Response, Trait
@@ -62,8 +63,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             model,
             rows,
             sampling_of(config.elicit),
-            config.models.rows,
-            config.models.tokens,
+            batching_of(config),
             finished=lambda *_: advance(1),
         )
     responses = [

@@ -52,9 +52,11 @@ class ModelsConfig(Section):
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str
     rows: Count
-    """Most rows of one batch of generation."""
+    """Most rows that are decoded together."""
     tokens: Count
-    """Most tokens of one batch of reading, padding included."""
+    """Most tokens of one forward pass that reads or takes in prompts, padding included."""
+    capture: bool
+    """Whether a decoding step is captured as a CUDA graph, where the model lies on one GPU."""
     trust_remote_code: bool
 
 
