@@ -65,7 +65,7 @@ def test_a_step_of_fixed_shapes_says_the_same(kind: str, tmp_path) -> None:
 def test_a_captured_step_is_made_once_for_its_shape(llama, monkeypatch) -> None:
     made = []
 
-    def count(forward, device):
+    def count(forward, device, pool):
         made.append(device)
         return forward
 

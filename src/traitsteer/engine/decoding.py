@@ -6,6 +6,7 @@ the steering is part of it. A captured step has fixed shapes, so rows and column
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,9 @@ class Step:
         self.tokens, self.starts, self.longest = tokens, starts, longest
         self.captured = captured
         self.graphs: dict[tuple[int, int], Callable[[], Tensor]] = {}
+        # One replay follows another and their results are used at once: they may share memory.
+        on_gpu = captured and tokens.device.type == "cuda"
+        self.pool = torch.cuda.graph_pool_handle() if on_gpu else None
 
     def logits(self, live: int) -> Float[Tensor, "live vocabulary"]:
         """Logits after the newest token of the first `live` rows; the cache grows by a column."""
@@ -61,7 +65,7 @@ class Step:
         columns.first, columns.stop = 0, stop
         if (rows, stop) not in self.graphs:
             self.graphs[rows, stop] = captured(
-                functools.partial(self._forward, rows), self.tokens.device
+                functools.partial(self._forward, rows), self.tokens.device, self.pool
             )
         return self.graphs[rows, stop]()
 
@@ -78,7 +82,11 @@ class Step:
         return logits[:, -1]
 
 
-def captured(forward: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+def captured(
+    forward: Callable[[], Tensor],
+    device: torch.device,
+    pool: Any,  # noqa: ANN401 - torch names no type for it
+) -> Callable[[], Tensor]:
     """Return a function that does what `forward` does, as one replayed CUDA graph.
 
     On a device without graphs it is `forward` itself, so that the fixed shapes can be tested.
@@ -97,7 +105,8 @@ def captured(forward: Callable[[], Tensor], device: torch.device) -> Callable[[]
             for _ in range(2):
                 forward()
         torch.cuda.current_stream().wait_stream(aside)
-        with torch.cuda.graph(graph):
+        # The judge's thread may use the GPU meanwhile.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = forward()
     except torch.OutOfMemoryError:
         raise
