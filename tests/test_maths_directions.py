@@ -7,11 +7,12 @@ from torch import Tensor
 
 from traitsteer.maths.direction import (
     Direction,
+    HeldOut,
     _auroc,
-    held_out_accuracy,
-    held_out_auroc,
+    held_out,
     split_half_cosine,
 )
+from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.mean_difference import mean_difference
 from traitsteer.maths.probe import fit_probe
 from traitsteer.words.errors import TraitsteerError
@@ -40,7 +41,12 @@ def by_mean(activations: Tensor, positive: Tensor, pairs: Tensor) -> Tensor:
 
 
 def by_probe(activations: Tensor, positive: Tensor, pairs: Tensor) -> Tensor:
-    return fit_probe(activations, positive, pairs, [0.1, 10.0, 1000.0], 4, seed=0).weights
+    fold_of = fold_numbers(positive, pairs, 4, seed=0)
+    return fit_probe(activations, positive, fold_of, [0.1, 10.0, 1000.0]).weights
+
+
+def by_folds(fit, rows: Tensor, positive: Tensor, pairs: Tensor, folds: int, seed: int) -> HeldOut:
+    return held_out(fit, rows, positive, pairs, fold_numbers(positive, pairs, folds, seed))
 
 
 METHODS = pytest.mark.parametrize("fit", [by_mean, by_probe])
@@ -69,8 +75,9 @@ def test_a_planted_direction_comes_back(fit) -> None:
     assert ((found.vectors * direction).sum(dim=1) > 0.99).all()
     assert found.vectors.dtype == torch.float32
     torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(3))
-    assert (held_out_accuracy(fit, rows, positive, pairs, 5, 0) > 0.9).all()
-    assert (held_out_auroc(fit, rows, positive, pairs, 5, 0) > 0.97).all()
+    held = by_folds(fit, rows, positive, pairs, 5, 0)
+    assert (held.accuracy > 0.9).all()
+    assert (held.auroc > 0.97).all()
     assert (split_half_cosine(fit, rows, positive, pairs, 0, splits=3) > 0.97).all()
 
 
@@ -81,9 +88,10 @@ def test_nothing_is_found_in_shuffled_labels(fit) -> None:
     shuffled = positive ^ flip[pairs]
     found = Direction.from_raw(fit(rows, shuffled, pairs))
     # Along the planted axis the rows vary most, so chance correlation is largest there.
-    assert (held_out_accuracy(fit, rows, shuffled, pairs, 5, 0) - 0.5).abs().max() < 0.08
-    assert (held_out_auroc(fit, rows, shuffled, pairs, 5, 0) - 0.5).abs().max() < 0.08
-    assert (held_out_accuracy(fit, rows, positive, pairs, 5, 0) > 0.98).all()
+    held = by_folds(fit, rows, shuffled, pairs, 5, 0)
+    assert (held.accuracy - 0.5).abs().max() < 0.08
+    assert (held.auroc - 0.5).abs().max() < 0.08
+    assert (by_folds(fit, rows, positive, pairs, 5, 0).accuracy > 0.98).all()
     assert found.vectors.isfinite().all()
 
 
@@ -104,10 +112,10 @@ def test_neither_row_order_nor_layer_scale_matter(fit) -> None:
     torch.testing.assert_close(first.vectors, again.vectors, atol=1e-4, rtol=0)
     scaled = Direction.from_raw(fit(rows * 64, positive, pairs))
     torch.testing.assert_close(first.vectors, scaled.vectors, atol=1e-4, rtol=0)
-    for measure in (held_out_accuracy, held_out_auroc):
-        one = measure(fit, rows, positive, pairs, 5, 0)
-        two = measure(fit, rows[order], positive[order], pairs[order], 5, 0)
-        torch.testing.assert_close(one, two)
+    one = by_folds(fit, rows, positive, pairs, 5, 0)
+    two = by_folds(fit, rows[order], positive[order], pairs[order], 5, 0)
+    torch.testing.assert_close(one.accuracy, two.accuracy)
+    torch.testing.assert_close(one.auroc, two.auroc)
 
 
 def test_held_out_rows_and_their_partners_are_never_fitted() -> None:
@@ -119,7 +127,7 @@ def test_held_out_rows_and_their_partners_are_never_fitted() -> None:
         seen.append(set(groups.tolist()))
         return mean_difference(activations, shown)
 
-    held_out_accuracy(recording, rows, positive, pairs, 5, seed=3)
+    by_folds(recording, rows, positive, pairs, 5, seed=3)
     assert [len(groups) for groups in seen] == [16] * 5
     left_out = [set(range(20)) - groups for groups in seen]
     assert sorted(pair for fold in left_out for pair in fold) == list(range(20))
@@ -139,7 +147,7 @@ def test_auroc_equals_scikit_learn_with_ties() -> None:
 def test_a_seed_of_any_size_gives_the_same_numbers_again() -> None:
     rows, positive, pairs, _ = planted(20, 8, 0.3)
     seed = 2**62 + 17
-    one, two = (held_out_accuracy(by_mean, rows, positive, pairs, 5, seed) for _ in range(2))
+    one, two = (by_folds(by_mean, rows, positive, pairs, 5, seed).accuracy for _ in range(2))
     assert torch.equal(one, two)
     one, two = (split_half_cosine(by_mean, rows, positive, pairs, seed) for _ in range(2))
     assert torch.equal(one, two)
@@ -158,6 +166,8 @@ def test_impossible_input_is_one_sentence() -> None:
     with pytest.raises(TraitsteerError, match="layer 0 has norm nan"):
         Direction.from_raw(torch.tensor([[float("nan"), 0.0]]))
     with pytest.raises(TraitsteerError, match="5 folds of 4 pairs"):
-        held_out_accuracy(by_mean, rows, positive, pairs, 5, 0)
+        fold_numbers(positive, pairs, 5, seed=0)
+    with pytest.raises(TraitsteerError, match="fold 0 hold one polarity only"):
+        fold_numbers(torch.ones_like(positive), pairs, 2, seed=0)
     with pytest.raises(TraitsteerError, match="found 1 pair"):
         split_half_cosine(by_mean, rows[:2], positive[:2], pairs[:2], 0)

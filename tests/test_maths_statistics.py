@@ -10,7 +10,6 @@ from scipy import optimize, stats
 from traitsteer.maths.statistics import (
     cosine,
     mean_interval,
-    missing_count,
     paired_difference_interval,
     random_directions,
     ratio_interval,
@@ -62,8 +61,6 @@ def test_mappings_pair_by_key_and_leave_out_what_is_missing() -> None:
     b = {"q3": [1.0], "q2": [5.0], "q1": [10.0, 20.0, NAN]}
     assert mean_interval(a).value == pytest.approx((50 + 35 + 7) / 3)
     assert mean_interval(a).n == 3
-    assert missing_count(a) == 3
-    assert missing_count(np.array([[1.0, NAN], [NAN, 0.0]])) == 2
     same = np.array([[50.0, NAN], [30.0, 40.0]]), np.array([[10.0, 20.0], [5.0, 5.0]])
     assert paired_difference_interval(a, b) == paired_difference_interval(*same)
     assert paired_difference_interval(a, b).value == pytest.approx((35 + 30) / 2)

@@ -5,13 +5,11 @@ of some rows and returns one raw vector a layer. Both sides of a pair stay on th
 every split. Signs and thresholds come from the rows that fit the vector, never from held-out ones.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from scipy.stats import rankdata
-from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
@@ -40,47 +38,48 @@ class Direction:
         return Direction((raw.double() / norm[:, None]).float(), norm)
 
 
-def held_out_accuracy(
+@dataclass(frozen=True)
+class HeldOut:
+    """How well rows that no vector was fitted to are told apart (float64)."""
+
+    accuracy: Float[Tensor, " layers"]
+    """Share of rows on the right side of the midpoint of the training rows' class means."""
+    auroc: Float[Tensor, " layers"]
+    """Area under the ROC curve, ties counted half: the mean over folds.
+
+    Folds are not pooled, since their scores come from different vectors; a fold that holds one
+    polarity only is left out.
+    """
+
+
+def held_out(
     fit: Fit,
     activations: Float[Tensor, "n layers d"],
     positive: Bool[Tensor, " n"],
     pairs: Int[Tensor, " n"],
-    folds: int,
-    seed: int,
-) -> Float[Tensor, " layers"]:
-    """Share of held-out rows on the right side, by cross-validation grouped by pair.
+    fold_of: Int[Tensor, " n"],
+) -> HeldOut:
+    """Cross-validation: each fold is scored along the vectors of all others.
 
-    The threshold is the midpoint of the projected class means of the training rows.
+    `fold_of` numbers the fold that leaves each row out. Raises TraitsteerError when no fold holds
+    both polarities.
     """
     correct = torch.zeros(activations.shape[1], dtype=torch.float64)
-    for scores, truth in _held_out_scores(fit, activations, positive, pairs, folds, seed):
+    areas = []
+    for fold in torch.unique(fold_of):
+        left, train = fold_of == fold, fold_of != fold
+        vectors = Direction.from_raw(fit(activations[train], positive[train], pairs[train])).vectors
+        projected = torch.einsum("nld,ld->nl", activations.float(), vectors).double()
+        means = [projected[train & side].mean(dim=0) for side in (positive, ~positive)]
+        scores, truth = projected[left] - (means[0] + means[1]) / 2, positive[left]
         correct += ((scores > 0) == truth[:, None]).sum(dim=0).cpu()
-    return correct / len(positive)
-
-
-def held_out_auroc(
-    fit: Fit,
-    activations: Float[Tensor, "n layers d"],
-    positive: Bool[Tensor, " n"],
-    pairs: Int[Tensor, " n"],
-    folds: int,
-    seed: int,
-) -> Float[Tensor, " layers"]:
-    """Area under the ROC curve of held-out rows, ties counted half: the mean over folds.
-
-    Folds are not pooled, since their scores come from different vectors. A fold that holds one
-    polarity only is left out; raises TraitsteerError when that leaves none.
-    """
-    areas = [
-        _auroc(scores, truth)
-        for scores, truth in _held_out_scores(fit, activations, positive, pairs, folds, seed)
-        if truth.any() and not truth.all()
-    ]
+        if truth.any() and not truth.all():
+            areas.append(_auroc(scores, truth))
     if not areas:
         raise TraitsteerError(
-            f"held-out AUROC: none of {folds} folds holds both polarities; use fewer folds"
+            "held-out AUROC: none of the folds holds both polarities; use fewer folds"
         )
-    return torch.stack(areas).mean(dim=0)
+    return HeldOut(correct / len(positive), torch.stack(areas).mean(dim=0))
 
 
 def split_half_cosine(
@@ -106,27 +105,6 @@ def split_half_cosine(
         ]
         cosines.append((halves[0].double() * halves[1].double()).sum(dim=1).cpu())
     return torch.stack(cosines).mean(dim=0)
-
-
-def _held_out_scores(
-    fit: Fit, activations: Tensor, positive: Tensor, pairs: Tensor, folds: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each fold: scores [held-out layers], above 0 on the positive side, and their polarity."""
-    found = len(torch.unique(pairs))
-    if not 2 <= folds <= found:
-        raise TraitsteerError(
-            f"cross-validation: {folds} folds of {found} pairs; expected 2 to {found} folds"
-        )
-    random = np.random.RandomState(np.random.MT19937(seed))
-    splitter = GroupKFold(folds, shuffle=True, random_state=random)
-    rows = np.arange(len(pairs))
-    for split in splitter.split(rows, groups=pairs.cpu().numpy()):
-        train, held_out = (torch.from_numpy(part).to(activations.device) for part in split)
-        vectors = Direction.from_raw(fit(activations[train], positive[train], pairs[train])).vectors
-        projected = torch.einsum("nld,ld->nl", activations.float(), vectors).double()
-        shown = positive[train]
-        means = [projected[train][side].mean(dim=0) for side in (shown, ~shown)]
-        yield projected[held_out] - (means[0] + means[1]) / 2, positive[held_out]
 
 
 def _auroc(scores: Tensor, truth: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ mean held-out log loss. The returned weights are in raw activation units.
 
 Steps: the penalised optimum lies in the span of the rows, so one Gram matrix a layer turns
 activations `[n, d]` into span coordinates `[n, min(n, d)]` that every fold and penalty shares;
-Newton's method in float64 with conjugate gradients then solves them all as columns of one batched
-matrix product. No sign needs to be fixed: any optimum scores positive rows higher on the data that
-fit it, since it improves on w = 0, where the descent direction is the mean difference.
+Newton's method with conjugate gradients then solves them all as rows of one batched matrix
+product, and a problem leaves once it is solved. No sign needs to be fixed: any optimum scores
+positive rows higher on the data that fit it, since it improves on w = 0, where the descent
+direction is the mean difference.
 """
 
 import logging
@@ -23,10 +24,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from sklearn.model_selection import GroupKFold
 from torch import Tensor
 from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
@@ -56,26 +55,26 @@ class ProbeFit:
     """The probe of every layer at the penalty that cross-validation chose for it (all float64)."""
 
     weights: Float[Tensor, "layers d"]
-    """In raw activation units: `h @ weights[l] + intercepts[l]` is the log odds of the trait."""
-    intercepts: Float[Tensor, " layers"]
+    """In raw activation units: `h @ weights[l]`, up to a constant, is the log odds of the trait."""
     penalties: Float[Tensor, " layers"]
-    held_out_accuracy: Float[Tensor, " layers"]
-    """At the chosen penalty, on the folds that chose it, hence slightly hopeful."""
     held_out_log_loss: Float[Tensor, "path layers"]
-    """Mean over rows, for each penalty in the order given."""
+    """Mean over rows, for each penalty in the order given; the least of it chose the penalty."""
 
 
 class LogisticProbe(pl.LightningModule):
     """Logistic regressions of all layers; a training step is one Newton step of all of them.
 
-    A problem is the rows that it is fitted on and its penalty; its coefficients are a column of
-    `weight [layers, features, problems]`. Train it on one full batch, the pair (features
+    A problem is the rows that it is fitted on and its penalty; its coefficients are a row of
+    `weight [layers, problems, features]`. Train it on one full batch, the pair (features
     `[layers, n, features]`, positive `[n]`); the last feature is 1, and its coefficient, the
-    intercept, pays no penalty. It logs the number of open problems and their mean objective.
+    intercept, pays no penalty. It logs how many problems of how many layers are open, and the mean
+    objective of those.
     """
 
     rows: Tensor
     penalty: Tensor
+    open: Tensor
+    """Numbers of the problems that are not yet solved in every layer."""
 
     def __init__(
         self,
@@ -87,16 +86,17 @@ class LogisticProbe(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.converged = False
-        start = torch.zeros(layers, features, len(rows), dtype=torch.float64)
+        start = torch.zeros(layers, len(rows), features, dtype=torch.float64)
         self.weight = torch.nn.Parameter(start)
-        self.register_buffer("rows", rows.T.double(), persistent=False)
-        pays = torch.ones(features, 1, dtype=torch.float64)
+        self.register_buffer("rows", rows.double(), persistent=False)
+        self.register_buffer("open", torch.arange(len(rows)), persistent=False)
+        pays = torch.ones(features, dtype=torch.float64)
         pays[-1] = 0.0
-        self.register_buffer("penalty", pays * penalties.double().cpu(), persistent=False)
+        self.register_buffer("penalty", penalties.double().cpu()[:, None] * pays, persistent=False)
 
-    def forward(self, features: Float[Tensor, "layers n f"]) -> Float[Tensor, "layers n problems"]:
+    def forward(self, features: Float[Tensor, "layers n f"]) -> Float[Tensor, "layers problems n"]:
         """Log odds of the trait."""
-        return features @ self.weight
+        return self.weight @ features.mT
 
     def configure_optimizers(self) -> None:
         """None: the step below is the optimiser."""
@@ -105,91 +105,99 @@ class LogisticProbe(pl.LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """One damped Newton step of every problem; ends training once none would still gain."""
         features, positive = batch
-        truth = positive.double()[:, None]
+        truth = positive.double()
         sign = 2.0 * truth - 1.0
+        rows, penalty = self.rows[self.open], self.penalty[self.open]
+        weight = self.weight[:, self.open]
 
         def objective(logits: Tensor, weight: Tensor) -> Tensor:
-            loss = (self.rows * softplus(-sign * logits)).sum(dim=1)
-            return loss + 0.5 * (self.penalty * weight.square()).sum(dim=1)
+            loss = (rows * softplus(-sign * logits)).sum(dim=2)
+            return loss + 0.5 * (penalty * weight.square()).sum(dim=2)
 
-        logits = self(features)
-        before = objective(logits, self.weight)
+        logits = weight @ features.mT
+        before = objective(logits, weight)
         chance = logits.sigmoid()
-        gradient = features.mT @ (self.rows * (chance - truth)) + self.penalty * self.weight
-        step, change, solved = self._newton(features, self.rows * chance * (1 - chance), gradient)
-        gain = -(gradient * step).sum(dim=1)
+        gradient = (rows * (chance - truth)) @ features + penalty * weight
+        step, solved = _newton(
+            features.float(), (rows * chance * (1 - chance)).float(), penalty.float(), gradient
+        )
+        change = step @ features.mT
+        gain = -(gradient * step).sum(dim=2)
         done = solved & (gain <= _TOLERANCE * before)
         # Halve each problem's step until it keeps a fraction of the gain that its slope promises.
         length = torch.ones_like(before)
         while True:
-            moved = length[:, None]
-            after = objective(logits + moved * change, self.weight + moved * step)
+            moved = length[:, :, None]
+            after = objective(logits + moved * change, weight + moved * step)
             short = (after > before - 1e-4 * length * gain) & ~done
             if not short.any() or length.min() < 1e-12:
                 break
             length = torch.where(short, length / 2, length)
-        self.weight.add_(length[:, None] * step)
-        self.converged = bool(done.all())
+        self.weight[:, self.open] = weight + length[:, :, None] * step
+        # A problem is a row of every layer: it leaves once it is done in all of them.
+        self.open = self.open[~done.all(dim=0)]
+        self.converged = len(self.open) == 0
         self.trainer.should_stop = self.converged
         still_open = (~done).sum().float()
         self.log_dict({"open": still_open, "objective": before.mean()}, prog_bar=True)
 
-    def _newton(
-        self, features: Tensor, curvature: Tensor, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Solve Hessian @ step = -gradient by conjugate gradients; also features @ step.
 
-        The Hessian's diagonal is the preconditioner: span coordinates are the principal axes of
-        the rows, so it is close to the Hessian itself. The last value says which are solved.
-        """
-        diagonal = features.mT.square() @ curvature + self.penalty
-        diagonal = diagonal.clamp_min(torch.finfo(diagonal.dtype).tiny)
-        step, change = torch.zeros_like(gradient), torch.zeros_like(curvature)
-        residual = -gradient
-        search = residual / diagonal
-        size = (residual * search).sum(dim=1, keepdim=True)
-        enough = _INEXACT**2 * size
-        for _ in range(_MOST_PRODUCTS):
-            ahead = features @ search
-            bend = features.mT @ (curvature * ahead) + self.penalty * search
-            slope = (search * bend).sum(dim=1, keepdim=True)
-            stride = torch.where(slope > 0, size / slope, 0.0)
-            step += stride * search
-            change += stride * ahead
-            residual = residual - stride * bend
-            scaled = residual / diagonal
-            last, size = size, (residual * scaled).sum(dim=1, keepdim=True)
-            if (size <= enough).all():
-                break
-            search = scaled + torch.where(last > 0, size / last, 0.0) * search
-        return step, change, (size <= enough)[:, 0]
+def _newton(
+    features: Tensor, curvature: Tensor, penalty: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Solve Hessian @ step = -gradient by conjugate gradients; also says which are solved.
+
+    The Hessian's diagonal is the preconditioner: span coordinates are the principal axes of
+    the rows, so it is close to the Hessian itself. Since the step is inexact by design, float32
+    serves for it; gradient and objective, which decide where Newton ends, stay in float64.
+    """
+    diagonal = curvature @ features.square() + penalty
+    diagonal = diagonal.clamp_min(torch.finfo(diagonal.dtype).tiny)
+    # Of length 1, so that no square leaves the range of float32.
+    length = gradient.norm(dim=2, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
+    residual = (-gradient / length).float()
+    step = torch.zeros_like(residual)
+    search = residual / diagonal
+    size = (residual * search).sum(dim=2, keepdim=True)
+    enough = _INEXACT**2 * size
+    for _ in range(_MOST_PRODUCTS):
+        bend = (curvature * (search @ features.mT)) @ features + penalty * search
+        slope = (search * bend).sum(dim=2, keepdim=True)
+        stride = torch.where(slope > 0, size / slope, 0.0)
+        step += stride * search
+        residual -= stride * bend
+        scaled = residual / diagonal
+        last, size = size, (residual * scaled).sum(dim=2, keepdim=True)
+        if (size <= enough).all():
+            break
+        search = scaled + torch.where(last > 0, size / last, 0.0) * search
+    return step.double() * length, (size <= enough)[:, :, 0]
 
 
 def fit_probe(
     activations: Float[Tensor, "n layers d"],
     positive: Bool[Tensor, " n"],
-    pairs: Int[Tensor, " n"],
+    fold_of: Int[Tensor, " n"],
     penalties: Sequence[float],
-    folds: int,
-    seed: int,
     trainer: pl.Trainer | None = None,
 ) -> ProbeFit:
     """Fit the probe of every layer on the device that holds the activations (CPU or CUDA).
 
     `penalties` are strengths: a larger one shrinks more, and scikit-learn's C is 1 / penalty.
-    Both sides of a pair lie in one fold; `seed` alone decides which. A `trainer` of your own may
-    log, checkpoint and show progress; it needs one epoch for each Newton step (at most 200).
+    `fold_of` numbers the fold that leaves each row out, from 0. A `trainer` of your own may log,
+    checkpoint and show progress; it needs one epoch for each Newton step (at most 200).
 
-    Raises TraitsteerError when a polarity is missing from a fold's training rows, a layer does not
-    vary or is not finite, a penalty is not positive, or the solver does not converge.
+    Raises TraitsteerError when a layer does not vary or is not finite, a penalty is not positive,
+    or the solver does not converge.
     """
-    fold_of = _folds(positive, pairs, folds, seed)
     path = torch.tensor(penalties, dtype=torch.float64)
     if len(path) == 0 or not bool(((path > 0) & path.isfinite()).all()):
         raise TraitsteerError(f"probe: penalties are {list(penalties)}; expected numbers above 0")
     layers = range(activations.shape[1])
-    features = torch.stack([_span(_centred(activations, layer)[0]) for layer in layers])
+    spans = [_Span.of(activations, layer) for layer in layers]
+    features = torch.stack([span.features for span in spans])
     # Fold `folds` holds no row, hence leaves none out: the fit on all of the data.
+    fold_of, folds = fold_of.cpu(), int(fold_of.max()) + 1
     kept = fold_of[None, :] != torch.arange(folds + 1)[:, None]
     probe = LogisticProbe(
         len(layers),
@@ -201,86 +209,56 @@ def fit_probe(
 
     probe.to(activations.device)
     with torch.no_grad():
-        logits = probe(features).reshape(*features.shape[:2], folds + 1, len(path))
-    rows = torch.arange(len(positive), device=logits.device)
-    held_out = logits[:, rows, fold_of.to(logits.device)]  # [layers, n, path]
-    truth = positive[:, None]
-    log_loss = softplus(torch.where(truth, -held_out, held_out)).mean(dim=1)
-    accuracy = ((held_out > 0) == truth).double().mean(dim=1)
+        logits = probe(features).unflatten(1, (folds + 1, len(path)))
+    rows = torch.arange(len(positive))
+    held_out = logits[:, fold_of, :, rows]  # [n, layers, path]
+    log_loss = softplus(torch.where(positive[:, None, None], -held_out, held_out)).mean(dim=0)
     best = log_loss.argmin(dim=1)
-    final = probe.weight.detach().reshape(len(layers), -1, folds + 1, len(path))[:, :, -1]
-    weights, intercepts = [], []
-    for layer, chosen in enumerate(best.tolist()):
-        weight, intercept = _unspan(activations, layer, features[layer], final[layer, :, chosen])
-        weights.append(weight)
-        intercepts.append(intercept)
-    index = torch.arange(len(layers), device=best.device)
-    return ProbeFit(
-        torch.stack(weights),
-        torch.stack(intercepts),
-        path.to(best.device)[best],
-        accuracy[index, best],
-        log_loss.T,
-    )
+    final = probe.weight.detach().unflatten(1, (folds + 1, len(path)))[:, -1]
+    weights = [
+        spans[layer].raw(activations[:, layer], final[layer, chosen])
+        for layer, chosen in enumerate(best.tolist())
+    ]
+    return ProbeFit(torch.stack(weights), path.to(best.device)[best], log_loss.T)
 
 
-def _folds(positive: Tensor, pairs: Tensor, folds: int, seed: int) -> Tensor:
-    """Number of the fold that leaves each row out, on the CPU."""
-    found = len(torch.unique(pairs))
-    if not 2 <= folds <= found:
-        raise TraitsteerError(f"probe: {folds} folds of {found} pairs; expected 2 to {found} folds")
-    random = np.random.RandomState(np.random.MT19937(seed))
-    splitter = GroupKFold(folds, shuffle=True, random_state=random)
-    fold_of = torch.zeros(len(pairs), dtype=torch.int64)
-    splits = splitter.split(np.arange(len(pairs)), groups=pairs.cpu().numpy())
-    for fold, (train, held_out) in enumerate(splits):
-        fold_of[torch.from_numpy(held_out)] = fold
-        shown = positive.cpu()[torch.from_numpy(train)]
-        if shown.all() or not shown.any():
+@dataclass(frozen=True)
+class _Span:
+    """One layer as the probe sees it."""
+
+    features: Tensor
+    """Coordinates along the principal axes of the rows, `[n, min(n, d)]`, and a last 1."""
+    mean: Tensor
+    """`[d]`, taken off the rows before they were divided by `scale`."""
+    scale: Tensor
+
+    @staticmethod
+    def of(activations: Tensor, layer: int) -> "_Span":
+        """Exact up to axes that carry less than rounding error, whose coordinates are 0."""
+        n, _, d = activations.shape
+        rows = activations[:, layer].double()
+        mean = rows.mean(dim=0)
+        rows = rows - mean
+        gram = rows @ rows.T if n <= d else rows.T @ rows
+        # The trace of either Gram matrix is the sum of the squares of all entries.
+        scale = (gram.trace() / (n * d)).sqrt()
+        if not bool(scale.isfinite()) or float(scale) <= 1e-12 * float(mean.abs().max()):
             raise TraitsteerError(
-                f"probe: the training rows of fold {fold} hold one polarity only; "
-                "expected both, so give more pairs or use other folds"
+                f"probe: layer {layer} varies by {float(scale)} between rows; expected finite "
+                "activations that differ, so check how they were read"
             )
-    return fold_of
+        power, axes = torch.linalg.eigh(gram / scale**2)
+        carried = power > power[-1] * max(n, d) * torch.finfo(power.dtype).eps
+        power = torch.where(carried, power, 0.0)
+        coordinates = axes * power.sqrt() if n <= d else (rows @ axes) * (carried / scale)
+        return _Span(torch.cat([coordinates, coordinates.new_ones(n, 1)], dim=1), mean, scale)
 
-
-def _centred(activations: Tensor, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of a layer as the probe sees them, the mean and the scale that were taken off."""
-    rows = activations[:, layer].double()
-    mean = rows.mean(dim=0)
-    rows = rows - mean
-    scale = rows.square().mean().sqrt()
-    if not bool(scale.isfinite()) or float(scale) <= 1e-12 * float(mean.abs().max()):
-        raise TraitsteerError(
-            f"probe: layer {layer} varies by {float(scale)} between rows; expected finite "
-            "activations that differ, so check how they were read"
-        )
-    return rows / scale, mean, scale
-
-
-def _span(rows: Tensor) -> Tensor:
-    """Coordinates of rows `[n, d]` along their principal axes, `[n, min(n, d)]`, and a last 1.
-
-    Exact up to axes that carry less than rounding error, whose coordinates are 0.
-    """
-    n, d = rows.shape
-    power, axes = torch.linalg.eigh(rows @ rows.T if n <= d else rows.T @ rows)
-    carried = power > power[-1] * max(n, d) * torch.finfo(power.dtype).eps
-    power = torch.where(carried, power, 0.0)
-    coordinates = axes * power.sqrt() if n <= d else (rows @ axes) * carried
-    return torch.cat([coordinates, coordinates.new_ones(n, 1)], dim=1)
-
-
-def _unspan(
-    activations: Tensor, layer: int, features: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Weights `[d]` and intercept in raw activation units of weights in span coordinates."""
-    rows, mean, scale = _centred(activations, layer)
-    coordinates = features[:, :-1]
-    power = coordinates.square().sum(dim=0)
-    along = torch.where(power > 0, weight[:-1] / power, 0.0)
-    raw = rows.T @ (coordinates @ along) / scale
-    return raw, weight[-1] - raw @ mean
+    def raw(self, rows: Tensor, weight: Tensor) -> Tensor:
+        """Weights `[d]` for raw `rows [n, d]` of weights for the features."""
+        coordinates = self.features[:, :-1]
+        power = coordinates.square().sum(dim=0)
+        of_rows = coordinates @ torch.where(power > 0, weight[:-1] / power, 0.0)
+        return (rows.double().T @ of_rows - of_rows.sum() * self.mean) / self.scale**2
 
 
 def _quiet_trainer(device: torch.device) -> pl.Trainer:

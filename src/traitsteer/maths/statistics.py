@@ -3,7 +3,7 @@
 A cluster is a question; its samples are averaged first, since answers to one question are alike.
 Values come as a mapping from cluster to samples, or as an array `[clusters, samples]`. A missing
 value (None or NaN) is left out, never zero, and a cluster that has no value at all does not count:
-`Interval.n` is the number of clusters used, `missing_count` says what was left out.
+`Interval.n` is the number of clusters used.
 """
 
 import math
@@ -67,13 +67,6 @@ def ratio_interval(
         return Interval(value, None, None, n)
     half = math.sqrt(max(b * b - a * c, 0.0))  # below 0 by rounding alone
     return Interval(value, 100.0 * (b - half) / a, 100.0 * (b + half) / a, n)
-
-
-def missing_count(values: Clusters) -> int:
-    """Number of values that are None or NaN."""
-    if isinstance(values, np.ndarray):
-        return int(np.isnan(values).sum())
-    return sum(v is None or math.isnan(v) for samples in values.values() for v in samples)
 
 
 def random_directions(count: int, d: int, seed: int) -> Float[Tensor, "{count} {d}"]:

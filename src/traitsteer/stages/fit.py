@@ -8,15 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from traitsteer.maths.direction import (
-    Direction,
-    held_out_accuracy,
-    held_out_auroc,
-    split_half_cosine,
-)
+from traitsteer.maths.direction import Direction, held_out, split_half_cosine
+from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.mean_difference import mean_difference
 from traitsteer.maths.positions import Position
-from traitsteer.maths.probe import fit_probe
+from traitsteer.maths.probe import ProbeFit, fit_probe
 from traitsteer.words import layout
 from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.records import Method
@@ -38,12 +34,13 @@ class Data:
 
 def raw_vectors(
     activations: Tensor, positive: Tensor, pairs: Tensor, method: Method, fit: FitConfig, seed: int
-) -> tuple[Tensor, list[float] | None]:
-    """Fit one method; return its raw vectors [layers, d] and the penalty chosen for each layer."""
+) -> tuple[Tensor, ProbeFit | None]:
+    """Fit one method; return its raw vectors [layers, d] and what else the probe found."""
     if method == "mean_difference":
         return mean_difference(activations, positive), None
-    probe = fit_probe(activations, positive, pairs, fit.penalties, fit.folds, seed)
-    return probe.weights, [float(penalty) for penalty in probe.penalties]
+    fold_of = fold_numbers(positive, pairs, fit.folds, seed)
+    probe = fit_probe(activations, positive, fold_of, fit.penalties)
+    return probe.weights, probe
 
 
 def run(config: Config, trait: str, arm: str) -> None:
@@ -83,15 +80,15 @@ def _fit(
     arm: str,
     provenance: dict[str, str],
 ) -> None:
-    raw, penalties = raw_vectors(
-        data.activations, data.positive, data.pairs, method, config.fit, seed
-    )
+    raw, probe = raw_vectors(data.activations, data.positive, data.pairs, method, config.fit, seed)
     direction = Direction.from_raw(raw)
     refit = functools.partial(_refit, method=method, fit=config.fit, seed=seed)
     parts = (refit, data.activations, data.positive, data.pairs)
+    fold_of = fold_numbers(data.positive, data.pairs, config.fit.folds, seed)
+    held = held_out(*parts, fold_of)
     measures = {
-        "held_out_accuracy": held_out_accuracy(*parts, folds=config.fit.folds, seed=seed),
-        "held_out_auroc": held_out_auroc(*parts, folds=config.fit.folds, seed=seed),
+        "held_out_accuracy": held.accuracy,
+        "held_out_auroc": held.auroc,
         "split_half_cosine": split_half_cosine(*parts, seed=seed, splits=config.fit.halves),
     }
     folder = layout.vectors(trait, arm)
@@ -110,7 +107,8 @@ def _fit(
             "pairs": len(data.pairs.unique()),
             "raw_norm": _rounded(direction.raw_norm),
             **{name: _rounded(values) for name, values in measures.items()},
-            "penalty": penalties,
+            "penalty": None if probe is None else probe.penalties.tolist(),
+            "held_out_log_loss": probe and [_rounded(each) for each in probe.held_out_log_loss],
         },
     )
 
