@@ -5,6 +5,7 @@ Reads the activations of one trait and arm; writes models/vectors/<trait>/<arm>/
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -12,7 +13,6 @@ from traitsteer.maths.direction import Direction, held_out, split_half_cosine
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.mean_difference import mean_difference
 from traitsteer.maths.positions import Position
-from traitsteer.maths.probe import ProbeFit, fit_probe
 from traitsteer.words import layout
 from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.records import Method
@@ -21,6 +21,9 @@ from traitsteer.world import tensors
 from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
 from traitsteer.world.progress import progress
+
+if TYPE_CHECKING:
+    from traitsteer.maths.probe import ProbeFit
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,13 @@ class Data:
 
 def raw_vectors(
     activations: Tensor, positive: Tensor, pairs: Tensor, method: Method, fit: FitConfig, seed: int
-) -> tuple[Tensor, ProbeFit | None]:
+) -> "tuple[Tensor, ProbeFit | None]":
     """Fit one method; return its raw vectors [layers, d] and what else the probe found."""
     if method == "mean_difference":
         return mean_difference(activations, positive), None
+    # Lightning takes seconds to import, and an arm without probes does without it.
+    from traitsteer.maths.probe import fit_probe
+
     fold_of = fold_numbers(positive, pairs, fit.folds, seed)
     probe = fit_probe(activations, positive, fold_of, fit.penalties)
     return probe.weights, probe
