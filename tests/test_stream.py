@@ -1,6 +1,7 @@
 """Rows come and go in one stream: refilling, sharing, halving and cutting change no answer."""
 
 import gc
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,6 +17,13 @@ from traitsteer.world.language_model import LanguageModel, load
 
 LONG = Sampling(80, 1.0)
 """Longer than the slack of the columns, so that they are shifted."""
+
+
+@pytest.fixture(autouse=True)
+def _memory_that_nobody_wrote_is_nan() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)  # Fills new memory with NaN.
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +43,28 @@ def test_rows_that_take_free_places_say_what_they_say_alone(ending: LanguageMode
     for slots in (2, 7, 16):
         assert generate(ending, rows, LONG, Batching(slots, 100)) == alone
     assert [g.ids for g in alone[:6]] == [slow_reference(ending, r, LONG) for r in rows[:6]]
+
+
+def test_prompts_longer_than_those_before_them_join(ending: LanguageModel) -> None:
+    """Rows wait in their order: a row that joins may begin before all columns in use."""
+    texts = ["x", "the dog", "the cat sees the small red", "a", "a big dog likes the small red cat"]
+    rows = [
+        Row(ending.encode(text), seed, Steering(seed % 3, direction(seed), 3.0))
+        for seed, text in enumerate(texts * 5)
+    ]
+    expected = [slow_reference(ending, row, Sampling(30)) for row in rows]
+    for slots, tokens in ((2, 512), (3, 8), (5, 40), (25, 60)):
+        found = generate(ending, rows, Sampling(30), Batching(slots, tokens))
+        assert [g.ids for g in found] == expected
+
+
+def test_as_many_prompts_as_tokens_are_not_taken_for_each_other(ending: LanguageModel) -> None:
+    rows = [
+        Row((1, 60 + place, 90, 100 + place, 70), place, Steering(place % 3, direction(place), 3.0))
+        for place in range(5)
+    ]
+    expected = [slow_reference(ending, row, Sampling(9)) for row in rows]
+    assert [g.ids for g in generate(ending, rows, Sampling(9), Batching(8))] == expected
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "gpt2", "mistral"])

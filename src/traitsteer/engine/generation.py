@@ -75,7 +75,8 @@ class _Stream:
         self.capture = on_one_gpu if batching.capture is None else batching.capture
         self.masks = StepMasks(model)
         self.results: dict[int, Generated] = {}
-        self.longest = max(len(row.prompt_ids) for row in rows)
+        # A pass over prompts may be one column wider than the longest of them.
+        self.widest = 1 + max(len(row.prompt_ids) for row in rows)
         self.batch_rows, self.batch_tokens = min(batching.rows, len(rows)), batching.tokens
         self._wait(range(len(rows)))
         self.ends = torch.tensor(model.end_ids, device=model.device)
@@ -97,7 +98,7 @@ class _Stream:
     def _empty_slots(self) -> None:
         device, slots = self.model.device, self.batch_rows
         most = self.sampling.max_new_tokens
-        longest = self.longest + most
+        longest = self.widest + most
         # Rows that take a free slot begin at the column where the others are.
         size = longest + (_SLACK if len(self.waiting) > slots else 0)
         self.index: list[int] = []
@@ -112,7 +113,7 @@ class _Stream:
             layer: torch.zeros(slots, self.model.width, device=self._device_of(layer))
             for layer in sorted(steered)
         }
-        self.slots = Slots(self.model.layers, slots, size, self.longest, device, self.capture)
+        self.slots = Slots(self.model.layers, slots, size, self.widest, device, self.capture)
         self.step = Step(
             self.model, self.masks, self.slots, self.tokens, self.starts, longest, self.capture
         )
@@ -173,7 +174,7 @@ class _Stream:
         if columns.end == columns.size:
             live = self.starts[: len(self.index)]
             first = int(live.min())
-            live -= self.slots.shift(len(live), first, max(columns.end - first, self.longest))
+            live -= self.slots.shift(len(live), first, max(columns.end - first, self.widest))
         changes = {layer: functools.partial(steer, self.added, layer) for layer in self.added}
         with on_blocks(self.model.blocks, changes):
             logits = self.step.logits(len(self.index))

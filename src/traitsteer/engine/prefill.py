@@ -37,6 +37,8 @@ class Prefilled:
     layers: list[LayerPrompts]
     logits: Float[Tensor, "rows vocabulary"]
     """Of the first response token."""
+    tokens: int
+    """Columns of the prompts, padding included."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class _Stairs:
             for at, layer in enumerate(kept)
         ]
         chosen = self._places(self.model.layers, of_row, logits.device)
-        return Prefilled(layers, logits.index_select(0, chosen))
+        return Prefilled(layers, logits.index_select(0, chosen), self.ids.shape[1])
 
     def _places(self, block: int, of_row: Sequence[_Run], device: torch.device) -> Tensor:
         """Where each row's run lies in the batch of this block; before its birth, its base."""

@@ -51,6 +51,8 @@ class Slots(Cache):
         for layer, source in zip(self.kept, prefilled.layers, strict=True):
             if source.keys is not None and source.values is not None:
                 layer.fill(slot, (source.keys, source.values), source.of_row)
+        tokens = prefilled.tokens
+        self.columns.first = min(self.columns.first, self.columns.end - tokens)
 
     def move(self, source: Int[Tensor, " n"], target: Int[Tensor, " n"], first: int) -> None:
         """Copy rows into other slots, from column `first` on."""
@@ -88,13 +90,15 @@ class _Layer(CacheLayerMixin):
         """Copy prompts `[runs, heads, tokens, head width]`, the run of each row, before the end."""
         if not self.buffers:
             self.buffers = tuple(map(self._buffer, prompts))
-        start = self.columns.end - prompts[0].shape[2]
-        self.columns.first = min(self.columns.first, start)
+        start, seen = self.columns.end - prompts[0].shape[2], self.columns.first
+        first = min(start, seen)
         for buffer, prompt in zip(self.buffers, prompts, strict=True):
             runs = of_row.to(prompt.device)
             own = buffer[slot : slot + len(runs)]
-            # Attention multiplies what it masks by 0, so it must not be a stray NaN.
-            own[:, :, self.columns.first : start] = 0
+            # Attention multiplies what it masks by 0, so that must not be a stray NaN: neither
+            # before these prompts nor, if they are longer than all others, before the others.
+            own[:, :, first:start] = 0
+            buffer[:slot, :, first:seen] = 0
             own[:, :, start : self.columns.end] = prompt.index_select(0, runs)
 
     def _buffer(self, like: Tensor) -> Tensor:
