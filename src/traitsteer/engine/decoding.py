@@ -22,7 +22,10 @@ _COLUMNS = 64
 
 
 class Step:
-    """The forward pass of a step; the caller holds the hooks that steer, and inference mode."""
+    """The forward pass of a step; the caller holds the hooks that steer, and inference mode.
+
+    `last` is the greatest position that any row's token can have.
+    """
 
     def __init__(
         self,
@@ -31,11 +34,11 @@ class Step:
         slots: Slots,
         tokens: Int[Tensor, " slots"],
         starts: Int[Tensor, " slots"],
-        longest: int,
+        last: int,
         captured: bool,
     ) -> None:
         self.model, self.masks, self.slots = model, masks, slots
-        self.tokens, self.starts, self.longest = tokens, starts, longest
+        self.tokens, self.starts, self.last = tokens, starts, last
         self.captured = captured
         self.graphs: dict[tuple[int, int], Callable[[], Tensor]] = {}
         # One replay follows another and their results are used at once: they may share memory.
@@ -74,7 +77,7 @@ class Step:
         logits: Tensor = self.model.model(
             input_ids=self.tokens[:rows, None],
             attention_mask=self.masks.make(starts, columns.write, columns.first, columns.stop),
-            position_ids=(columns.write - starts).clamp_max(self.longest - 1)[:, None],
+            position_ids=(columns.write - starts).clamp_max(self.last)[:, None],
             past_key_values=self.slots,
             use_cache=True,
             logits_to_keep=1,

@@ -98,9 +98,8 @@ class _Stream:
     def _empty_slots(self) -> None:
         device, slots = self.model.device, self.batch_rows
         most = self.sampling.max_new_tokens
-        longest = self.widest + most
         # Rows that take a free slot begin at the column where the others are.
-        size = longest + (_SLACK if len(self.waiting) > slots else 0)
+        size = self.widest + most + (_SLACK if len(self.waiting) > slots else 0)
         self.index: list[int] = []
         """Number of the row in each slot; its length is the number of live rows."""
         self.tokens = torch.zeros(slots, dtype=torch.long, device=device)
@@ -114,8 +113,10 @@ class _Stream:
             for layer in sorted(steered)
         }
         self.slots = Slots(self.model.layers, slots, size, self.widest, device, self.capture)
+        # The last token of a response is chosen and not run.
+        last = self.widest - 1 + most - 2
         self.step = Step(
-            self.model, self.masks, self.slots, self.tokens, self.starts, longest, self.capture
+            self.model, self.masks, self.slots, self.tokens, self.starts, last, self.capture
         )
 
     def _device_of(self, layer: int) -> torch.device:
