@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.models import mean_residual_norm, read_vectors
+from traitsteer.words import scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.world import tensors
@@ -24,6 +25,7 @@ from traitsteer.world.trait_folder import read_trait
 STORED = Path(__file__).with_name("grid.safetensors")
 STRENGTHS = tuple(round(0.1 + 0.05 * step, 2) for step in range(23))
 SAMPLES = 8
+REPORT_SAMPLES = 2
 MISSING = 255
 """Scores are stored as whole numbers of half points, 0 to 200; this marks one that is missing."""
 
@@ -45,6 +47,8 @@ class Surface:
     """Unsteered trait score, [questions, samples]."""
     baseline_coherence: NDArray[np.float64]
     """The same shape."""
+    report_coherence: NDArray[np.float64]
+    """Mean coherence on the report questions, which no search sees, [layers, strengths]."""
 
     def delta(self) -> NDArray[np.float64]:
         """Mean rise of the trait score over the unsteered answers, [layers, strengths]."""
@@ -84,6 +88,8 @@ def compute(config: Config, path: Path = STORED) -> None:
                     for layer in range(len(norms))
                 ]
                 stored |= _answered(bench, questions, settings, name)
+                unseen = Questions(trait_name, "report", trait.report)
+                stored[f"{name}/report/coherence"] = _report(bench, unseen, settings, name)
     tensors.write(path, stored, made_from | {"strengths": " ".join(map(str, STRENGTHS))})
 
 
@@ -104,14 +110,24 @@ def _answered(
     }
 
 
+def _report(
+    bench: Bench, questions: Questions, settings: list[list[Setting]], name: str
+) -> torch.Tensor:
+    total = len(settings) * len(STRENGTHS) * len(questions.texts) * REPORT_SAMPLES
+    with progress(f"report questions {name}", total, "answer") as advance:
+        steered = [bench.answers(questions, row, REPORT_SAMPLES, advance) for row in settings]
+    means = [[scores.mean(answers, "coherence") for answers in row] for row in steered]
+    return torch.tensor([[np.nan if m is None else m for m in row] for row in means])
+
+
 def _codes(answers: list[ScoredAnswer]) -> dict[str, torch.Tensor]:
-    def scores(values: list[float | None]) -> torch.Tensor:
+    def coded(values: list[float | None]) -> torch.Tensor:
         codes = [MISSING if value is None else round(2 * value) for value in values]
         return torch.tensor(codes, dtype=torch.uint8)
 
     return {
-        "trait": scores([answer.trait_score for answer in answers]),
-        "coherence": scores([answer.coherence for answer in answers]),
+        "trait": coded([answer.trait_score for answer in answers]),
+        "coherence": coded([answer.coherence for answer in answers]),
         "tokens": torch.tensor([answer.tokens for answer in answers], dtype=torch.uint8),
     }
 
@@ -125,7 +141,7 @@ def read(path: Path = STORED) -> Iterator[Surface]:
     found = tensors.read(path, {})
     strengths = np.array([float(each) for each in found.provenance["strengths"].split()])
 
-    def scores(name: str) -> NDArray[np.float64]:
+    def decoded(name: str) -> NDArray[np.float64]:
         codes = found.tensors[name].numpy().astype(np.float64)
         codes[codes == MISSING] = np.nan
         halved: NDArray[np.float64] = codes / 2
@@ -141,9 +157,10 @@ def read(path: Path = STORED) -> Iterator[Surface]:
         yield Surface(
             name,
             strengths,
-            scores(f"{name}/steered/trait"),
-            scores(f"{name}/steered/coherence"),
+            decoded(f"{name}/steered/trait"),
+            decoded(f"{name}/steered/coherence"),
             found.tensors[f"{name}/steered/tokens"].numpy().astype(np.int64),
-            scores(f"{name}/baseline/trait"),
-            scores(f"{name}/baseline/coherence"),
+            decoded(f"{name}/baseline/trait"),
+            decoded(f"{name}/baseline/coherence"),
+            found.tensors[f"{name}/report/coherence"].numpy().astype(np.float64),
         )

@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+SURE = 0.8
+"""Probability from which on a setting is taken to be feasible, or not to be."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -25,7 +28,10 @@ class Seen:
 
     point: Point
     delta: float | None
-    feasible: bool
+    chance: float
+    """Probability that it is feasible."""
+    collapsed: bool = False
+    """So far below the floor that the trait score may have gone with the coherence."""
 
 
 def coarse_design(
@@ -56,62 +62,66 @@ def toward_the_cliffs(
         step: strengths are the least one plus multiples of it, and brackets are halved down to it.
         gain: points of delta by which a layer must promise to beat the best feasible setting.
     """
-    best = max((s.delta for s in seen if s.feasible and s.delta is not None), default=-math.inf)
+    able = [s for s in seen if s.delta is not None and s.chance >= 0.5]
+    best = max(able, key=lambda s: s.delta or 0.0, default=None)
     layers = sorted({s.point.layer for s in seen})
     points = []
     for layer in layers:
-        bracket = _bracket([s for s in seen if s.point.layer == layer], strength, step)
-        steps = round((bracket.high - bracket.low) / step)
-        if steps > 1 and bracket.promise > best + gain:
-            points.append(Point(layer, round(bracket.low + steps // 2 * step, 6)))
-    return points or list(_beside_the_best(seen, layers))
+        tried = sorted((s for s in seen if s.point.layer == layer), key=lambda s: s.point.strength)
+        bracket = _Bracket(tried, strength, step)
+        middle = bracket.middle()
+        if middle is not None and (best is None or bracket.promise() > (best.delta or 0.0) + gain):
+            points.append(Point(layer, middle))
+    if not points and best is not None:
+        return list(_beside(best.point, layers))
+    return points
 
 
-@dataclass(frozen=True)
 class _Bracket:
-    low: float
-    high: float
-    promise: float
-    """Delta that a setting between may reach."""
+    """What is left of one layer: between surely feasible and surely not feasible."""
+
+    def __init__(self, tried: Sequence[Seen], strength: tuple[float, float], step: float) -> None:
+        low, high = strength
+        below = [s for s in tried if s.chance >= SURE]
+        self.last = below[-1] if below else None
+        self.before = below[-2] if len(below) > 1 else None
+        least = self.last.point.strength if self.last else low - step
+        above = [s for s in tried if s.chance <= 1 - SURE and s.point.strength > least]
+        self.next = above[0] if above else None
+        greatest = self.next.point.strength if self.next else high + step
+        self.within = [s for s in tried if least < s.point.strength < greatest]
+        self.untried = [
+            at
+            for count in range(1, round((greatest - least) / step))
+            for at in [round(least + count * step, 6)]
+            if all(abs(at - s.point.strength) > step / 2 for s in self.within)
+        ]
+
+    def middle(self) -> float | None:
+        """The untried strength in the middle; None when every step was tried."""
+        return self.untried[(len(self.untried) - 1) // 2] if self.untried else None
+
+    def promise(self) -> float:
+        """Delta that a setting in the bracket may reach.
+
+        The greatest of what was seen from the lower to the upper end and of what the rise up to the
+        lower end leads to half-way between them; unbounded where an end is open or collapsed.
+        """
+        if self.last is None or self.next is None or self.next.collapsed:
+            return math.inf
+        reach = [s.delta for s in (self.last, *self.within, self.next) if s.delta is not None]
+        if self.before is not None and self.before.delta is not None:
+            run = self.last.point.strength - self.before.point.strength
+            rise = ((self.last.delta or 0.0) - self.before.delta) / run
+            width = self.next.point.strength - self.last.point.strength
+            reach.append((self.last.delta or 0.0) + rise * width / 2)
+        return max(reach, default=math.inf)
 
 
-def _bracket(tried: Sequence[Seen], strength: tuple[float, float], step: float) -> _Bracket:
-    """What is left of one layer.
-
-    Beyond the cliff the trait score may have gone with the coherence, so that the promise is the
-    greater of both ends and of what the rise up to the lower end leads to half-way.
-    """
-    rising = sorted((s for s in tried if s.delta is not None), key=lambda s: s.point.strength)
-    below = [s for s in rising if s.feasible]
-    last = below[-1] if below else None
-    low = last.point.strength if last else strength[0] - step
-    above = [s for s in tried if not s.feasible and s.point.strength > low]
-    next_up = min(above, key=lambda s: s.point.strength, default=None)
-    high = next_up.point.strength if next_up else strength[1] + step
-    if last is None or next_up is None:
-        return _Bracket(low, high, math.inf)
-    reach = [s.delta for s in (last, next_up) if s.delta is not None]
-    if len(below) > 1:
-        before = below[-2]
-        run = last.point.strength - before.point.strength
-        rise = ((last.delta or 0.0) - (before.delta or 0.0)) / run
-        reach.append((last.delta or 0.0) + rise * (high - low) / 2)
-    return _Bracket(low, high, max(reach))
-
-
-def _beside_the_best(seen: Sequence[Seen], layers: Sequence[int]) -> Iterator[Point]:
+def _beside(best: Point, layers: Sequence[int]) -> Iterator[Point]:
     """The best setting's strength, half-way to the next layers that were tried on either side."""
-    able = [s for s in seen if s.feasible and s.delta is not None]
-    if not able:
-        return
-    best = max(able, key=lambda s: s.delta or 0.0).point
-    for others in (
-        [x for x in layers if x < best.layer][-1:],
-        [x for x in layers if x > best.layer][:1],
-    ):
-        for other in others:
-            middle = (
-                (best.layer + other) // 2 if other < best.layer else (best.layer + other + 1) // 2
-            )
-            if middle not in (best.layer, other):
-                yield Point(middle, best.strength)
+    at = layers.index(best.layer)
+    if at > 0 and best.layer - layers[at - 1] > 1:
+        yield Point((best.layer + layers[at - 1]) // 2, best.strength)
+    if at + 1 < len(layers) and layers[at + 1] - best.layer > 1:
+        yield Point((best.layer + layers[at + 1] + 1) // 2, best.strength)

@@ -92,5 +92,5 @@ def _found(search: Search, title: str) -> dict[str, Any]:
         "trials": search.trials,
         "confirmed": confirmed,
         "best": best and {name: best[name] for name in KEPT},
-        "tokens": {name: round(count) for name, count in asdict(search.tokens).items()},
+        "tokens": {name: round(count) for name, count in asdict(search.rungs.tokens).items()},
     }
