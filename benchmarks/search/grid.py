@@ -104,9 +104,9 @@ def _answered(
     shape = (len(settings), len(STRENGTHS), len(questions.texts), SAMPLES)
     flat = [answer for row in steered for answers in row for answer in answers]
     return {
-        f"{name}/{part}": codes.reshape(form)
+        f"{name}/{part}/{key}": codes.reshape(form)
         for part, answers, form in (("steered", flat, shape), ("baseline", baseline[0], shape[2:]))
-        for part, codes in ((f"{part}/{key}", code) for key, code in _codes(answers).items())
+        for key, codes in _codes(answers).items()
     }
 
 

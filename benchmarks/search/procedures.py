@@ -75,7 +75,7 @@ def procedures() -> list[Procedure]:
             "GP",
             sampler=lambda seed: samplers.GPSampler(seed=seed),
             # It learns nothing from pruned trials, and a proposal takes it longest.
-            changes=many | {"trials": 40, "sampler_trials": 40, "rungs": ()},
+            changes=many | {"trials": 32, "sampler_trials": 32, "rungs": ()},
         ),
         Procedure("QMC", sampler=lambda seed: _qmc(seed), changes=many),
         Procedure("random", sampler=lambda seed: samplers.RandomSampler(seed=seed), changes=many),

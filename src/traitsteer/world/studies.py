@@ -71,7 +71,7 @@ class LayerStrengthStudy:
             self._study.enqueue_trial({"layer": point.layer, "strength": point.strength})
         count = wanted if isinstance(wanted, int) else len(wanted)
         self._asked = [self._study.ask(self._space) for _ in range(count)]
-        return [Point(t.params["layer"], t.params["strength"]) for t in self._asked]
+        return [Point(t.params["layer"], round(t.params["strength"], 6)) for t in self._asked]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Report the outcomes of the settings last asked for, in order."""
