@@ -133,6 +133,8 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
         trials.append(
             {
                 "number": number,
+                "status": "failed" if missing else "complete",
+                "answers": QUESTIONS,
                 "phase": "coarse" if number < 30 else "sampler",
                 "layer": layer,
                 "strength": round(strength, 4),
@@ -161,6 +163,7 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
             "trials": trials,
             "confirmed": confirmed,
             "best": best and {key: best[key] for key in keys},
+            "tokens": {"generated": 30000, "saved_by_pruning": 1200, "saved_by_loops": 35},
         },
     )
     write_json(

@@ -49,11 +49,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "fit": {"penalties": [0.1, 10.0], "folds": 2, "halves": 2},
     "answers": {"max_new_tokens": 8},
     "search": {
-        "trials": 10,
+        "trials": 12,
         "coarse_layers": 3,
         "coarse_strengths": 2,
+        "sampler_trials": 2,
         "batch": 2,
         "samples": 1,
+        "rungs": [2],
         "confirm": 2,
         "confirm_samples": 1,
         "margin": 0,
@@ -148,10 +150,13 @@ def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
         found = tensors.read(layout.vectors("evil", "natural") / f"{method}.safetensors", {})
         assert torch.allclose(found.tensors["vectors"].norm(dim=1), torch.ones(3))
         trials = read_json(layout.search("evil", "natural") / f"{method}.json")
-        assert [t["number"] for t in trials["trials"]] == list(range(10))
+        assert [t["number"] for t in trials["trials"]] == list(range(12))
+        assert {t["phase"] for t in trials["trials"]} == {"coarse", "cliff"}
         assert trials["best"]["number"] in {c["number"] for c in trials["confirmed"]}
         scores = read_jsonl(layout.search("evil", "natural") / f"{method}.scores.jsonl")
-        assert len(scores) == 3 * (10 + 1) + 3 * (len(trials["confirmed"]) + 1)
+        answered = sum(t["answers"] for t in trials["trials"] + trials["confirmed"])
+        assert len(scores) == answered + 3 + 3
+        assert trials["tokens"]["generated"] == sum(row["tokens"] for row in scores)
     comparison = read_json(layout.COMPARISON)
     assert [(r["trait"], r["arm"], r["method"]) for r in comparison["results"]] == [
         (trait, arm, method)
@@ -236,7 +241,11 @@ def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
     search.run(config, "evil", "instruction")
     found = read_json(layout.search("evil", "instruction") / "mean_difference.json")
     assert found["best"] is None
-    assert len(found["trials"]) == 10
+    assert {(t["status"], t["answers"], t["delta"]) for t in found["trials"]} == {
+        ("pruned", 2, None)
+    }
+    assert found["confirmed"] == []
+    assert found["tokens"]["saved_by_pruning"] > 0
     evaluate.run(config, "evil", "instruction")
     result = read_json(layout.evaluation("evil", "instruction") / "mean_difference.json")
     assert result["status"] == "nothing feasible"

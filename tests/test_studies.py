@@ -8,8 +8,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from traitsteer.stages.search import choose, coarse_design
-from traitsteer.world.studies import LayerStrengthStudy, Outcome, Point
+from traitsteer.experiment.searching import choose
+from traitsteer.maths.cliffs import Point, coarse_design
+from traitsteer.world.studies import LayerStrengthStudy, Outcome
 
 
 def surface(point: Point) -> Outcome:
@@ -20,9 +21,9 @@ def surface(point: Point) -> Outcome:
 
 
 def search(batch: int = 8, trials: int = 48) -> tuple[LayerStrengthStudy, list[Point]]:
-    study = LayerStrengthStudy("trait-arm-method", 12, (0.1, 1.0), 70, seed=3)
-    coarse = coarse_design(12, 4, (0.1, 1.0), 4)
-    asked = study.ask(len(coarse), coarse)
+    study = LayerStrengthStudy("trait-arm-method", 12, (0.1, 1.0), 0.05, 70, seed=3)
+    coarse = coarse_design(12, 4, (0.1, 1.0), 4, 0.05)
+    asked = study.ask(coarse)
     assert asked == coarse
     study.tell([surface(point) for point in asked])
     while len(asked) < trials:
@@ -33,18 +34,18 @@ def search(batch: int = 8, trials: int = 48) -> tuple[LayerStrengthStudy, list[P
 
 
 def test_coarse_design_covers_both_ends_of_the_layers_and_the_middle_of_the_strengths() -> None:
-    points = coarse_design(32, 8, (0.2, 1.2), 5)
+    points = coarse_design(32, 8, (0.2, 1.2), 5, 0.05)
     assert len(points) == 40
     assert {p.layer for p in points} == {0, 4, 9, 13, 18, 22, 27, 31}
     assert sorted({p.strength for p in points}) == [0.3, 0.5, 0.7, 0.9, 1.1]
-    assert len(coarse_design(3, 8, (0.2, 1.2), 1)) == 3
+    assert len(coarse_design(3, 8, (0.2, 1.2), 1, 0.05)) == 3
 
 
 def test_search_finds_the_best_feasible_setting_and_not_the_best_infeasible_one() -> None:
     _, asked = search()
     outcomes = [(point, surface(point)) for point in asked]
     best = max((o for o in outcomes if o[1].coherence >= 70), key=lambda o: o[1].delta)
-    assert best[1].delta > 0.93 * surface(Point(5, 0.83)).delta
+    assert best[1].delta > 0.93 * surface(Point(5, 0.8)).delta
     assert best[0].strength < 0.84
 
 
@@ -75,7 +76,7 @@ def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> N
 
 
 def test_a_trial_without_scores_fails_and_the_study_goes_on() -> None:
-    study = LayerStrengthStudy("s", 4, (0.1, 1.0), 70, seed=0)
+    study = LayerStrengthStudy("s", 4, (0.1, 1.0), 0.05, 70, seed=0)
     study.ask(2)
     study.tell([Outcome(None, None, None, 1.0), Outcome(5.0, 80.0, 9.0, 1.0)])
     states = [trial.state for trial in study._study.trials]

@@ -61,12 +61,20 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
     setting = {"layer": 2, "strength": strength, "coefficient": 3.0, "delta": 40.0}
     tried = [
         {"number": n, "phase": "coarse", "trait_score": 50.0, "coherence": 80.0, "feasible": True}
+        | {"status": "complete", "answers": QUESTIONS}
         | setting
         for n in range(trials)
     ]
     # A trial whose scores are missing.
-    tried[-1] |= {"trait_score": None, "coherence": None, "delta": None, "feasible": False}
+    tried[-1] |= {
+        "status": "failed",
+        "trait_score": None,
+        "coherence": None,
+        "delta": None,
+        "feasible": False,
+    }
     study = {"study": f"{trait}-{arm}-{method}", "trials": tried, "confirmed": tried[:1]}
+    study["tokens"] = {"generated": 900, "saved_by_pruning": 60, "saved_by_loops": 5}
     folder = layout.search(trait, arm)
     write_json(folder / f"{method}.json", head | study)
     answers = [
@@ -153,7 +161,9 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert data.metrics["held_out_accuracy"] == 0.9
     assert data.params["position"] == "response[:10]"
     assert data.params["methods"] == "mean_difference, probe"
-    assert data.params["search.trials"] == "64"
+    assert data.params["search.trials"] == "48"
+    assert data.metrics["search_tokens_generated"] == 1800
+    assert data.metrics["search_tokens_saved_by_pruning"] == 120
     assert data.tags["protocol"] == PROTOCOL
     assert data.tags["model.base"] == "models/pocket/base"
     series = client.get_metric_history(natural.info.run_id, "per_layer_accuracy_probe")

@@ -95,6 +95,9 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
 def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series | None]:
     """What is seen first when runs are compared: the best method on the report questions."""
     found: dict[str, float | Series | None] = {"natural_percent": arm.natural_percent}
+    for name in ("generated", "saved_by_pruning", "saved_by_loops"):
+        tokens = sum(method.search["tokens"][name] for method in arm.methods)
+        found[f"search_tokens_{name}"] = float(tokens)
     if best is None:
         return found | {"baseline": arm.methods[0].evaluation["baseline"]["value"]}
     fitted = next(m.fitted for m in arm.methods if m.name == best["method"])
@@ -174,7 +177,9 @@ def _children(trait: str, arm: str, method: Method) -> Iterator[Run]:
         params = {name: trial[name] for name in ("layer", "strength", "coefficient")}
         yield Run(
             name=f"{method.name} {trial['number']:03d}{' confirm' * (phase == 'confirm')}",
-            params=params | {"trait": trait, "arm": arm, "method": method.name, "phase": phase},
+            params=params
+            | {"trait": trait, "arm": arm, "method": method.name, "phase": phase}
+            | {"status": trial["status"], "answers": trial["answers"]},
             metrics={name: trial[name] for name in (*SCORES, "delta", "feasible")},
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.findings import lead, parity, peak
+from traitsteer.words.findings import lead, parity, peak, tokens_of
 from traitsteer.words.results import best_of_arm
 from traitsteer.world import plots, search_plots
 from traitsteer.world.files import read_json, read_jsonl, write_text
@@ -26,6 +26,9 @@ Record = dict[str, Any]
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 PNG = ("forest", "cosine", "heatmap")
 """Figures that are written as PNG too, for `dvc plots` and README."""
+
+HEATMAP_STEPS = 5
+"""Strengths named under a heatmap; between each two of them lies one more cell."""
 
 SHOWN_QUESTIONS = 6
 EXAMPLES = 2
@@ -88,6 +91,7 @@ def run(config: Config) -> None:
             ),
             "parity": parity,
             "peak": peak,
+            "tokens": tokens_of([search for files in traits for search in files.searches]),
             "answers": {files.name: _answers(files) for files in traits},
             "shown": SHOWN_QUESTIONS,
             "counts": {
@@ -126,7 +130,7 @@ def _read(config: Config, name: str, comparison: Record) -> TraitFiles:
 def _figures(config: Config, traits: Sequence[TraitFiles], comparison: Record) -> dict[str, object]:
     """Every figure as SVG by name."""
     arms, floor = config.study.arms, config.study.coherence_floor
-    strength, steps = config.search.strength, config.search.coarse_strengths
+    strength = config.search.strength
     results = [result for files in traits for result in files.results]
     best = [result for files in traits for result in files.best.values() if result is not None]
     figures = {
@@ -136,7 +140,7 @@ def _figures(config: Config, traits: Sequence[TraitFiles], comparison: Record) -
     for files in traits:
         name, searches = files.name, files.searches
         cosine = files.comparison["cosine_by_layer"] or []
-        figures[f"heatmap-{name}"] = search_plots.heatmap(searches, strength, steps, arms)
+        figures[f"heatmap-{name}"] = search_plots.heatmap(searches, strength, HEATMAP_STEPS, arms)
         figures[f"curves-{name}"] = search_plots.curves(searches, floor, arms)
         figures[f"where-{name}"] = search_plots.where(searches, cosine, arms)
         figures[f"reliability-{name}"] = plots.reliability(files.vectors, arms)

@@ -126,15 +126,26 @@ class AnswersConfig(SamplingConfig):
 
 
 class SearchConfig(Section):
-    """Layer and strength search: a coarse design, then batches from the sampler, then a recount."""
+    """Layer and strength search: a coarse design, the cliffs, the sampler, then a recount."""
 
-    trials: Count
-    coarse_layers: Count
-    coarse_strengths: Count
-    batch: Count
-    samples: Count
     strength: tuple[float, float]
     """Least and greatest coefficient in units of the layer's mean residual norm."""
+    step: Annotated[float, Field(gt=0)]
+    """Strengths nearer to each other than this are not told apart."""
+    coarse_layers: Count
+    coarse_strengths: Count
+    gain: Annotated[float, Field(ge=0)]
+    """Points of delta by which a layer must promise more than the best, to be tried again."""
+    sampler_trials: Annotated[int, Field(ge=0)]
+    """How many settings Optuna's sampler adds once no layer promises more."""
+    batch: Count
+    trials: Count
+    """Most settings that are tried in all."""
+    samples: Count
+    rungs: tuple[Annotated[int, Field(ge=2)], ...]
+    """How many questions are answered when a setting is looked at; none: it is never given up."""
+    prune_confidence: Annotated[float, Field(gt=0, lt=1)]
+    """A setting is given up when this interval of its mean coherence lies below the floor."""
     confirm: Count
     """How many of the best trials are answered again at a time, until one keeps the margin."""
     confirm_samples: Count
@@ -146,11 +157,15 @@ class SearchConfig(Section):
         low, high = self.strength
         if not 0 < low < high:
             raise ValueError(f"strength is [{low}, {high}], expected 0 < least < greatest")
+        if abs((high - low) / self.step - round((high - low) / self.step)) > 1e-6:
+            raise ValueError(f"step is {self.step}, expected a whole fraction of {low} to {high}")
         if self.coarse_layers * self.coarse_strengths > self.trials:
             raise ValueError(
                 f"trials is {self.trials}, fewer than the coarse design of coarse_layers x "
                 f"coarse_strengths = {self.coarse_layers * self.coarse_strengths}"
             )
+        if list(self.rungs) != sorted(set(self.rungs)):
+            raise ValueError(f"rungs is {list(self.rungs)}, expected numbers that rise")
         return self
 
 

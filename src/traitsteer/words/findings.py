@@ -118,6 +118,22 @@ def peak(best: Record | None, search: Record | None, accuracy: Sequence[float]) 
     )
 
 
+def tokens_of(searches: Sequence[Record]) -> str:
+    """What the searches generated, and what they did not have to."""
+    generated, pruned, loops = (
+        sum(search["tokens"][name] for search in searches)
+        for name in ("generated", "saved_by_pruning", "saved_by_loops")
+    )
+    settings = [trial for search in searches for trial in search["trials"]]
+    given_up = sum(trial["status"] == "pruned" for trial in settings)
+    return (
+        f"The searches tried {len(settings):,} settings and generated {generated:,} tokens. "
+        f"{given_up:,} settings were given up after the first questions, which saved about "
+        f"{pruned:,} tokens (what was not asked for, at the mean length of the same setting's "
+        f"answers); answers that were cut because they repeated themselves saved up to {loops:,}."
+    )
+
+
 def best_by_layer(search: Record) -> dict[int, float]:
     """The highest feasible delta of the trials at each layer; layers with none are left out."""
     best: dict[int, float] = {}

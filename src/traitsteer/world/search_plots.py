@@ -81,7 +81,7 @@ def heatmap(
 ) -> Figure:
     """Highest delta of each layer and strength cell, a panel for each arm and method.
 
-    Cells are centred on the coarse design's strengths, with one more between each two.
+    A cell is half of one of `steps` equal parts of the range of strengths.
     """
     low, high = strength
     step = (high - low) / (2 * steps)

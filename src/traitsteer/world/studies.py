@@ -5,25 +5,20 @@ that an interrupted search, replayed over the answers on disk, asks for the same
 The journal is a view of it for optuna-dashboard; deleting it loses nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from traitsteer.maths.cliffs import Point
+
 CONSTRAINT = "coherence_below_floor"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One setting of the search space."""
-
-    layer: int
-    strength: float
 
 
 @dataclass(frozen=True)
@@ -34,6 +29,10 @@ class Outcome:
     coherence: float | None
     trait_score: float | None
     coefficient: float
+    pruned: bool = False
+    """Given up below the floor: the scores are those of the questions answered until then."""
+    rungs: Mapping[int, float] = field(default_factory=dict)
+    """Delta after so many questions, at each rung that the setting came to."""
 
 
 class LayerStrengthStudy:
@@ -43,38 +42,53 @@ class LayerStrengthStudy:
     """
 
     def __init__(
-        self, name: str, layers: int, strength: tuple[float, float], floor: float, seed: int
+        self,
+        name: str,
+        layers: int,
+        strength: tuple[float, float],
+        step: float,
+        floor: float,
+        seed: int,
+        sampler: BaseSampler | None = None,
     ) -> None:
+        """Without a sampler, Optuna's TPE of this seed proposes what is not asked for by name."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.name = name
         self._floor = floor
         self._space = {
             "layer": IntDistribution(0, layers - 1),
-            "strength": FloatDistribution(*strength),
+            "strength": FloatDistribution(*strength, step=step),
         }
         self._study = optuna.create_study(
-            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
+            direction="maximize", sampler=sampler or TPESampler(seed=seed, n_startup_trials=1)
         )
         self._asked: list[Trial] = []
 
-    def ask(self, count: int, fixed: Sequence[Point] = ()) -> list[Point]:
-        """Return settings to try: the fixed ones first, then what the sampler proposes."""
-        for point in fixed:
+    def ask(self, wanted: int | Sequence[Point]) -> list[Point]:
+        """Return settings to try: those wanted, or as many as wanted that the sampler proposes."""
+        named = [] if isinstance(wanted, int) else wanted
+        for point in named:
             self._study.enqueue_trial({"layer": point.layer, "strength": point.strength})
+        count = wanted if isinstance(wanted, int) else len(wanted)
         self._asked = [self._study.ask(self._space) for _ in range(count)]
-        return [Point(t.params["layer"], t.params["strength"]) for t in self._asked]
+        return [Point(t.params["layer"], round(t.params["strength"], 6)) for t in self._asked]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Report the outcomes of the settings last asked for, in order."""
         for trial, outcome in zip(self._asked, outcomes, strict=True):
             trial.set_user_attr("coefficient", outcome.coefficient)
-            if outcome.delta is None or outcome.coherence is None:
+            for questions, delta in outcome.rungs.items():
+                trial.report(delta, questions)
+            if outcome.coherence is None or (outcome.delta is None and not outcome.pruned):
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue
             trial.set_user_attr("coherence", outcome.coherence)
             trial.set_user_attr("trait_score", outcome.trait_score)
             trial.set_constraint(CONSTRAINT, self._floor - outcome.coherence)
-            self._study.tell(trial, outcome.delta)
+            if outcome.pruned:
+                self._study.tell(trial, state=TrialState.PRUNED)
+            else:
+                self._study.tell(trial, outcome.delta)
         self._asked = []
 
     def publish(self, journal: Path) -> None:
@@ -110,8 +124,9 @@ class LayerStrengthStudy:
             params=trial.params,
             distributions=trial.distributions,
             user_attrs=trial.user_attrs,
+            intermediate_values=trial.intermediate_values,
             system_attrs={**trial.system_attrs, **violated},
         )
 
 
-_FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

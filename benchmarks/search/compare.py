@@ -1,0 +1,161 @@
+"""How good a choice each procedure has made after how many answers, over surfaces and seeds.
+
+After every batch the procedure is stopped in thought: the best settings are recounted and one is
+chosen, as at the end of a search. What counts is the choice's true delta, the mean over all stored
+answers, as a share of the best feasible delta of the whole grid; a choice whose true coherence is
+below the floor counts as a share of 0. Its cost is all answers asked for, recount included.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.search.grid import Surface
+from benchmarks.search.procedures import Procedure
+from benchmarks.search.replay import Replay
+from traitsteer.experiment.searching import Search
+from traitsteer.words.config import Config
+
+SEEDS = 20
+TARGET = 0.95
+BUDGETS = tuple(range(100, 2601, 20))
+"""Numbers of answers at which the curves are read."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What a procedure would have chosen, had it been stopped here."""
+
+    searched: int
+    """Answers asked for until here."""
+    answers: int
+    """The same with the recount."""
+    share: float
+    """True delta of the choice over the grid's best feasible one; 0 without a feasible choice."""
+    chosen: bool
+    feasible: bool
+    """Whether the choice's true mean coherence is at the floor."""
+    feasible_elsewhere: bool
+    """The same on the report questions."""
+
+
+def stops(config: Config, surface: Surface, procedure: Procedure, seed: int) -> list[Stop]:
+    """One run of a procedure, stopped after each of its batches."""
+    search, bench = procedure.begin(config, surface, seed)
+    found = []
+    for _ in search.batches(_quiet):
+        found.append(_stop(config.study.coherence_floor, surface, search, bench))
+    return found
+
+
+def _quiet(_done: int) -> None:
+    return None
+
+
+def _stop(floor: float, surface: Surface, search: Search, bench: Replay) -> Stop:
+    searched = bench.asked
+    _, best = search.recount(_quiet)
+    answers, bench.asked = bench.asked, searched
+    if best is None:
+        return Stop(searched, answers, 0.0, False, False, False)
+    place = best["layer"], int(np.abs(surface.strengths - best["strength"]).argmin())
+    feasible = bool(surface.feasible(floor)[place])
+    share = float(surface.delta()[place]) / surface.best(floor) if feasible else 0.0
+    elsewhere = bool(surface.report_coherence[place] >= floor)
+    return Stop(searched, answers, share, True, feasible, elsewhere)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a procedure came to, over all surfaces and seeds."""
+
+    name: str
+    answers_median: int | None
+    """Fewest answers at which the median share reaches the target; None if it never does."""
+    answers_quarter: int | None
+    """The same for the 25th percentile."""
+    surfaces: int
+    """Surfaces whose own median over seeds reaches the target."""
+    ends_at: float
+    """Median number of answers when the procedure was through."""
+    of_which_searched: float
+    """How many of these were not the recount's."""
+    end_median: float
+    end_quarter: float
+    below: float
+    """Of the final choices, the share whose true coherence is below the floor."""
+    below_elsewhere: float
+    """The same on the report questions."""
+    median: list[float]
+    """Median share at each of BUDGETS."""
+    quarter: list[float]
+
+
+def summary(name: str, runs: Sequence[tuple[str, list[Stop]]]) -> Summary:
+    """The figures of one procedure from its runs, each with the name of its surface."""
+    curves = np.array([_curve(found) for _, found in runs])
+    names = np.array([surface for surface, _ in runs])
+    ends = [found[-1] for _, found in runs]
+    shares = np.array([end.share for end in ends])
+    chosen = [end for end in ends if end.chosen]
+    median, quarter = np.quantile(curves, 0.5, axis=0), np.quantile(curves, 0.25, axis=0)
+    own = [float(np.median(shares[names == each])) for each in dict.fromkeys(names)]
+    return Summary(
+        name,
+        _first(median),
+        _first(quarter),
+        sum(each >= TARGET for each in own),
+        float(np.median([end.answers for end in ends])),
+        float(np.median([end.searched for end in ends])),
+        round(float(np.median(shares)), 4),
+        round(float(np.quantile(shares, 0.25)), 4),
+        round(_part(not end.feasible for end in chosen), 4),
+        round(_part(not end.feasible_elsewhere for end in chosen), 4),
+        median.round(4).tolist(),
+        quarter.round(4).tolist(),
+    )
+
+
+def _part(yes: Iterable[bool]) -> float:
+    marks = list(yes)
+    return sum(marks) / len(marks) if marks else 0.0
+
+
+def _curve(found: Sequence[Stop]) -> NDArray[np.float64]:
+    """Share of the last stop that each budget pays for."""
+    affordable = [[stop for stop in found if stop.answers <= budget] for budget in BUDGETS]
+    return np.array([stops[-1].share if stops else 0.0 for stops in affordable])
+
+
+def _first(curve: NDArray[np.float64]) -> int | None:
+    """The least budget from which on the curve stays at the target."""
+    under = np.flatnonzero(curve < TARGET)
+    start = int(under[-1]) + 1 if under.size else 0
+    return BUDGETS[start] if start < len(BUDGETS) else None
+
+
+def compare(
+    config: Config,
+    surfaces: Sequence[Surface],
+    listed: Sequence[Procedure],
+    seeds: int,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Run every procedure on every surface with every seed; one record for each procedure."""
+    records = []
+    for procedure in listed:
+        runs = [
+            (surface.name, stops(config, surface, procedure, seed))
+            for surface in surfaces
+            for seed in range(seeds)
+        ]
+        records.append(asdict(summary(procedure.name, runs)))
+        end = records[-1]
+        say(
+            f"{procedure.name}: median {end['answers_median']}, quarter {end['answers_quarter']}, "
+            f"ends at {end['ends_at']:.0f} answers with {end['end_median']:.3f}"
+        )
+    return records

@@ -1,0 +1,166 @@
+"""Every setting of the pocket study's searches, answered once and kept in one small file.
+
+A grid holds, for each vector searched, the scores of all layers, strengths, selection questions
+and samples; sample s of a question is the answer that a search would draw as its sample s.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from traitsteer.experiment.answering import Bench, Questions, Setting
+from traitsteer.experiment.bench import open_bench
+from traitsteer.experiment.models import mean_residual_norm, read_vectors
+from traitsteer.words import scores
+from traitsteer.words.config import Config
+from traitsteer.words.records import ScoredAnswer
+from traitsteer.world import tensors
+from traitsteer.world.progress import progress
+from traitsteer.world.trait_folder import read_trait
+
+STORED = Path(__file__).with_name("grid.safetensors")
+STRENGTHS = tuple(round(0.1 + 0.05 * step, 2) for step in range(23))
+SAMPLES = 8
+REPORT_SAMPLES = 2
+MISSING = 255
+"""Scores are stored as whole numbers of half points, 0 to 200; this marks one that is missing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The stored scores of one vector's search; NaN where a score is missing."""
+
+    name: str
+    strengths: NDArray[np.float64]
+    """[strengths]."""
+    trait: NDArray[np.float64]
+    """Trait score, [layers, strengths, questions, samples]."""
+    coherence: NDArray[np.float64]
+    """The same shape."""
+    tokens: NDArray[np.int64]
+    """Tokens of each answer; the same shape."""
+    baseline: NDArray[np.float64]
+    """Unsteered trait score, [questions, samples]."""
+    baseline_coherence: NDArray[np.float64]
+    """The same shape."""
+    report_coherence: NDArray[np.float64]
+    """Mean coherence on the report questions, which no search sees, [layers, strengths]."""
+
+    def delta(self) -> NDArray[np.float64]:
+        """Mean rise of the trait score over the unsteered answers, [layers, strengths]."""
+        means: NDArray[np.float64] = np.nanmean(self.trait, axis=(2, 3)) - np.nanmean(self.baseline)
+        return means
+
+    def feasible(self, floor: float) -> NDArray[np.bool_]:
+        """Whether the mean coherence over all answers is at the floor, [layers, strengths]."""
+        found: NDArray[np.bool_] = np.nanmean(self.coherence, axis=(2, 3)) >= floor
+        return found
+
+    def best(self, floor: float) -> float:
+        """The largest feasible delta; NaN if nothing is feasible."""
+        able = self.delta()[self.feasible(floor)]
+        return float(able.max()) if able.size else float("nan")
+
+
+def compute(config: Config, path: Path = STORED) -> None:
+    """Answer the whole grid with the pocket pair; answers are kept, so it can be interrupted."""
+    stored: dict[str, torch.Tensor] = {}
+    made_from: dict[str, str] = {}
+    for trait_name in config.study.traits:
+        trait = read_trait(Path(config.study.trait_folder) / trait_name)
+        bench = open_bench(config, trait_name)
+        questions = Questions(trait_name, "selection", trait.selection)
+        norms = mean_residual_norm(bench.model).tolist()
+        made_from |= {"model": bench.model.digest, f"judge {trait_name}": bench.judge.digest}
+        for arm in config.study.arms:
+            for method in config.arm(arm).methods:
+                vectors = read_vectors(config, bench.model, trait_name, arm, method)
+                name = f"{trait_name}/{arm}/{method}"
+                settings = [
+                    [
+                        Setting(layer, vectors[layer], round(strength * norms[layer], 6))
+                        for strength in STRENGTHS
+                    ]
+                    for layer in range(len(norms))
+                ]
+                stored |= _answered(bench, questions, settings, name)
+                unseen = Questions(trait_name, "report", trait.report)
+                stored[f"{name}/report/coherence"] = _report(bench, unseen, settings, name)
+    tensors.write(path, stored, made_from | {"strengths": " ".join(map(str, STRENGTHS))})
+
+
+def _answered(
+    bench: Bench, questions: Questions, settings: list[list[Setting]], name: str
+) -> dict[str, torch.Tensor]:
+    unsteered = [Setting(0, settings[0][0].vector, 0.0)]
+    total = (1 + len(settings) * len(STRENGTHS)) * len(questions.texts) * SAMPLES
+    with progress(f"grid {name}", total, "answer") as advance:
+        baseline = bench.answers(questions, unsteered, SAMPLES, advance)
+        steered = [bench.answers(questions, row, SAMPLES, advance) for row in settings]
+    shape = (len(settings), len(STRENGTHS), len(questions.texts), SAMPLES)
+    flat = [answer for row in steered for answers in row for answer in answers]
+    return {
+        f"{name}/{part}/{key}": codes.reshape(form)
+        for part, answers, form in (("steered", flat, shape), ("baseline", baseline[0], shape[2:]))
+        for key, codes in _codes(answers).items()
+    }
+
+
+def _report(
+    bench: Bench, questions: Questions, settings: list[list[Setting]], name: str
+) -> torch.Tensor:
+    total = len(settings) * len(STRENGTHS) * len(questions.texts) * REPORT_SAMPLES
+    with progress(f"report questions {name}", total, "answer") as advance:
+        steered = [bench.answers(questions, row, REPORT_SAMPLES, advance) for row in settings]
+    means = [[scores.mean(answers, "coherence") for answers in row] for row in steered]
+    return torch.tensor([[np.nan if m is None else m for m in row] for row in means])
+
+
+def _codes(answers: list[ScoredAnswer]) -> dict[str, torch.Tensor]:
+    def coded(values: list[float | None]) -> torch.Tensor:
+        codes = [MISSING if value is None else round(2 * value) for value in values]
+        return torch.tensor(codes, dtype=torch.uint8)
+
+    return {
+        "trait": coded([answer.trait_score for answer in answers]),
+        "coherence": coded([answer.coherence for answer in answers]),
+        "tokens": torch.tensor([answer.tokens for answer in answers], dtype=torch.uint8),
+    }
+
+
+def read(path: Path = STORED) -> Iterator[Surface]:
+    """The stored surfaces, in the order of their names.
+
+    Raises:
+        TraitsteerError: the file is missing or corrupt.
+    """
+    found = tensors.read(path, {})
+    strengths = np.array([float(each) for each in found.provenance["strengths"].split()])
+
+    def decoded(name: str) -> NDArray[np.float64]:
+        codes = found.tensors[name].numpy().astype(np.float64)
+        codes[codes == MISSING] = np.nan
+        halved: NDArray[np.float64] = codes / 2
+        return halved
+
+    for name in sorted(
+        {
+            name.removesuffix("/baseline/trait")
+            for name in found.tensors
+            if name.endswith("/baseline/trait")
+        }
+    ):
+        yield Surface(
+            name,
+            strengths,
+            decoded(f"{name}/steered/trait"),
+            decoded(f"{name}/steered/coherence"),
+            found.tensors[f"{name}/steered/tokens"].numpy().astype(np.int64),
+            decoded(f"{name}/baseline/trait"),
+            decoded(f"{name}/baseline/coherence"),
+            found.tensors[f"{name}/report/coherence"].numpy().astype(np.float64),
+        )

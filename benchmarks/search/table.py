@@ -1,0 +1,112 @@
+"""The results of the comparison as a table in docs/search.md and as curves beside it."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import optuna
+
+from benchmarks.search.compare import BUDGETS, TARGET
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+BEGIN, END = "<!-- {name}: written by python -m benchmarks.search -->", "<!-- end of {name} -->"
+
+Record = Mapping[str, Any]
+
+
+def machine() -> str:
+    """What the numbers were made on."""
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} {platform.machine()} cores, no GPU; Optuna {optuna.__version__}"
+
+
+def comparison_table(
+    records: Sequence[Record], vectors: int, missing: Sequence[tuple[str, str]]
+) -> str:
+    """One line a procedure; what could not run is listed with its reason."""
+    target = f"{100 * TARGET:.0f} %"
+    lines = [
+        f"| procedure | answers until the median is at {target} | until the 25th percentile is | "
+        f"vectors of {vectors} whose median is | at its end: answers "
+        "| of which recount | median share | 25th percentile | chosen below the floor |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        cells = (
+            record["name"],
+            _count(record["answers_median"]),
+            _count(record["answers_quarter"]),
+            str(record["surfaces"]),
+            f"{record['ends_at']:,.0f}",
+            f"{record['ends_at'] - record['of_which_searched']:,.0f}",
+            f"{100 * record['end_median']:.1f} %",
+            f"{100 * record['end_quarter']:.1f} %",
+            f"{100 * record['below']:.1f} %",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| {name} | {reason} | | | | | | | |" for name, reason in missing]
+    return "\n".join(lines)
+
+
+def margin_table(records: Sequence[Record]) -> str:
+    """One line a margin, of the default alone."""
+    lines = [
+        "| margin | median share | 25th percentile | chosen below the floor | "
+        "below it on the report questions |",
+        "|---|---|---|---|---|",
+    ]
+    for record in records:
+        cells = [record["name"]]
+        cells += [
+            f"{100 * record[name]:.1f} %"
+            for name in ("end_median", "end_quarter", "below", "below_elsewhere")
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _count(answers: int | None) -> str:
+    return "not reached" if answers is None else f"{answers:,}"
+
+
+def insert(page: Path, name: str, text: str) -> None:
+    """Put the text between the marks of this name; the page must have them."""
+    begin, end = BEGIN.format(name=name), END.format(name=name)
+    whole = page.read_text(encoding="utf-8")
+    before, _, rest = whole.partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise SystemExit(f"{page} has no place for {name}; put {begin} and {end} into it.")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def curves(records: Sequence[Record], path: Path) -> None:
+    """Median share of the best feasible delta over the number of answers."""
+    figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
+    for place, record in enumerate(records):
+        shown = [(x, 100 * y) for x, y in zip(BUDGETS, record["median"], strict=True) if y > 0]
+        axes.plot(
+            [x for x, _ in shown],
+            [y for _, y in shown],
+            linewidth=2.4 if place == 0 else 1.2,
+            linestyle=("-", "--", ":")[place // 4 % 3],
+            label=record["name"],
+        )
+    axes.axhline(100 * TARGET, color="0.5", linewidth=0.8)
+    axes.set_xscale("log")
+    ticks = (300, 500, 700, 1000, 1500, 2500)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(250, BUDGETS[-1])
+    axes.set_ylim(0, 103)
+    axes.set_xlabel("answers generated, recount included")
+    axes.set_ylabel("% of the grid's best feasible delta")
+    axes.legend(loc="lower right", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
