@@ -53,6 +53,7 @@ class Planted:
     noise: float = 15
     finish: str = "stop"
     asked: list[tuple[list[tuple[int, float]], tuple[int, ...]]] = field(default_factory=list)
+    cut: list[bool] = field(default_factory=list)
 
     def answers(
         self,
@@ -61,7 +62,9 @@ class Planted:
         samples: int,
         progress: Callable[[int], None],
         only: Sequence[int] | None = None,
+        cut_loops: bool = False,
     ) -> list[list[ScoredAnswer]]:
+        self.cut.append(cut_loops)
         numbers = tuple(range(len(questions.texts)) if only is None else only)
         self.asked.append(([(s.layer, s.coefficient) for s in settings], numbers))
         return [
@@ -101,6 +104,16 @@ def finish(search: Search) -> dict | None:
     for _ in search.batches(lambda done: None):
         pass
     return search.recount(lambda done: None)[1]
+
+
+def test_loops_are_cut_in_trials_and_never_in_what_the_choice_rests_on(repository: Path) -> None:
+    bench = Planted(planted, 0)
+    search = begin(repository, bench)
+    for _ in search.batches(lambda done: None):
+        assert all(bench.cut)
+    bench.cut.clear()
+    search.recount(lambda done: None)
+    assert bench.cut and not any(bench.cut)
 
 
 def test_the_planted_setting_is_found_within_the_budget(repository: Path) -> None:

@@ -40,8 +40,9 @@ class Replay:
         samples: int,
         progress: Callable[[int], None] = lambda done: None,
         only: Sequence[int] | None = None,
+        cut_loops: bool = False,
     ) -> list[list[ScoredAnswer]]:
-        """The stored answers, in the order that a bench gives them."""
+        """The stored answers, in the order that a bench gives them; they were stored uncut."""
         numbers = range(len(questions.texts)) if only is None else only
         found = [self._setting(setting, numbers, samples) for setting in settings]
         self.asked += sum(map(len, found))

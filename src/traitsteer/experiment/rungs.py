@@ -29,8 +29,12 @@ class Answering(Protocol):
         samples: int,
         progress: Advance,
         only: Sequence[int] | None,
+        cut_loops: bool,
     ) -> list[list[ScoredAnswer]]:
-        """For each setting, its answers to the questions numbered in `only`; to all if None."""
+        """For each setting, its answers to the questions numbered in `only`; to all if None.
+
+        With `cut_loops` an answer that repeats itself ends there.
+        """
         ...
 
 
@@ -78,10 +82,13 @@ class Rungs:
         """Numbers of the questions of each rung."""
 
     def climb(self, asked: Sequence[Asked], samples: int, advance: Advance) -> None:
-        """Answer rung after rung; a steered setting may be given up before the last."""
+        """Answer rung after rung; a steered setting may be given up before the last.
+
+        Answers that repeat themselves are cut, the unsteered ones by the same rule.
+        """
         alive = list(asked)
         for place, numbers in enumerate(self.numbers):
-            self._ask(alive, samples, advance, numbers)
+            self._ask(alive, samples, advance, numbers, cut_loops=True)
             left = samples * sum(map(len, self.numbers[place + 1 :]))
             for each in alive if left else ():
                 if each.setting.coefficient != 0 and self._hopeless(each.answers):
@@ -93,8 +100,8 @@ class Rungs:
                 return
 
     def in_full(self, asked: Sequence[Asked], samples: int, advance: Advance) -> None:
-        """Answer every question."""
-        self._ask(asked, samples, advance, None)
+        """Answer every question, to its end."""
+        self._ask(asked, samples, advance, None, cut_loops=False)
 
     def _hopeless(self, answers: Sequence[ScoredAnswer]) -> bool:
         """Whether even the upper limit of the mean coherence over questions is below the floor."""
@@ -110,9 +117,12 @@ class Rungs:
         samples: int,
         advance: Advance,
         numbers: Sequence[int] | None,
+        cut_loops: bool,
     ) -> None:
         settings = [each.setting for each in asked]
-        found = self._bench.answers(self.questions, settings, samples, advance, only=numbers)
+        found = self._bench.answers(
+            self.questions, settings, samples, advance, only=numbers, cut_loops=cut_loops
+        )
         longest = self._config.answers.max_new_tokens
         for each, answers in zip(asked, found, strict=True):
             each.answers = sorted([*each.answers, *answers], key=lambda a: (a.question, a.sample))
