@@ -58,9 +58,7 @@ def token_ids(shape: Shape, lengths: list[int], seed: int) -> list[list[int]]:
     """Random token ids of these lengths, none of them special."""
     generator = torch.Generator().manual_seed(seed)
     low, high = len(SPECIAL), shape.vocabulary
-    return [
-        torch.randint(low, high, (length,), generator=generator).tolist() for length in lengths
-    ]
+    return [torch.randint(low, high, (length,), generator=generator).tolist() for length in lengths]
 
 
 def unit_vectors(layers: int, width: int, seed: int) -> list[list[float]]:
@@ -74,9 +72,7 @@ def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*SPECIAL, *alphabet]
     tokens += [f"<{place}>" for place in range(len(tokens), vocabulary)]
-    inner = Tokenizer(
-        models.BPE(vocab={token: at for at, token in enumerate(tokens)}, merges=[])
-    )
+    inner = Tokenizer(models.BPE(vocab={token: at for at, token in enumerate(tokens)}, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(

@@ -80,11 +80,33 @@ class Probing:
     """The layers that are fitted; the time of the others is taken to be the same."""
     fitted_penalties: list[int]
     """Places in `penalties` that are fitted, likewise."""
-    rows: int = 0
+    solver: str = "lbfgs"
+    """scikit-learn's name, where the contender has several."""
+
+    def share(self) -> float:
+        """The part of all fits that is fitted."""
+        fitted = len(self.fitted_layers) * (self.folds * len(self.fitted_penalties) + 1)
+        return fitted / (self.layers * (self.folds * len(self.penalties) + 1))
 
 
-Task = Reading | Steering | Probing
-_KINDS: dict[str, type[Task]] = {"read": Reading, "steer": Steering, "probe": Probing}
+@dataclass(frozen=True)
+class Forwarding:
+    """Bare forward passes over this many sequences: no steering, no cache, no logits."""
+
+    sequences: int
+    tokens: int
+    """Of each sequence."""
+    rows: int
+    """Sequences of one forward pass."""
+
+
+Task = Reading | Steering | Probing | Forwarding
+_KINDS: dict[str, type[Task]] = {
+    "read": Reading,
+    "steer": Steering,
+    "probe": Probing,
+    "forward": Forwarding,
+}
 
 
 def cut(tokens: Sequence[int], ends: Sequence[int], most: int) -> list[int]:

@@ -1,27 +1,28 @@
-"""A contender's process: tasks come in as JSON lines, times go out, results lie in files.
+"""A contender's process: calls come in as JSON lines, times go out, tensors lie in files.
 
-Started as `python -m benchmarks.worker NAME FOLDER` in the environment that the contender needs.
+Started as `python -m benchmarks.worker NAME FOLDER PACKAGE` in the contender's environment.
 A contender that fails ends its process; the last line that it wrote says why.
 """
 
+import gc
 import importlib
 import json
 import os
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.tasks import Probing, Steering, unpacked
+from benchmarks import memory
+from benchmarks.tasks import unpacked
 
 THREADS = 2
 
 
-def main(name: str, folder: str) -> None:
+def main(name: str, folder: str, package: str) -> None:
     """Answer each line of standard input with one line of standard output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What a library prints must not mix with the answers.
@@ -32,33 +33,39 @@ def main(name: str, folder: str) -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
-    say({"torch": version("torch"), "transformers": version("transformers")})
+    say({name: version(name) for name in ("torch", "transformers", package)})
     for line in sys.stdin:
-        request = json.loads(line)
-        say(perform(contender, request))
+        say(perform(contender, json.loads(line)))
 
 
 def perform(contender: Any, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    """Do a task and write its result; the time is that of the contender alone."""
-    if request["call"] == "task":
-        task = unpacked(request["task"])
-        start = time.perf_counter()
-        result = getattr(contender, request["task"]["kind"])(task)
-        seconds = time.perf_counter() - start
-        save = Path(request["save"])
-        if isinstance(task, Steering):
-            save.write_text(json.dumps(result), encoding="utf-8")
-        elif isinstance(task, Probing):
-            save_file(result, save)
-        else:
-            save_file({"pooled": result.contiguous()}, save)
-        return {"seconds": seconds}
-    if request["call"] == "reference":
-        result = contender.reference(unpacked(request["task"]))
-        Path(request["save"]).write_text(json.dumps(result), encoding="utf-8")
-        return {}
-    return {"norms": contender.norms(request["prompts"])}
+    """Call a contender.
+
+    A request with a task is measured: `seconds` and `peak` (bytes above what was resident before,
+    None where the system does not count them) are of that call alone. Tensors are saved where the
+    request says, anything else is in the answer as `result`.
+    """
+    asked = request["arguments"]
+    if "task" in asked:
+        asked["task"] = unpacked(asked["task"])
+    gc.collect()
+    before = memory.reset_peak()
+    start = time.perf_counter()
+    result = getattr(contender, request["call"])(**asked)
+    seconds = time.perf_counter() - start
+    highest = memory.peak()
+    answer: dict[str, Any] = {
+        "seconds": seconds,
+        "peak": None if before is None or highest is None else highest - before,
+    }
+    if isinstance(result, torch.Tensor):
+        result = {"result": result}
+    if isinstance(result, dict) and all(isinstance(v, torch.Tensor) for v in result.values()):
+        save_file({name: tensor.contiguous() for name, tensor in result.items()}, request["save"])
+    else:
+        answer["result"] = result
+    return answer
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

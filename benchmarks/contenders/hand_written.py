@@ -61,7 +61,9 @@ class Contender:
         places = torch.arange(len(prompts)).repeat(len(task.settings))
         answers: Answers = []
         for chosen in torch.arange(len(settings)).split(task.rows):
-            answers += self._batch(task, settings[chosen], prompts[places[chosen]], mask[places[chosen]])
+            answers += self._batch(
+                task, settings[chosen], prompts[places[chosen]], mask[places[chosen]]
+            )
         return answers
 
     def _batch(self, task: Steering, settings: Tensor, ids: Tensor, mask: Tensor) -> Answers:

@@ -48,7 +48,9 @@ class Contender:
         answers: Answers = []
         for start in range(0, len(added), at_once):
             places = range(start, min(start + at_once, len(added)))
-            tokens = self._together(task, prompts, [task.settings[p][0] for p in places], added[start:])
+            tokens = self._together(
+                task, prompts, [task.settings[p][0] for p in places], added[start:]
+            )
             answers += task.cut(tokens[:, ids.shape[1] :])
         return answers
 

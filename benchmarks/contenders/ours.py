@@ -37,9 +37,7 @@ class Contender:
             generation.Steering(layer, vectors[layer], coefficient)
             for layer, coefficient in task.settings
         ]
-        rows = [
-            Row(tuple(prompt), 0, setting) for setting in settings for prompt in task.prompts
-        ]
+        rows = [Row(tuple(prompt), 0, setting) for setting in settings for prompt in task.prompts]
         sampling = Sampling(max_new_tokens=task.new_tokens, temperature=0.0)
         made = generation.generate(self.model, rows, sampling, task.rows)
         return [list(answer.ids) for answer in made]

@@ -45,9 +45,7 @@ class Contender:
         for (layer, _), vector in zip(task.settings, task.added(), strict=True):
             control = {at: torch.zeros_like(vector) for at in self.layers} | {layer: vector}
             self.model.set_raw_control(control)
-            made = self.model.generate(
-                input_ids=ids, attention_mask=mask, **generation(task, PAD)
-            )
+            made = self.model.generate(input_ids=ids, attention_mask=mask, **generation(task, PAD))
             answers += task.cut(made[:, ids.shape[1] :])
         self.model.reset()
         return answers
