@@ -26,9 +26,9 @@ NUMBERS = ROOT / "benchmarks/results.json"
 def main(arguments: list[str]) -> None:
     """Measure, print, and write the page when the whole was measured."""
     if arguments[:1] == ["gpu"]:
-        from benchmarks import gpu
+        from benchmarks.gpu import main as on_a_gpu
 
-        gpu.main(arguments[1:])
+        on_a_gpu(arguments[1:])
         return
     asked = _parsed(arguments)
     sizes = works.QUICK if asked.quick else works.FULL
@@ -121,9 +121,9 @@ class _Runs:
             bare = started[BARE.name]
             shape = Dimensions(**bare.call("dimensions")["result"])
             speed = Machine(**bare.call("machine")["result"])
-            self.results.machine[f"{shape.layers} x {shape.width}"] = (
-                f"{speed.flops / 1e9:.0f} billion operations a second in the matrices, "
-                f"{speed.bytes / 1e9:.1f} billion bytes a second from memory"
+            self.results.machine[f"model of {shape.layers} x {shape.width}"] = (
+                f"{speed.flops / 1e9:.0f} GFLOP/s in the model's matrices, "
+                f"{speed.bytes / 1e9:.1f} GB/s of memory"
             )
             yield started, started[PLAIN.name], shape, speed
 

@@ -88,9 +88,6 @@ def contest(
         beside = work.beside is not None and kind(work.beside) in contender.entrant.works
         task = work.beside if beside else work.task
         assert task is not None
-        if kind(task) in contender.entrant.cannot:
-            reasons[name] = contender.entrant.cannot[kind(task)]
-            continue
         turn = _Turn(contender, task, _no_check if beside else work.check)
         try:
             turn.choose()
@@ -142,7 +139,7 @@ def _limit(work: Work, machine: Machine | None, ours: float | None) -> Limit | N
     arithmetic = work.operations / machine.flops
     moving = work.bytes / machine.bytes
     seconds = max(arithmetic, moving)
-    what = f"{work.operations / 1e9:.0f} billion operations"
+    what = f"{work.operations / 1e9:.3g} GFLOP"
     if moving > arithmetic:
-        what = f"{work.bytes / 1e9:.1f} billion bytes"
+        what = f"{work.bytes / 1e9:.3g} GB"
     return Limit(seconds, what, None if ours is None else seconds / ours)

@@ -1,6 +1,6 @@
-"""Who takes part: the environment each one needs, what it may choose, what it does not offer."""
+"""Who takes part: the environment each one needs, and what it may choose."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from benchmarks.tasks import Forwarding, Probing, Reading, Steering, Task, kind
 
@@ -23,8 +23,7 @@ class Entrant:
     """Whose version stands in the table."""
     environment: str = OWN
     works: tuple[str, ...] = ("read", "steer")
-    cannot: dict[str, str] = field(default_factory=dict)
-    """Kinds of work that it has no way to do, and why."""
+    """Kinds of work that it offers."""
     many_settings: bool = False
     """Whether one forward pass may hold rows of several settings."""
 
@@ -53,7 +52,6 @@ class Entrant:
         return task
 
 
-_NO_READING = "It is built for steering; reading is that of nnsight, on which it rests."
 ENTRANTS = (
     Entrant(
         "ours", "traitsteer", "traitsteer", works=("read", "steer", "probe"), many_settings=True
@@ -65,7 +63,7 @@ ENTRANTS = (
     Entrant("repeng", "repeng", "repeng", "transformers4"),
     Entrant("steering_vectors", "steering-vectors", "steering-vectors", "transformers4"),
     Entrant("pyvene", "pyvene", "pyvene", "transformers4"),
-    Entrant("nnterp", "nnterp", "nnterp", "transformers4", cannot={"read": _NO_READING}),
+    Entrant("nnterp", "nnterp", "nnterp", "transformers4", works=("steer",)),
     Entrant("bare", "bare forward passes", "transformers", works=("forward",)),
     Entrant("scikit_learn", "scikit-learn loop", "scikit-learn", works=("probe",)),
 )

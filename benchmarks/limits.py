@@ -115,13 +115,18 @@ def _rows(task: Steering, answers: Answers) -> list[tuple[tuple[int, float], lis
     ]
 
 
-def throughput(shape: Dimensions, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+def throughput(
+    shape: Dimensions,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    many: tuple[int, ...] = _ROWS,
+) -> float:
     """Operations a second of the matrices of one block, at the best number of rows."""
     sizes = [(shape.width, shape.queries + 2 * shape.keys), (shape.queries, shape.width)]
     sizes += [(shape.width, shape.inner)] * 2 + [(shape.inner, shape.width)]
     matrices = [torch.randn(*size, device=device, dtype=dtype) for size in sizes]
     best = 0.0
-    for rows in _ROWS:
+    for rows in many:
         inputs = [torch.randn(rows, len(m), device=device, dtype=dtype) for m in matrices]
 
         def run(inputs: list[torch.Tensor] = inputs) -> None:
@@ -141,10 +146,13 @@ def bandwidth(device: str = "cpu", megabytes: int = 256) -> float:
     return max(copied, read)
 
 
-def least_seconds(run: Callable[[], object], device: str = "cpu", repeats: int = 5) -> float:
-    """Least time of a call over some repetitions, after one to warm up."""
-    wait: Callable[[], None] = torch.cuda.synchronize if device.startswith("cuda") else _no_wait
-    run()
+def least_seconds(
+    run: Callable[[], object], device: str = "cpu", repeats: int = 5, warm: bool = True
+) -> float:
+    """Least time of a call over some repetitions, by default after one to warm up."""
+    wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else _no_wait
+    if warm:
+        run()
     least = float("inf")
     for _ in range(repeats):
         wait()

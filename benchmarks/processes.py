@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,7 @@ class Process:
         """End the process."""
         if self._running is not None:
             self._running.kill()
-            self._running.wait()
-            self._running = None
+            self._ended()
 
     def _start(self) -> None:
         if self._missing is not None:
@@ -104,7 +103,8 @@ class Process:
                 env=os.environ | settings,
             )
         self._lines = queue.Queue()
-        threading.Thread(target=_pump, args=(self._running, self._lines.put), daemon=True).start()
+        self._reader = threading.Thread(target=_pump, args=(self._running, self._lines.put))
+        self._reader.start()
         self.versions = self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -117,11 +117,19 @@ class Process:
             raise FailedError(self._why())
         return dict(json.loads(line))
 
+    def _ended(self) -> int:
+        """Wait for the end of the process and close its pipes; its exit status."""
+        assert self._running is not None and self._running.stdin is not None
+        status = self._running.wait()
+        self._reader.join()
+        with suppress(BrokenPipeError):  # What was not written yet has no reader any more.
+            self._running.stdin.close()
+        self._running = None
+        return status
+
     def _why(self) -> str:
         """The last line that the process wrote before it ended, or the signal that ended it."""
-        assert self._running is not None
-        ended = self._running.wait()
-        self._running = None
+        ended = self._ended()
         if ended < 0:
             return f"It was ended by signal {-ended}."
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -132,8 +140,9 @@ class Process:
 
 def _pump(process: "subprocess.Popen[str]", put: Callable[[str | None], None]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        put(line)
+    with process.stdout as lines:
+        for line in lines:
+            put(line)
     put(None)
 
 

@@ -29,7 +29,7 @@ QUICK = Shape(layers=3, width=64, heads=4, inner=96, vocabulary=512)
 
 def write(folder: Path, shape: Shape, seed: int = 0) -> None:
     """Write the model and a byte-level tokenizer in the form that `save_pretrained` gives them."""
-    words = _tokenizer(shape.vocabulary)
+    words = tokenizer(shape.vocabulary)
     config = LlamaConfig(
         hidden_size=shape.width,
         intermediate_size=shape.inner,
@@ -68,7 +68,8 @@ def unit_vectors(layers: int, width: int, seed: int) -> list[list[float]]:
     return (vectors / vectors.norm(dim=1, keepdim=True)).tolist()  # type: ignore[no-any-return]
 
 
-def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+def tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer without merges, filled up with names to this many tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*SPECIAL, *alphabet]
     tokens += [f"<{place}>" for place in range(len(tokens), vocabulary)]

@@ -28,8 +28,8 @@ def markdown(results: Results) -> str:
     parts += [table(found) for found in results.tables]
     if results.growth:
         parts.append(
-            "\n## Growth\n\nOurs alone, each size in a fresh process that did the smallest size before. "
-            "Memory is the peak above what was resident, without the result itself.\n"
+            "\n## Growth\n\nOurs alone, each size in a fresh process that did the smallest size "
+            "before. Memory is the peak above what was resident, without the result itself.\n"
         )
         parts += [_series(series) for series in results.growth]
     return "".join(parts)

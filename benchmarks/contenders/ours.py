@@ -1,5 +1,7 @@
 """traitsteer: the engine and the probe, called the way a stage of a study calls them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,14 +11,21 @@ from traitsteer.engine import generation, reading
 from traitsteer.engine.generation import Row, Sampling
 from traitsteer.maths.positions import Position
 from traitsteer.maths.probe import fit_probe
-from traitsteer.world.language_model import load
+from traitsteer.world.language_model import LanguageModel, find_blocks, load
 
 
 class Contender:
     """Every setting and prompt is a row of one stream."""
 
-    def __init__(self, folder: str, device: str = "cpu", dtype: str = "float32") -> None:
-        self.model = load(folder, chat=False, device=device, dtype=dtype)
+    def __init__(self, folder: str) -> None:
+        self.model = load(folder, chat=False, device="cpu", dtype="float32")
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: Any) -> "Contender":  # noqa: ANN401
+        """A contender with a model that is there already, on whatever device."""
+        made = cls.__new__(cls)
+        made.model = LanguageModel("random", model, tokenizer, find_blocks(model), False, "")
+        return made
 
     def read(self, task: Reading) -> Tensor:
         """Pooled activations of the first layers."""

@@ -20,25 +20,26 @@ class Contender:
     """One setting at a time, all its prompts in one batch."""
 
     def __init__(self, folder: str) -> None:
-        self.model = loaded(folder)
-        self.blocks = self.model.model.layers
+        self._take(loaded(folder))
+
+    @classmethod
+    def around(cls, model: Any) -> "Contender":  # noqa: ANN401 - a model of transformers
+        """A contender with a model that is there already, on whatever device."""
+        made = cls.__new__(cls)
+        made._take(model)
+        return made
+
+    def _take(self, model: Any) -> None:  # noqa: ANN401
+        self.model = model
+        self.blocks = model.model.layers
 
     @torch.inference_mode()
     def read(self, task: Reading) -> Tensor:
-        """Pool `hidden_states`; those of the last block are normed, so a hook takes them before."""
+        """Pool what `output_hidden_states` gives."""
         pooled = []
-        last: list[Tensor] = []
-
-        def take(_module: object, _inputs: object, output: Tensor) -> None:
-            last.append(output)
-
-        with _hook(self.blocks[-1], take):
-            for ids in task.batches():
-                states = self.model.model(
-                    input_ids=ids, output_hidden_states=True, use_cache=False
-                ).hidden_states
-                layers = [*states[1:-1], last.pop()][: task.layers]
-                pooled.append(torch.stack([task.pool(layer) for layer in layers], dim=1))
+        for ids in task.batches():
+            layers = self._outputs(ids)[: task.layers]
+            pooled.append(torch.stack([task.pool(layer) for layer in layers], dim=1))
         return torch.cat(pooled)
 
     @torch.inference_mode()
@@ -62,17 +63,27 @@ class Contender:
         """Mean residual norm of each layer over all tokens of the prompts."""
         total, tokens = torch.zeros(len(self.blocks)), 0
         for prompt in prompts:
-            states = self.model.model(torch.tensor([prompt]), output_hidden_states=True)
-            # The last block's states are normed; that of its input serves for both.
-            layers = [*states.hidden_states[1:-1], states.hidden_states[-2]]
+            layers = self._outputs(torch.tensor([prompt]))
             total += torch.stack([layer.norm(dim=-1).sum() for layer in layers])
             tokens += len(prompt)
         return [float(norm) for norm in total / tokens]
 
+    def _outputs(self, ids: Tensor) -> list[Tensor]:
+        """Of each block; a hook takes those of the last, which transformers gives normed."""
+        last: list[Tensor] = []
+
+        def take(_module: object, _inputs: object, output: Tensor) -> None:
+            last.append(output)
+
+        with _hook(self.blocks[-1], take):
+            made = self.model.model(input_ids=ids, output_hidden_states=True, use_cache=False)
+        return [*made.hidden_states[1:-1], *last]
+
     def _settings(self, task: Steering, **more: bool) -> Iterator[tuple[Tensor, Any]]:
-        ids, mask = task.padded(PAD)
+        ids, mask = (given.to(self.model.device) for given in task.padded(PAD))
         asked = generation(task, PAD) | more | {"return_dict_in_generate": True}
-        for (layer, _), added in zip(task.settings, task.added(), strict=True):
+        vectors = task.added().to(self.model.device, self.model.dtype)
+        for (layer, _), added in zip(task.settings, vectors, strict=True):
 
             def add(_m: object, _i: object, output: Tensor, added: Tensor = added) -> Tensor:
                 return output + added
