@@ -179,7 +179,7 @@ def pocket_work(sizes: Sizes, root: Path, plain: Process, shape: Dimensions) -> 
 
 
 def probe_works(sizes: Sizes) -> list[Work]:
-    """Penalty path and folds of all layers; the second size on a part of it for scikit-learn."""
+    """Penalty path and folds of all layers."""
     works = []
     for n, layers, width in sizes.probes:
         task = Probing(

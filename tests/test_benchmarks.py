@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import gpu, limits, memory, random_model, report
-from benchmarks.chart import draw
 from benchmarks.checks import Reference, optimal, same_activations, same_answers
 from benchmarks.contenders import hand_written, ours, plain, scikit_learn
 from benchmarks.contest import Work, contest
@@ -158,11 +157,12 @@ def test_a_contest_checks_everybody_and_lists_who_fails(
     assert len(second.seconds) == 2 and fourth.seconds == []
     assert fourth.median is None and fourth.remark == "It failed: no such thing"
     assert table.limit is not None and table.limit.seconds == pytest.approx(1e-3)
-    page = report.markdown(Results({"processor": "p"}, {}, 2, [table]))
+    report.write(Results({"processor": "p"}, {}, 2, [table]), tmp_path, tmp_path / "results.json")
+    page = (tmp_path / "benchmarks.md").read_text()
     assert "**wrong**: 2 of 12 answers differ" in page
     assert "| nnsight | - | - |  | It failed: no such thing |" in page
-    draw([table], tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "results.json").read_text())["tables"][0]["name"] == "grid"
 
 
 def test_reading_and_the_hand_written_loop_agree_with_plain(

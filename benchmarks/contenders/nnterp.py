@@ -1,7 +1,10 @@
 """nnterp: `steer` of a StandardizedTransformer at every step of a generation."""
 
+from pathlib import Path
+
 import torch
 from nnterp import StandardizedTransformer
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.contenders.transformers_model import generation, loaded
@@ -12,10 +15,14 @@ class Contender:
     """One setting at a time, all its prompts in one batch."""
 
     def __init__(self, folder: str) -> None:
-        # transformers 4 does not know the tokenizer class that transformers 5 names in the folder.
-        words = PreTrainedTokenizerFast.from_pretrained(folder)
-        self.model = StandardizedTransformer(loaded(folder), tokenizer=words, device_map=None)
-        self.pad = self.model.tokenizer.pad_token_id
+        model = loaded(folder)
+        self.pad = model.config.pad_token_id
+        # transformers 4 cannot read the tokenizer's settings that transformers 5 wrote.
+        words = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=words, pad_token=words.id_to_token(self.pad), padding_side="left"
+        )
+        self.model = StandardizedTransformer(model, tokenizer=tokenizer, device_map=None)
 
     @torch.no_grad()
     def steer(self, task: Steering) -> Answers:
