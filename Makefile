@@ -10,7 +10,7 @@ export PYTHONPATH := src
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help env repro test slow-test lint mlflow optuna
+.PHONY: help env repro test slow-test bench lint mlflow optuna
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -28,14 +28,17 @@ repro: $(READY) ## run the whole study and print the comparison
 	@python -m traitsteer show
 
 test: $(READY) ## lint, types and the fast tests
-	ruff check src tests
-	ruff format --check src tests
+	ruff check src tests benchmarks
+	ruff format --check src tests benchmarks
 	mypy
 	python -m traitsteer lint data/traits/*
 	pytest -n 2 --dist loadfile
 
 slow-test: $(READY) ## the tests that take minutes
 	pytest -n 2 --dist loadfile -m slow
+
+bench: $(READY) ## measure against the peers and write docs/benchmarks.md
+	python -m benchmarks
 
 lint: $(READY) ## check every trait folder
 	python -m traitsteer lint data/traits/* data/pocket/traits/*

@@ -1,0 +1,1 @@
+"""Side by side with the peers: one command measures, checks and writes the table that docs show."""

@@ -1,0 +1,75 @@
+"""What the command finds, as records that are written to `results.json` and shown in the table."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Row:
+    """One contender at one work."""
+
+    name: str
+    title: str
+    version: str
+    seconds: list[float]
+    """Of each round."""
+    median: float | None
+    """None of a contender that could not do it."""
+    ratio: float | None
+    """Median over that of ours."""
+    right: bool | None
+    """Whether its result is that of the reference; None where there is none to compare."""
+    found: str
+    choice: str
+    """The batch size or solver that it did best with."""
+    remark: str = ""
+
+
+@dataclass
+class Limit:
+    """The least time that the arithmetic or the bytes of a work take on this machine."""
+
+    seconds: float
+    what: str
+    share: float | None = None
+    """What part of that speed ours reaches."""
+
+
+@dataclass
+class Table:
+    """All contenders at one work."""
+
+    name: str
+    title: str
+    about: str
+    rows: list[Row]
+    limit: Limit | None = None
+
+
+@dataclass
+class Series:
+    """Ours at growing sizes."""
+
+    name: str
+    title: str
+    sizes: list[int]
+    seconds: list[float]
+    peaks: list[int | None]
+    """Bytes above what was resident before, without the result itself."""
+    exponent: float
+    """Slope of log seconds over log size, by least squares."""
+
+
+@dataclass
+class Results:
+    """A whole run."""
+
+    machine: dict[str, str]
+    versions: dict[str, str]
+    repeats: int
+    tables: list[Table] = field(default_factory=list)
+    growth: list[Series] = field(default_factory=list)
+
+    def packed(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
