@@ -84,29 +84,23 @@ def optimal(found: dict[str, Tensor], task: Probing) -> Verdict:
     worst = 0.0
     for layer in task.fitted_layers:
         centred = rows[:, layer].double()
-        mean = centred.mean(dim=0)
-        centred = centred - mean
+        centred = centred - centred.mean(dim=0)
         scale = centred.square().mean().sqrt()
         features, penalty = centred / scale, float(found["penalties"][layer])
         weight = found["weights"][layer] * scale
-        intercept = found["intercepts"][layer] + found["weights"][layer] @ mean
         margins = features @ weight
-
-        def objective(b: Tensor, margins: Tensor = margins) -> Tensor:
-            return softplus(-sign * (margins + b)).sum()
-
-        best = _best_intercept(margins, sign, intercept)
+        best = _best_intercept(margins, sign)
         chance = (sign * (margins + best)).neg().sigmoid()
         gradient = features.T @ (-sign * chance) + penalty * weight
-        total = objective(intercept) + 0.5 * penalty * weight.square().sum()
-        above = objective(intercept) - objective(best) + gradient.square().sum() / (2 * penalty)
+        total = softplus(-sign * (margins + best)).sum() + 0.5 * penalty * weight.square().sum()
+        above = gradient.square().sum() / (2 * penalty)
         worst = max(worst, float(above / total))
     return Verdict(worst <= EXCESS, f"objective within {worst:.0e} of its optimum")
 
 
-def _best_intercept(margins: Tensor, sign: Tensor, start: Tensor) -> Tensor:
+def _best_intercept(margins: Tensor, sign: Tensor) -> Tensor:
     """Newton's method in one dimension."""
-    b = start.clone()
+    b = margins.new_zeros(())
     for _ in range(30):
         chance = (sign * (margins + b)).neg().sigmoid()
         b = b + (sign * chance).sum() / (chance * (1 - chance)).sum()

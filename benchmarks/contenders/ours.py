@@ -7,11 +7,16 @@ from torch import Tensor
 
 from benchmarks.activations import labelled
 from benchmarks.tasks import Answers, Probing, Reading, Steering
-from traitsteer.engine import generation, reading
-from traitsteer.engine.generation import Row, Sampling
+from traitsteer.engine import rows as engine
+from traitsteer.engine.generation import generate
+from traitsteer.engine.reading import Recorded, pooled_activations
+from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.positions import Position
 from traitsteer.maths.probe import fit_probe
 from traitsteer.world.language_model import LanguageModel, find_blocks, load
+
+PROMPT_TOKENS = 2048
+"""Most prompt tokens of one pass; the pocket profile takes fewer."""
 
 
 class Contender:
@@ -30,34 +35,35 @@ class Contender:
     def read(self, task: Reading) -> Tensor:
         """Pooled activations of the first layers."""
         recorded = [
-            reading.Recorded(str(place), tuple(ids[: task.prompt]), tuple(ids[task.prompt :]))
+            Recorded(str(place), tuple(ids[: task.prompt]), tuple(ids[task.prompt :]))
             for place, ids in enumerate(task.ids)
         ]
         position = Position.parse("response[:]")
-        return reading.pooled_activations(self.model, recorded, position, task.rows)[
-            :, : task.layers
-        ]
+        tokens = task.rows * max(map(len, task.ids))
+        return pooled_activations(self.model, recorded, position, tokens, task.layers)
 
     def steer(self, task: Steering) -> Answers:
         """Greedy answers of all rows."""
         self.model.model.generation_config.eos_token_id = list(task.ends)
         vectors = torch.tensor(task.vectors)
         settings = [
-            generation.Steering(layer, vectors[layer], coefficient)
+            engine.Steering(layer, vectors[layer], coefficient)
             for layer, coefficient in task.settings
         ]
-        rows = [Row(tuple(prompt), 0, setting) for setting in settings for prompt in task.prompts]
-        sampling = Sampling(max_new_tokens=task.new_tokens, temperature=0.0)
-        made = generation.generate(self.model, rows, sampling, task.rows)
+        rows = [
+            engine.Row(tuple(prompt), 0, setting) for setting in settings for prompt in task.prompts
+        ]
+        sampling = engine.Sampling(max_new_tokens=task.new_tokens, temperature=0.0)
+        made = generate(self.model, rows, sampling, engine.Batching(task.rows, PROMPT_TOKENS))
         return [list(answer.ids) for answer in made]
 
     def probe(self, task: Probing) -> dict[str, Tensor]:
         """Every fold and penalty, and the fit on all rows at the penalty that the folds choose."""
         rows, positive, pairs = labelled(task)
-        fit = fit_probe(rows, positive, pairs, task.penalties, task.folds, task.seed)
+        fold_of = fold_numbers(positive, pairs, task.folds, task.seed)
+        fit = fit_probe(rows, positive, fold_of, task.penalties)
         return {
             "weights": fit.weights,
-            "intercepts": fit.intercepts,
             "penalties": fit.penalties,
             "held_out_log_loss": fit.held_out_log_loss.T.contiguous(),
         }

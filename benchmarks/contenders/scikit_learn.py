@@ -37,12 +37,10 @@ class Contender:
         splits = list(splitter.split(np.arange(task.n), groups=pairs.numpy()))
         losses = torch.full((task.layers, len(task.penalties)), math.nan, dtype=torch.float64)
         weights = torch.zeros(task.layers, task.width, dtype=torch.float64)
-        intercepts = torch.zeros(task.layers, dtype=torch.float64)
         chosen = torch.zeros(task.layers, dtype=torch.float64)
         for layer in task.fitted_layers:
             x = rows[:, layer].double().numpy()
-            mean = x.mean(axis=0)
-            x = x - mean
+            x = x - x.mean(axis=0)
             scale = np.sqrt(np.square(x).mean())
             x = x / scale
             for place in task.fitted_penalties:
@@ -55,11 +53,9 @@ class Contender:
             best = min(task.fitted_penalties, key=lambda place: float(losses[layer, place]))
             fit = _fitted(x, y, task.penalties[best], task.solver)
             weights[layer] = torch.from_numpy(fit.coef_[0] / scale)
-            intercepts[layer] = float(fit.intercept_[0]) - float(weights[layer].numpy() @ mean)
             chosen[layer] = task.penalties[best]
         return {
             "weights": weights,
-            "intercepts": intercepts,
             "penalties": chosen,
             "held_out_log_loss": losses,
         }
