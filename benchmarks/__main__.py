@@ -1,6 +1,7 @@
 """`python -m benchmarks`: everybody side by side, and the table that docs show."""
 
 import argparse
+import json
 import platform
 import sys
 import tempfile
@@ -24,7 +25,7 @@ NUMBERS = ROOT / "benchmarks/results.json"
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, print, and write the page when the whole was measured."""
+    """Measure and print; on the page, works that were left out stay as they were."""
     if arguments[:1] == ["gpu"]:
         from benchmarks.gpu import main as on_a_gpu
 
@@ -40,7 +41,6 @@ def main(arguments: list[str]) -> None:
     results = Results(
         machine.described() | {"threads": str(THREADS)},
         {"python": platform.python_version()},
-        asked.repeats,
     )
 
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,10 @@ def main(arguments: list[str]) -> None:
         if "growth" in asked.only:
             model = scratch / "model"
             results.growth = growth(sizes, model, scratch, asked.patience, _say)
-    if _whole(asked):
+    if not asked.quick and asked.contenders is None:
+        if NUMBERS.exists():
+            earlier = Results.unpacked(json.loads(NUMBERS.read_text(encoding="utf-8")))
+            results = results.after(earlier, works.NAMES)
         report.write(results, ROOT / "docs", NUMBERS)
         _say("wrote docs/benchmarks.md, docs/benchmarks.png and benchmarks/results.json")
     else:
@@ -121,10 +124,6 @@ class _Runs:
             bare = started[BARE.name]
             shape = Dimensions(**bare.call("dimensions")["result"])
             speed = Machine(**bare.call("machine")["result"])
-            self.results.machine[f"model of {shape.layers} x {shape.width}"] = (
-                f"{speed.flops / 1e9:.0f} GFLOP/s in the model's matrices, "
-                f"{speed.bytes / 1e9:.1f} GB/s of memory"
-            )
             yield started, started[PLAIN.name], shape, speed
 
     @contextmanager
@@ -156,11 +155,6 @@ def _list(allowed: Iterable[str]) -> Callable[[str], list[str]]:
         return names
 
     return parse
-
-
-def _whole(asked: argparse.Namespace) -> bool:
-    """Whether this run is one to show: parts and small sizes are printed alone."""
-    return not asked.quick and asked.contenders is None and set(asked.only) == set(works.NAMES)
 
 
 def _say(line: str) -> None:

@@ -91,9 +91,10 @@ def contest(
         turn = _Turn(contender, task, _no_check if beside else work.check)
         try:
             turn.choose()
+            say(f"{work.name} warm-up: {name}, {choice_of(turn.task)}")
         except FailedError as failure:
             reasons[name] = str(failure)
-            say(f"{name}: {failure}")
+            say(f"{work.name} warm-up: {name}: {failure}")
             continue
         turns[name] = turn
     shown = alternate(turns, repeats, lambda line: say(f"{work.name} {line}"))
@@ -102,7 +103,7 @@ def contest(
     for name, contender in contenders.items():
         times = shown.get(name, Times(failure=reasons.get(name)))
         rows.append(_row(contender, turns.get(name), times, ours))
-    return Table(work.name, work.title, work.about, rows, _limit(work, machine, ours))
+    return Table(work.name, work.title, work.about, repeats, rows, _limit(work, machine, ours))
 
 
 def _no_check(result: Any) -> Verdict:  # noqa: ANN401
@@ -139,7 +140,7 @@ def _limit(work: Work, machine: Machine | None, ours: float | None) -> Limit | N
     arithmetic = work.operations / machine.flops
     moving = work.bytes / machine.bytes
     seconds = max(arithmetic, moving)
-    what = f"{work.operations / 1e9:.3g} GFLOP"
+    what = f"{work.operations / 1e9:.3g} GFLOP at {machine.flops / 1e9:.0f} GFLOP/s"
     if moving > arithmetic:
-        what = f"{work.bytes / 1e9:.3g} GB"
+        what = f"{work.bytes / 1e9:.3g} GB at {machine.bytes / 1e9:.1f} GB/s"
     return Limit(seconds, what, None if ours is None else seconds / ours)

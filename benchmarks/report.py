@@ -11,9 +11,9 @@ HEAD = """# Benchmarks
 
 Written by `make bench`, which makes the peers' environments from the pins in `benchmarks/peers/`,
 measures everybody side by side and checks every result against plain transformers. Each contender
-has a process of its own; they take turns, and the median of {repeats} rounds counts. Batch size or
-solver is the one that each did best with in the warm-up. Seconds, hence less is better; *ratio* is
-to ours.
+has a process of its own; they take turns, and the median of the rounds counts. Batch size or
+solver is the one that each did best with in the warm-up. Seconds, hence less is better; *ratio*
+is to ours. On a GPU: `python -m benchmarks gpu`.
 
 """
 
@@ -22,7 +22,7 @@ def markdown(results: Results) -> str:
     """The page."""
     machine = [f"- {name}: {value}" for name, value in results.machine.items()]
     versions = ", ".join(f"{name} {value}" for name, value in sorted(results.versions.items()))
-    parts = [HEAD.format(repeats=results.repeats), "\n".join(machine), f"\n- {versions}\n"]
+    parts = [HEAD, "\n".join(machine), f"\n- {versions}\n"]
     if results.tables:
         parts.append("\n![Time over ours, for each work and contender](benchmarks.png)\n")
     parts += [table(found) for found in results.tables]
@@ -37,7 +37,8 @@ def markdown(results: Results) -> str:
 
 def table(found: Table) -> str:
     """One work as a section of the page."""
-    lines = [f"\n## {found.title}\n", found.about, ""]
+    rounds = f"{found.repeats} rounds" if found.repeats > 1 else "One round"
+    lines = [f"\n## {found.title}\n", f"{found.about} {rounds}.", ""]
     lines += ["| contender | seconds | ratio | result | |", "|---|--:|--:|---|---|"]
     lines += [_row(row) for row in found.rows]
     if found.limit is not None:

@@ -1,5 +1,6 @@
 """What the command finds, as records that are written to `results.json` and shown in the table."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ class Table:
     name: str
     title: str
     about: str
+    repeats: int
     rows: list[Row]
     limit: Limit | None = None
 
@@ -62,14 +64,41 @@ class Series:
 
 @dataclass
 class Results:
-    """A whole run."""
+    """What was found on one machine, by one run or by runs of single works."""
 
     machine: dict[str, str]
     versions: dict[str, str]
-    repeats: int
     tables: list[Table] = field(default_factory=list)
     growth: list[Series] = field(default_factory=list)
 
     def packed(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
+
+    @staticmethod
+    def unpacked(packed: dict[str, Any]) -> "Results":
+        """Read back what `packed` gave."""
+        tables = [
+            Table(
+                **table
+                | {
+                    "rows": [Row(**row) for row in table["rows"]],
+                    "limit": table["limit"] and Limit(**table["limit"]),
+                }
+            )
+            for table in packed["tables"]
+        ]
+        growth = [Series(**series) for series in packed["growth"]]
+        return Results(packed["machine"], packed["versions"], tables, growth)
+
+    def after(self, earlier: "Results", order: Sequence[str]) -> "Results":
+        """With the works of an earlier run that this one left out, if it was the same machine."""
+        if earlier.machine != self.machine:
+            return self
+        tables = {table.name: table for table in [*earlier.tables, *self.tables]}
+        return Results(
+            self.machine,
+            earlier.versions | self.versions,
+            sorted(tables.values(), key=lambda table: order.index(table.name.partition("_")[0])),
+            self.growth or earlier.growth,
+        )

@@ -157,12 +157,23 @@ def test_a_contest_checks_everybody_and_lists_who_fails(
     assert len(second.seconds) == 2 and fourth.seconds == []
     assert fourth.median is None and fourth.remark == "It failed: no such thing"
     assert table.limit is not None and table.limit.seconds == pytest.approx(1e-3)
-    report.write(Results({"processor": "p"}, {}, 2, [table]), tmp_path, tmp_path / "results.json")
+    results = Results({"processor": "p"}, {}, [table])
+    report.write(results, tmp_path, tmp_path / "results.json")
     page = (tmp_path / "benchmarks.md").read_text()
     assert "**wrong**: 2 of 12 answers differ" in page
     assert "| nnsight | - | - |  | It failed: no such thing |" in page
     assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "results.json").read_text())["tables"][0]["name"] == "grid"
+    stored = Results.unpacked(json.loads((tmp_path / "results.json").read_text()))
+    assert stored == results
+    newer = replace(table, repeats=5)
+    read = replace(table, name="read_all")
+    order = ("read", "grid")
+    joined = Results({"processor": "p"}, {}, [newer]).after(
+        Results({"processor": "p"}, {}, [table, read]), order
+    )
+    assert joined.tables == [read, newer], "what was measured again is replaced, the rest stays"
+    elsewhere = Results({"processor": "q"}, {}, [newer])
+    assert elsewhere.after(stored, order).tables == [newer], "machines are not mixed"
 
 
 def test_reading_and_the_hand_written_loop_agree_with_plain(
