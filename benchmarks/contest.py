@@ -91,9 +91,10 @@ def contest(
         turn = _Turn(contender, task, _no_check if beside else work.check)
         try:
             turn.choose()
+            say(f"{work.name} warm-up: {name}, {choice_of(turn.task)}")
         except FailedError as failure:
             reasons[name] = str(failure)
-            say(f"{name}: {failure}")
+            say(f"{work.name} warm-up: {name}: {failure}")
             continue
         turns[name] = turn
     shown = alternate(turns, repeats, lambda line: say(f"{work.name} {line}"))
@@ -139,7 +140,7 @@ def _limit(work: Work, machine: Machine | None, ours: float | None) -> Limit | N
     arithmetic = work.operations / machine.flops
     moving = work.bytes / machine.bytes
     seconds = max(arithmetic, moving)
-    what = f"{work.operations / 1e9:.3g} GFLOP"
+    what = f"{work.operations / 1e9:,.1f} GFLOP"
     if moving > arithmetic:
-        what = f"{work.bytes / 1e9:.3g} GB"
+        what = f"{work.bytes / 1e9:,.1f} GB"
     return Limit(seconds, what, None if ours is None else seconds / ours)
