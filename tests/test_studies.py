@@ -84,6 +84,43 @@ def test_a_trial_without_scores_fails_and_the_study_goes_on() -> None:
     assert len(study.ask(3)) == 3
 
 
+def test_a_pruned_trial_is_infeasible_to_the_sampler_and_shown_as_pruned(tmp_path: Path) -> None:
+    study = LayerStrengthStudy("s", 4, (0.1, 1.0), 0.05, 70, seed=0)
+    study.ask([Point(0, 0.9), Point(0, 0.5)])
+    study.tell(
+        [
+            Outcome(None, 30.0, 95.0, 1.0, pruned=True, rungs={7: 90.0}),
+            Outcome(5.0, 80.0, 9.0, 1.0, rungs={7: 6.0}),
+        ]
+    )
+    study.publish(tmp_path / "journal")
+    shown = optuna.load_study(
+        study_name="s", storage=JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
+    )
+    pruned, complete = shown.trials
+    assert (pruned.state, complete.state) == (TrialState.PRUNED, TrialState.COMPLETE)
+    assert pruned.intermediate_values == {7: 90.0}
+    assert pruned.constraints["coherence_below_floor"] == 40.0
+    assert shown.best_trial.number == complete.number
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_the_sampler_learns_from_pruned_trials(pruned: bool) -> None:
+    """The stronger the better, but beyond 0.6 a setting is given up; or, as a control, is not."""
+    study = LayerStrengthStudy("s", 4, (0.1, 1.0), 0.05, 70, seed=0)
+    asked = []
+    for _ in range(60):
+        [point] = study.ask(1)
+        value = 90 * point.strength
+        given_up = Outcome(None, 30.0, 95.0, 1.0, pruned=True, rungs={7: value})
+        study.tell(
+            [given_up if pruned and point.strength > 0.6 else Outcome(value, 80.0, 9.0, 1.0)]
+        )
+        asked.append(point.strength)
+    weak = sum(strength <= 0.61 for strength in asked[30:])
+    assert weak >= 15 if pruned else weak <= 8
+
+
 def test_the_choice_needs_coherence_and_says_so_when_there_is_none() -> None:
     found = [(60.0, 69.0), (50.0, 73.0), (None, 99.0), (40.0, 90.0)]
     confirmed = [{"delta": d, "coherence": c, "coherence_error": 2.0} for d, c in found]

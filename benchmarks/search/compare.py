@@ -40,6 +40,8 @@ class Stop:
     """Whether the choice's true mean coherence is at the floor."""
     feasible_elsewhere: bool
     """The same on the report questions."""
+    safe_share: float = 0.0
+    """True delta over that of the best setting whose stored coherence keeps the margin."""
 
 
 def stops(config: Config, surface: Surface, procedure: Procedure, seed: int) -> list[Stop]:
@@ -65,7 +67,9 @@ def _stop(floor: float, surface: Surface, search: Search, bench: Replay) -> Stop
     feasible = bool(surface.feasible(floor)[place])
     share = float(surface.delta()[place]) / surface.best(floor) if feasible else 0.0
     elsewhere = bool(surface.report_coherence[place] >= floor)
-    return Stop(searched, answers, share, True, feasible, elsewhere)
+    safe = surface.best(floor, search.config.search.margin)
+    safe_share = float(surface.delta()[place]) / safe if feasible else 0.0
+    return Stop(searched, answers, share, True, feasible, elsewhere, safe_share)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Summary:
     """How many of these were not the recount's."""
     end_median: float
     end_quarter: float
+    end_safe: float
+    """Median share of the best delta that keeps the margin on the grid."""
     below: float
     """Of the final choices, the share whose true coherence is below the floor."""
     below_elsewhere: float
@@ -112,6 +118,7 @@ def summary(name: str, runs: Sequence[tuple[str, list[Stop]]]) -> Summary:
         float(np.median([end.searched for end in ends])),
         round(float(np.median(shares)), 4),
         round(float(np.quantile(shares, 0.25)), 4),
+        round(float(np.median([end.safe_share for end in ends])), 4),
         round(_part(not end.feasible for end in chosen), 4),
         round(_part(not end.feasible_elsewhere for end in chosen), 4),
         median.round(4).tolist(),

@@ -55,14 +55,19 @@ class Surface:
         means: NDArray[np.float64] = np.nanmean(self.trait, axis=(2, 3)) - np.nanmean(self.baseline)
         return means
 
-    def feasible(self, floor: float) -> NDArray[np.bool_]:
-        """Whether the mean coherence over all answers is at the floor, [layers, strengths]."""
-        found: NDArray[np.bool_] = np.nanmean(self.coherence, axis=(2, 3)) >= floor
+    def feasible(self, floor: float, margin: float = 0) -> NDArray[np.bool_]:
+        """Whether the mean coherence over all answers is at the floor, [layers, strengths].
+
+        With a margin it must lie so many standard errors over questions above.
+        """
+        means = np.nanmean(self.coherence, axis=3)
+        error = means.std(axis=2, ddof=1) / np.sqrt(means.shape[2])
+        found: NDArray[np.bool_] = means.mean(axis=2) - margin * error >= floor
         return found
 
-    def best(self, floor: float) -> float:
+    def best(self, floor: float, margin: float = 0) -> float:
         """The largest feasible delta; NaN if nothing is feasible."""
-        able = self.delta()[self.feasible(floor)]
+        able = self.delta()[self.feasible(floor, margin)]
         return float(able.max()) if able.size else float("nan")
 
 

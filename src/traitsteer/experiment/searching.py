@@ -105,12 +105,13 @@ class Search:
                 point,
                 self._delta(asked.answers),
                 self._chance(self.trials[number]),
+                scores.standard_error(asked.answers, "trait_score"),
                 (self.trials[number]["coherence"] or 0.0)
                 < COLLAPSED * self.config.study.coherence_floor,
             )
             for point, (number, asked) in self._asked.items()
         ]
-        points = toward_the_cliffs(seen, sizes.strength, sizes.step, sizes.gain)
+        points = toward_the_cliffs(seen, sizes.strength, sizes.step)
         return ("cliff" if points else "sampler"), points
 
     def _try(self, phase: str, points: Sequence[Point], advance: Advance) -> None:

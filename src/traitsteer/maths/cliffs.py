@@ -30,6 +30,8 @@ class Seen:
     delta: float | None
     chance: float
     """Probability that it is feasible."""
+    error: float = 0.0
+    """Standard error of the delta."""
     collapsed: bool = False
     """So far below the floor that the trait score may have gone with the coherence."""
 
@@ -53,14 +55,13 @@ def coarse_design(
 
 
 def toward_the_cliffs(
-    seen: Sequence[Seen], strength: tuple[float, float], step: float, gain: float
+    seen: Sequence[Seen], strength: tuple[float, float], step: float
 ) -> list[Point]:
     """The middle of every bracket that may hold a better setting; empty when none does.
 
     Args:
         seen: every setting tried so far.
         step: strengths are the least one plus multiples of it, and brackets are halved down to it.
-        gain: points of delta by which a layer must promise to beat the best feasible setting.
     """
     able = [s for s in seen if s.delta is not None and s.chance >= 0.5]
     best = max(able, key=lambda s: s.delta or 0.0, default=None)
@@ -70,7 +71,7 @@ def toward_the_cliffs(
         tried = sorted((s for s in seen if s.point.layer == layer), key=lambda s: s.point.strength)
         bracket = _Bracket(tried, strength, step)
         middle = bracket.middle()
-        if middle is not None and (best is None or bracket.promise() > (best.delta or 0.0) + gain):
+        if middle is not None and (best is None or bracket.promise() > (best.delta or 0.0)):
             points.append(Point(layer, middle))
     if not points and best is not None:
         return list(_beside(best.point, layers))
@@ -104,12 +105,14 @@ class _Bracket:
     def promise(self) -> float:
         """Delta that a setting in the bracket may reach.
 
-        The greatest of what was seen from the lower to the upper end and of what the rise up to the
-        lower end leads to half-way between them; unbounded where an end is open or collapsed.
+        The greatest of what was seen from the lower to the upper end, with a standard error on top,
+        and of what the rise up to the lower end leads to half-way between them; unbounded where an
+        end is open or collapsed.
         """
         if self.last is None or self.next is None or self.next.collapsed:
             return math.inf
-        reach = [s.delta for s in (self.last, *self.within, self.next) if s.delta is not None]
+        ends = (self.last, *self.within, self.next)
+        reach = [s.delta + s.error for s in ends if s.delta is not None]
         if self.before is not None and self.before.delta is not None:
             run = self.last.point.strength - self.before.point.strength
             rise = ((self.last.delta or 0.0) - self.before.delta) / run

@@ -134,8 +134,6 @@ class SearchConfig(Section):
     """Strengths nearer to each other than this are not told apart."""
     coarse_layers: Count
     coarse_strengths: Count
-    gain: Annotated[float, Field(ge=0)]
-    """Points of delta by which a layer must promise more than the best, to be tried again."""
     sampler_trials: Annotated[int, Field(ge=0)]
     """How many settings Optuna's sampler adds once no layer promises more."""
     batch: Count
