@@ -130,19 +130,20 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
         coherence = 92 - 70 / (1 + 2.718 ** (-16 * (strength - 0.78))) - draw.uniform(0, 5)
         coherence -= 40 if nothing else 0
         missing = number == 17
+        pruned = number == 24
         trials.append(
             {
                 "number": number,
-                "status": "failed" if missing else "complete",
-                "answers": QUESTIONS,
+                "status": "failed" if missing else "pruned" if pruned else "complete",
+                "answers": 7 if pruned else QUESTIONS,
                 "phase": "coarse" if number < 30 else "sampler",
                 "layer": layer,
                 "strength": round(strength, 4),
                 "coefficient": round(strength * (4 + layer), 4),
                 "trait_score": None if missing else round(min(6 + delta, 100), 4),
                 "coherence": None if missing else round(coherence, 4),
-                "delta": None if missing else round(min(delta, 94), 4),
-                "feasible": not missing and coherence >= 70,
+                "delta": None if missing or pruned else round(min(delta, 94), 4),
+                "feasible": not missing and not pruned and coherence >= 70,
                 "missing": 20 if missing else 0,
             }
         )
