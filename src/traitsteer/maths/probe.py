@@ -46,7 +46,9 @@ _LONGEST = 4.0
 """Most of a Newton step that is taken."""
 _LENGTHS = 4
 """Lengths tried for each Newton step."""
-_TOLERANCE = 1e-7
+_CLEAR = 1e4
+"""float32 serves for a Gram matrix whose least eigenvalue is this many roundings of its largest."""
+_TOLERANCE = 1e-6
 """Newton stops after a step that promises less than this share of each objective."""
 
 _EXPECTED = (
@@ -119,7 +121,7 @@ class LogisticProbe(pl.LightningModule):
         margin = sign * (weight @ features.mT)
         wrong = rows * (-margin).sigmoid()
         gradient = penalty * weight - (sign * wrong) @ features
-        step, change, solved = _newton(features, wrong * margin.sigmoid(), penalty, gradient)
+        step, change, solved = _newton(features, wrong * margin.sigmoid(), gradient, penalty)
         price = [(penalty * one * step).sum(dim=2) for one in (weight, step)]
         length = _length(rows, margin, sign * change, price)
         objective = (rows * softplus(-margin)).sum(dim=2)
@@ -135,7 +137,7 @@ class LogisticProbe(pl.LightningModule):
 
 
 def _newton(
-    features: Tensor, curvature: Tensor, penalty: Tensor, gradient: Tensor
+    features: Tensor, curvature: Tensor, gradient: Tensor, penalty: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Solve Hessian @ step = -gradient by conjugate gradients.
 
@@ -286,8 +288,13 @@ class _Span:
             axes = torch.linalg.eigh(turned.T @ turned)[1].double()
             coordinates, back = rows @ axes, axes.T / scale
         else:
-            power, axes = torch.linalg.eigh(rows @ rows.T)
+            single = rows.float()
+            power, axes = torch.linalg.eigh(single @ single.T)
+            # Centring takes one axis; the next one has the least power.
+            if power[1] < _CLEAR * torch.finfo(power.dtype).eps * power[-1]:
+                power, axes = torch.linalg.eigh(rows @ rows.T)
             carried = power > power[-1] * d * torch.finfo(power.dtype).eps
+            power, axes = power.double(), axes.double()
             root = torch.where(carried, power, 0.0).sqrt()
             coordinates = axes * root
             back = (axes * torch.where(carried, 1 / root, 0.0)).T / scale**2
