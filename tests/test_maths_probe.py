@@ -69,6 +69,105 @@ def test_optimum_is_that_of_scikit_learn(n: int, d: int, signal: float, c: float
         assert fit.penalties[layer].item() == 1 / c
 
 
+def steep(n: int, d: int, signal: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Two layers whose variance falls along their axes as 1/k, and a mean far from 0."""
+    generator = torch.Generator().manual_seed(3)
+    positive = torch.arange(n) % 2 == 0
+    sign = torch.where(positive, 1.0, -1.0)[:, None, None]
+    noise = torch.randn(n, 2, d, generator=generator) * torch.arange(1, d + 1) ** -0.5
+    shift = signal * torch.randn(2, d, generator=generator) / d**0.5
+    return noise + sign * shift + 5.0, positive, torch.arange(n) // 2
+
+
+def optimum(x: np.ndarray, y: np.ndarray, penalty: float) -> float:
+    """Least objective, by scikit-learn in the span of the rows."""
+    left, size, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    found = reference(left * size, y, 1 / penalty)
+    bias = float(found.intercept_[0])
+    return objective(left * size, y, found.coef_[0], bias, 1 / penalty) * penalty
+
+
+PENALTIES = [0.001, 0.1, 10.0, 1000.0]
+SHAPES = pytest.mark.parametrize(
+    ("n", "d", "signal"),
+    [(100, 120, 1.0), (100, 120, 0.0), (120, 120, 0.1), (160, 40, 0.2), (60, 2000, 0.5)],
+    ids=["wide", "wide noise", "square", "tall", "very wide"],
+)
+
+
+@SHAPES
+def test_each_objective_is_optimal_in_raw_activations(n: int, d: int, signal: float) -> None:
+    activations, positive, pairs = steep(n, d, signal)
+    folds = fold_numbers(positive, pairs, 3, seed=0)
+    y = positive.numpy()
+    for penalty in PENALTIES:
+        weights = fit_probe(activations, positive, folds, [penalty]).weights
+        for layer in range(2):
+            x, scale = scaled(activations, layer)
+            raw = weights[layer].numpy() * scale
+            by_bias = functools.partial(objective, x, y, raw, c=1 / penalty)
+            least = minimize_scalar(by_bias, tol=1e-10).fun * penalty
+            assert least == pytest.approx(optimum(x, y, penalty), rel=1e-6)
+
+
+class Keep(pl.Callback):
+    """The features and the coefficients of every problem, as a trainer sees them."""
+
+    def on_train_batch_end(
+        self, _: pl.Trainer, module: pl.LightningModule, outputs: object, batch: list, index: int
+    ) -> None:
+        self.features = batch[0].double().numpy()
+        self.weight = module.weight.detach().double().numpy().copy()
+
+
+@SHAPES
+def test_each_fold_and_penalty_is_optimal(n: int, d: int, signal: float) -> None:
+    activations, positive, pairs = steep(n, d, signal)
+    fold_of = fold_numbers(positive, pairs, 3, seed=0)
+    keep = Keep()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet |= {"enable_model_summary": False, "accelerator": "cpu"}
+    trainer = pl.Trainer(max_epochs=100, callbacks=[keep], **quiet)
+    fit_probe(activations, positive, fold_of, PENALTIES, trainer=trainer)
+    weight = keep.weight.reshape(2, 4, len(PENALTIES), -1)
+    for layer, fold, number in np.ndindex(2, 4, len(PENALTIES)):
+        kept = (fold_of != fold).numpy()
+        x, y, penalty = keep.features[layer, kept, :-1], positive.numpy()[kept], PENALTIES[number]
+        *coefficients, bias = weight[layer, fold, number]
+        found = objective(x, y, np.array(coefficients), bias, 1 / penalty) * penalty
+        assert found == pytest.approx(optimum(x, y, penalty), rel=1e-6)
+
+
+def test_an_outlying_axis_spoils_no_optimum() -> None:
+    activations, positive, pairs = steep(60, 96, 0.5)
+    activations[:, :, 0] *= 3000.0
+    folds = fold_numbers(positive, pairs, 3, seed=0)
+    weights = fit_probe(activations, positive, folds, [0.001]).weights
+    for layer in range(2):
+        x, scale = scaled(activations, layer)
+        by_bias = functools.partial(
+            objective, x, positive.numpy(), weights[layer].numpy() * scale, c=1000.0
+        )
+        least = minimize_scalar(by_bias, tol=1e-10).fun / 1000.0
+        assert least == pytest.approx(optimum(x, positive.numpy(), 0.001), rel=1e-6)
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    activations, positive, pairs = steep(80, 100, 0.5)
+    folds = fold_numbers(positive, pairs, 3, seed=0)
+    before = torch.get_num_threads()
+    try:
+        fits = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            fits.append(fit_probe(activations, positive, folds, PENALTIES))
+    finally:
+        torch.set_num_threads(before)
+    for fit in fits[1:]:
+        assert torch.equal(fit.penalties, fits[0].penalties)
+        torch.testing.assert_close(fit.weights, fits[0].weights, rtol=1e-3, atol=1e-6)
+
+
 def test_cross_validation_is_that_of_a_scikit_learn_loop() -> None:
     activations, positive, pairs = rows(80, 40, 0.1)
     penalties, seed = [0.1, 1.0, 10.0, 100.0], 2**40 + 5

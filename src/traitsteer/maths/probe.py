@@ -21,8 +21,10 @@ direction is the mean difference.
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
@@ -38,8 +40,16 @@ _MOST_PRODUCTS = 200
 """Conjugate gradient iterations of one Newton step."""
 _INEXACT = 0.2
 """A Newton step is solved until its preconditioned residual has shrunk to this share."""
-_TOLERANCE = 1e-9
-"""Newton stops where its step would lower each objective by less than this share of it."""
+_WORTH_DROPPING = 0.8
+"""Rows leave conjugate gradients once no more than this share of them is unsolved."""
+_LONGEST = 4.0
+"""Most of a Newton step that is taken."""
+_LENGTHS = 4
+"""Lengths tried for each Newton step."""
+_CLEAR = 1e4
+"""float32 serves for a Gram matrix whose least eigenvalue is this many roundings of its largest."""
+_TOLERANCE = 1e-6
+"""Newton stops after a step that promises less than this share of each objective."""
 
 _EXPECTED = (
     ".*configure_optimizers.*returned `None`",
@@ -86,13 +96,12 @@ class LogisticProbe(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.converged = False
-        start = torch.zeros(layers, len(rows), features, dtype=torch.float64)
-        self.weight = torch.nn.Parameter(start)
-        self.register_buffer("rows", rows.double(), persistent=False)
+        self.weight = torch.nn.Parameter(torch.zeros(layers, len(rows), features))
+        self.register_buffer("rows", rows.float(), persistent=False)
         self.register_buffer("open", torch.arange(len(rows)), persistent=False)
-        pays = torch.ones(features, dtype=torch.float64)
+        pays = torch.ones(features)
         pays[-1] = 0.0
-        self.register_buffer("penalty", penalties.double().cpu()[:, None] * pays, persistent=False)
+        self.register_buffer("penalty", penalties.float().cpu()[:, None] * pays, persistent=False)
 
     def forward(self, features: Float[Tensor, "layers n f"]) -> Float[Tensor, "layers problems n"]:
         """Log odds of the trait."""
@@ -103,75 +112,93 @@ class LogisticProbe(pl.LightningModule):
 
     @torch.no_grad()
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """One damped Newton step of every problem; ends training once none would still gain."""
+        """One Newton step of every open problem; ends training once none would still gain."""
         features, positive = batch
-        truth = positive.double()
-        sign = 2.0 * truth - 1.0
+        sign = 2.0 * positive.to(features.dtype) - 1.0
         rows, penalty = self.rows[self.open], self.penalty[self.open]
         weight = self.weight[:, self.open]
 
-        def objective(logits: Tensor, weight: Tensor) -> Tensor:
-            loss = (rows * softplus(-sign * logits)).sum(dim=2)
-            return loss + 0.5 * (penalty * weight.square()).sum(dim=2)
-
-        logits = weight @ features.mT
-        before = objective(logits, weight)
-        chance = logits.sigmoid()
-        gradient = (rows * (chance - truth)) @ features + penalty * weight
-        step, solved = _newton(
-            features.float(), (rows * chance * (1 - chance)).float(), penalty.float(), gradient
-        )
-        change = step @ features.mT
-        gain = -(gradient * step).sum(dim=2)
-        done = solved & (gain <= _TOLERANCE * before)
-        # Halve each problem's step until it keeps a fraction of the gain that its slope promises.
-        length = torch.ones_like(before)
-        while True:
-            moved = length[:, :, None]
-            after = objective(logits + moved * change, weight + moved * step)
-            short = (after > before - 1e-4 * length * gain) & ~done
-            if not short.any() or length.min() < 1e-12:
-                break
-            length = torch.where(short, length / 2, length)
+        margin = sign * (weight @ features.mT)
+        wrong = rows * (-margin).sigmoid()
+        gradient = penalty * weight - (sign * wrong) @ features
+        step, change, solved = _newton(features, wrong * margin.sigmoid(), gradient, penalty)
+        price = [(penalty * one * step).sum(dim=2) for one in (weight, step)]
+        length = _length(rows, margin, sign * change, price)
+        objective = (rows * softplus(-margin)).sum(dim=2)
+        objective += 0.5 * (penalty * weight.square()).sum(dim=2)
+        done = solved & (-(gradient * step).sum(dim=2) <= _TOLERANCE * objective)
         self.weight[:, self.open] = weight + length[:, :, None] * step
         # A problem is a row of every layer: it leaves once it is done in all of them.
         self.open = self.open[~done.all(dim=0)]
         self.converged = len(self.open) == 0
         self.trainer.should_stop = self.converged
         still_open = (~done).sum().float()
-        self.log_dict({"open": still_open, "objective": before.mean()}, prog_bar=True)
+        self.log_dict({"open": still_open, "objective": objective.mean()}, prog_bar=True)
 
 
 def _newton(
-    features: Tensor, curvature: Tensor, penalty: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Solve Hessian @ step = -gradient by conjugate gradients; also says which are solved.
+    features: Tensor, curvature: Tensor, gradient: Tensor, penalty: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Solve Hessian @ step = -gradient by conjugate gradients.
 
-    The Hessian's diagonal is the preconditioner: span coordinates are the principal axes of
-    the rows, so it is close to the Hessian itself. Since the step is inexact by design, float32
-    serves for it; gradient and objective, which decide where Newton ends, stay in float64.
+    Also gives the change of the logits, `step @ features.mT`, and says which steps are solved.
+    The features are the principal axes of the rows, so their Gram matrix is diagonal: times the
+    mean curvature, and with the penalty, it is the preconditioner. A row of the batch leaves once
+    it is solved in every layer.
     """
-    diagonal = curvature @ features.square() + penalty
-    diagonal = diagonal.clamp_min(torch.finfo(diagonal.dtype).tiny)
+    power = features.square().sum(dim=1, keepdim=True)
+    diagonal = curvature.mean(dim=2, keepdim=True) * power + penalty
+    tiny = torch.finfo(diagonal.dtype).tiny
+    diagonal = diagonal.clamp_min(tiny)
     # Of length 1, so that no square leaves the range of float32.
-    length = gradient.norm(dim=2, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
-    residual = (-gradient / length).float()
-    step = torch.zeros_like(residual)
+    size = gradient.norm(dim=2, keepdim=True).clamp_min(tiny)
+    residual = -gradient / size
+    step, change = torch.zeros_like(residual), torch.zeros_like(curvature)
+    solved = torch.zeros_like(size[:, :, 0], dtype=torch.bool)
     search = residual / diagonal
-    size = (residual * search).sum(dim=2, keepdim=True)
-    enough = _INEXACT**2 * size
+    norm = (residual * search).sum(dim=2, keepdim=True)
+    enough = _INEXACT**2 * norm
+    open_ = torch.arange(len(penalty), device=penalty.device)
     for _ in range(_MOST_PRODUCTS):
-        bend = (curvature * (search @ features.mT)) @ features + penalty * search
+        image = search @ features.mT
+        bend = (curvature * image) @ features + penalty * search
         slope = (search * bend).sum(dim=2, keepdim=True)
-        stride = torch.where(slope > 0, size / slope, 0.0)
-        step += stride * search
-        residual -= stride * bend
+        stride = torch.where(slope > 0, norm / slope, 0.0)
+        step[:, open_] += stride * search
+        change[:, open_] += stride * image
+        residual = residual - stride * bend
         scaled = residual / diagonal
-        last, size = size, (residual * scaled).sum(dim=2, keepdim=True)
-        if (size <= enough).all():
+        last, norm = norm, (residual * scaled).sum(dim=2, keepdim=True)
+        solved[:, open_] = (norm <= enough)[:, :, 0]
+        kept = ~solved[:, open_].all(dim=0)
+        if not kept.any():
             break
-        search = scaled + torch.where(last > 0, size / last, 0.0) * search
-    return step.double() * length, (size <= enough)[:, :, 0]
+        search = scaled + torch.where(last > 0, norm / last, 0.0) * search
+        if kept.double().mean() < _WORTH_DROPPING:
+            open_, penalty = open_[kept], penalty[kept]
+            residual, search, diagonal = residual[:, kept], search[:, kept], diagonal[:, kept]
+            norm, enough, curvature = norm[:, kept], enough[:, kept], curvature[:, kept]
+    return step * size, change * size, solved
+
+
+def _length(rows: Tensor, margin: Tensor, change: Tensor, price: Sequence[Tensor]) -> Tensor:
+    """How far along its step each problem's objective is least, from 0 to `_LONGEST`.
+
+    Newton's method on the slope, which rises with the length, in an interval that holds its root.
+    `price` is the slope of the penalty at 0 and its growth with the length. Where the data are
+    separable and the penalty is small, steps of more than 1 save half of the steps.
+    """
+    least, most = torch.zeros_like(price[0]), torch.full_like(price[0], _LONGEST)
+    length = torch.ones_like(price[0])
+    for _ in range(_LENGTHS):
+        chance = (-margin - length[:, :, None] * change).sigmoid()
+        pull = rows * chance * change
+        slope = price[0] + length * price[1] - pull.sum(dim=2)
+        growth = price[1] + (pull * (1 - chance) * change).sum(dim=2)
+        least, most = torch.where(slope < 0, length, least), torch.where(slope < 0, most, length)
+        length = torch.where(growth > 0, length - slope / growth, length)
+        length = torch.where((length > least) & (length < most), length, (least + most) / 2)
+    return length
 
 
 def fit_probe(
@@ -194,7 +221,9 @@ def fit_probe(
     if len(path) == 0 or not bool(((path > 0) & path.isfinite()).all()):
         raise TraitsteerError(f"probe: penalties are {list(penalties)}; expected numbers above 0")
     layers = range(activations.shape[1])
-    spans = [_Span.of(activations, layer) for layer in layers]
+    # One layer a thread: the eigenvectors of one keep no second core busy.
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        spans = list(threads.map(partial(_Span.of, activations), layers))
     features = torch.stack([span.features for span in spans])
     # Fold `folds` holds no row, hence leaves none out: the fit on all of the data.
     fold_of, folds = fold_of.cpu(), int(fold_of.max()) + 1
@@ -209,12 +238,12 @@ def fit_probe(
 
     probe.to(activations.device)
     with torch.no_grad():
-        logits = probe(features).unflatten(1, (folds + 1, len(path)))
+        logits = probe(features).double().unflatten(1, (folds + 1, len(path)))
     rows = torch.arange(len(positive))
     held_out = logits[:, fold_of, :, rows]  # [n, layers, path]
     log_loss = softplus(torch.where(positive[:, None, None], -held_out, held_out)).mean(dim=0)
     best = log_loss.argmin(dim=1)
-    final = probe.weight.detach().unflatten(1, (folds + 1, len(path)))[:, -1]
+    final = probe.weight.detach().double().unflatten(1, (folds + 1, len(path)))[:, -1]
     weights = [
         spans[layer].raw(activations[:, layer], final[layer, chosen])
         for layer, chosen in enumerate(best.tolist())
@@ -227,38 +256,57 @@ class _Span:
     """One layer as the probe sees it."""
 
     features: Tensor
-    """Coordinates along the principal axes of the rows, `[n, min(n, d)]`, and a last 1."""
+    """Coordinates along the principal axes of the rows, `[n, min(n, d)]` float32, and a last 1."""
+    back: Tensor
+    """Turns weights for the coordinates into raw weights, up to `rows`: `[min(n, d), n or d]`."""
     mean: Tensor
     """`[d]`, taken off the rows before they were divided by `scale`."""
     scale: Tensor
 
     @staticmethod
     def of(activations: Tensor, layer: int) -> "_Span":
-        """Exact up to axes that carry less than rounding error, whose coordinates are 0."""
+        """Exact up to axes that carry less than rounding error, whose coordinates are 0.
+
+        Where n > d or both are equal, the axes only turn the rows: they need not be exact, since
+        a rotation that is off by float32's rounding changes each |w|^2 by no larger share, and
+        the optimum by its square. Where n < d, the coordinates stem from the eigenvalues, so
+        float64 has to keep apart small ones from the rounding error of the largest.
+        """
         n, _, d = activations.shape
         rows = activations[:, layer].double()
         mean = rows.mean(dim=0)
         rows = rows - mean
-        gram = rows @ rows.T if n <= d else rows.T @ rows
-        # The trace of either Gram matrix is the sum of the squares of all entries.
-        scale = (gram.trace() / (n * d)).sqrt()
+        scale = rows.square().mean().sqrt()
         if not bool(scale.isfinite()) or float(scale) <= 1e-12 * float(mean.abs().max()):
             raise TraitsteerError(
                 f"probe: layer {layer} varies by {float(scale)} between rows; expected finite "
                 "activations that differ, so check how they were read"
             )
-        power, axes = torch.linalg.eigh(gram / scale**2)
-        carried = power > power[-1] * max(n, d) * torch.finfo(power.dtype).eps
-        power = torch.where(carried, power, 0.0)
-        coordinates = axes * power.sqrt() if n <= d else (rows @ axes) * (carried / scale)
-        return _Span(torch.cat([coordinates, coordinates.new_ones(n, 1)], dim=1), mean, scale)
+        rows /= scale
+        if d <= n:
+            turned = rows.float()
+            axes = torch.linalg.eigh(turned.T @ turned)[1].double()
+            coordinates, back = rows @ axes, axes.T / scale
+        else:
+            single = rows.float()
+            power, axes = torch.linalg.eigh(single @ single.T)
+            # Centring takes one axis; the next one has the least power.
+            if power[1] < _CLEAR * torch.finfo(power.dtype).eps * power[-1]:
+                power, axes = torch.linalg.eigh(rows @ rows.T)
+            carried = power > power[-1] * d * torch.finfo(power.dtype).eps
+            power, axes = power.double(), axes.double()
+            root = torch.where(carried, power, 0.0).sqrt()
+            coordinates = axes * root
+            back = (axes * torch.where(carried, 1 / root, 0.0)).T / scale**2
+        features = torch.cat([coordinates, coordinates.new_ones(n, 1)], dim=1).float()
+        return _Span(features, back, mean, scale)
 
     def raw(self, rows: Tensor, weight: Tensor) -> Tensor:
         """Weights `[d]` for raw `rows [n, d]` of weights for the features."""
-        coordinates = self.features[:, :-1]
-        power = coordinates.square().sum(dim=0)
-        of_rows = coordinates @ torch.where(power > 0, weight[:-1] / power, 0.0)
-        return (rows.double().T @ of_rows - of_rows.sum() * self.mean) / self.scale**2
+        weight = weight[:-1] @ self.back
+        if rows.shape[1] <= rows.shape[0]:
+            return weight
+        return rows.double().T @ weight - weight.sum() * self.mean
 
 
 def _quiet_trainer(device: torch.device) -> pl.Trainer:
