@@ -6,7 +6,7 @@ answers, as a share of the best feasible delta of the whole grid; a choice whose
 below the floor counts as a share of 0. Its cost is all answers asked for, recount included.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -150,19 +150,17 @@ def compare(
     listed: Sequence[Procedure],
     seeds: int,
     say: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Run every procedure on every surface with every seed; one record for each procedure."""
-    records = []
+) -> Iterator[dict[str, Any]]:
+    """Run every procedure on every surface with every seed; yield one record for each procedure."""
     for procedure in listed:
         runs = [
             (surface.name, stops(config, surface, procedure, seed))
             for surface in surfaces
             for seed in range(seeds)
         ]
-        records.append(asdict(summary(procedure.name, runs)))
-        end = records[-1]
+        end = asdict(summary(procedure.name, runs))
         say(
             f"{procedure.name}: median {end['answers_median']}, quarter {end['answers_quarter']}, "
             f"ends at {end['ends_at']:.0f} answers with {end['end_median']:.3f}"
         )
-    return records
+        yield end
