@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
 
+from traitsteer.maths.span import Span
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Bool, Float, Int
 
@@ -46,8 +47,6 @@ _LONGEST = 4.0
 """Most of a Newton step that is taken."""
 _LENGTHS = 4
 """Lengths tried for each Newton step."""
-_CLEAR = 1e4
-"""float32 serves for a Gram matrix whose least eigenvalue is this many roundings of its largest."""
 _TOLERANCE = 1e-6
 """Newton stops after a step that promises less than this share of each objective."""
 
@@ -223,7 +222,7 @@ def fit_probe(
     layers = range(activations.shape[1])
     # One layer a thread: the eigenvectors of one keep no second core busy.
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        spans = list(threads.map(partial(_Span.of, activations), layers))
+        spans = list(threads.map(partial(Span.of, activations), layers))
     features = torch.stack([span.features for span in spans])
     # Fold `folds` holds no row, hence leaves none out: the fit on all of the data.
     fold_of, folds = fold_of.cpu(), int(fold_of.max()) + 1
@@ -249,64 +248,6 @@ def fit_probe(
         for layer, chosen in enumerate(best.tolist())
     ]
     return ProbeFit(torch.stack(weights), path.to(best.device)[best], log_loss.T)
-
-
-@dataclass(frozen=True)
-class _Span:
-    """One layer as the probe sees it."""
-
-    features: Tensor
-    """Coordinates along the principal axes of the rows, `[n, min(n, d)]` float32, and a last 1."""
-    back: Tensor
-    """Turns weights for the coordinates into raw weights, up to `rows`: `[min(n, d), n or d]`."""
-    mean: Tensor
-    """`[d]`, taken off the rows before they were divided by `scale`."""
-    scale: Tensor
-
-    @staticmethod
-    def of(activations: Tensor, layer: int) -> "_Span":
-        """Exact up to axes that carry less than rounding error, whose coordinates are 0.
-
-        Where n > d or both are equal, the axes only turn the rows: they need not be exact, since
-        a rotation that is off by float32's rounding changes each |w|^2 by no larger share, and
-        the optimum by its square. Where n < d, the coordinates stem from the eigenvalues, so
-        float64 has to keep apart small ones from the rounding error of the largest.
-        """
-        n, _, d = activations.shape
-        rows = activations[:, layer].double()
-        mean = rows.mean(dim=0)
-        rows = rows - mean
-        scale = rows.square().mean().sqrt()
-        if not bool(scale.isfinite()) or float(scale) <= 1e-12 * float(mean.abs().max()):
-            raise TraitsteerError(
-                f"probe: layer {layer} varies by {float(scale)} between rows; expected finite "
-                "activations that differ, so check how they were read"
-            )
-        rows /= scale
-        if d <= n:
-            turned = rows.float()
-            axes = torch.linalg.eigh(turned.T @ turned)[1].double()
-            coordinates, back = rows @ axes, axes.T / scale
-        else:
-            single = rows.float()
-            power, axes = torch.linalg.eigh(single @ single.T)
-            # Centring takes one axis; the next one has the least power.
-            if power[1] < _CLEAR * torch.finfo(power.dtype).eps * power[-1]:
-                power, axes = torch.linalg.eigh(rows @ rows.T)
-            carried = power > power[-1] * d * torch.finfo(power.dtype).eps
-            power, axes = power.double(), axes.double()
-            root = torch.where(carried, power, 0.0).sqrt()
-            coordinates = axes * root
-            back = (axes * torch.where(carried, 1 / root, 0.0)).T / scale**2
-        features = torch.cat([coordinates, coordinates.new_ones(n, 1)], dim=1).float()
-        return _Span(features, back, mean, scale)
-
-    def raw(self, rows: Tensor, weight: Tensor) -> Tensor:
-        """Weights `[d]` for raw `rows [n, d]` of weights for the features."""
-        weight = weight[:-1] @ self.back
-        if rows.shape[1] <= rows.shape[0]:
-            return weight
-        return rows.double().T @ weight - weight.sum() * self.mean
 
 
 def _quiet_trainer(device: torch.device) -> pl.Trainer:
