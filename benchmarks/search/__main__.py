@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from benchmarks.search import grid, table
 from benchmarks.search.compare import SEEDS, compare
 from benchmarks.search.procedures import Procedure, missing, procedures
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _compare(config: Config, chosen: argparse.Namespace) -> None:
     # Samplers of Optuna that are experimental say so each time that they are made.
-    warnings.filterwarnings("ignore", module="optuna")
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     surfaces = list(grid.read(chosen.grid))
     kept: dict[str, Any] = {"procedures": {}, "margins": {}}
     if chosen.procedures:

@@ -31,7 +31,7 @@ def comparison_table(
     """One line a procedure; what could not run is listed with its reason."""
     target = f"{100 * TARGET:.0f} %"
     lines = [
-        f"| procedure | answers until the median is at {target} | until the 25th percentile is | "
+        f"| procedure | answers from which on the median stays at {target} | the 25th percentile | "
         f"vectors of {vectors} whose median is | at its end: answers "
         "| of which recount | median share | 25th percentile | chosen below the floor |",
         "|---|---|---|---|---|---|---|---|---|",
