@@ -85,6 +85,7 @@ class _Runs:
                 for work in works.reading_works(sizes, plain, shape):
                     self._run(work, started, speed)
             if wanted & {"grid", "mixed"}:
+                _say("plain answers for reference")
                 for work in works.steering_works(sizes, plain, shape):
                     if work.name in wanted:
                         self._run(work, started, speed)

@@ -116,9 +116,11 @@ def _row(contender: Contending, turn: _Turn | None, times: Times, ours: float | 
     chose = turn is not None and len(entrant.choices(turn.task)) > 1
     remark = times.failure or ""
     if turn and isinstance(turn.task, Probing) and turn.task.share() < 1:
+        penalties = ", ".join(f"{turn.task.penalties[p]:.3g}" for p in turn.task.fitted_penalties)
+        layers = ", ".join(map(str, turn.task.fitted_layers))
         remark = (
-            f"measured on {turn.task.share():.1%} of the fits (layers {turn.task.fitted_layers}, "
-            f"penalties {[turn.task.penalties[p] for p in turn.task.fitted_penalties]}) and scaled"
+            f"timed on {turn.task.share():.1%} of the fits (layer {layers}; penalties {penalties}) "
+            "and scaled"
         )
     return Row(
         name=entrant.name,

@@ -253,6 +253,7 @@ class _Fits:
         best = optimal(found, replace(self.task, fitted_layers=layers))
         if self.losses is None:
             self.losses = found["held_out_log_loss"]
+            return best
         same = same_losses(found["held_out_log_loss"], self.losses)
         return Verdict(best.right and same.right, f"{best.found}, {same.found}")
 
