@@ -7,11 +7,9 @@ from scipy import stats
 from traitsteer.stages.compare import flat_metrics
 from traitsteer.stages.evaluate import summary
 from traitsteer.stages.vet import verdict
-from traitsteer.words.config import VetConfig, load
-from traitsteer.words.protocol import protocol, protocol_hash
+from traitsteer.words.config import VetConfig
 from traitsteer.words.records import Judgement, ScoredAnswer
 from traitsteer.words.results import best_of_arm
-from traitsteer.world.trait_folder import read_trait
 
 VET = VetConfig(positive_at_least=60, negative_at_most=40, coherence_at_least=50, minimum=1)
 BEST = {"best": {"layer": 2, "strength": 0.5, "coefficient": 3.0, "delta": 41.0}}
@@ -97,23 +95,3 @@ def test_flat_metrics_leave_out_what_was_not_found() -> None:
     )
     assert found["evil.natural.probe.delta"] == 50.0
     assert not [key for key in found if "other" in key or "percent" in key]
-
-
-def test_the_protocol_hash_follows_its_terms_and_nothing_else(repository) -> None:
-    config = load(repository / "params.yaml")
-    trait = read_trait(repository / "data/pocket/traits/evil")
-    terms = protocol(config, trait, "judge", "model")
-    assert protocol_hash(terms) == protocol_hash(dict(reversed(terms.items())))
-    assert protocol_hash(terms) != protocol_hash(protocol(config, trait, "another", "model"))
-    for section, change in (
-        ("search", {"trials": 99}),
-        ("answers", {"temperature": 0.1}),
-        ("study", {"coherence_floor": 60.0}),
-    ):
-        changed = getattr(config, section).model_copy(update=change)
-        other = config.model_copy(update={section: changed})
-        assert protocol_hash(protocol(other, trait, "judge", "model")) != protocol_hash(terms)
-    elsewhere = config.model_copy(
-        update={"elicit": config.elicit.model_copy(update={"samples": 9})}
-    )
-    assert protocol_hash(protocol(elsewhere, trait, "judge", "model")) == protocol_hash(terms)

@@ -25,6 +25,7 @@ from traitsteer.stages import (
     elicit,
     evaluate,
     fit,
+    protocol,
     search,
     vet,
 )
@@ -116,6 +117,7 @@ def shortened(trait: Trait) -> Trait:
 def up_to_fit(config: Config, arms: tuple[str, ...] = ("instruction", "natural")) -> None:
     calibrate.run(config)
     for trait in config.study.traits:
+        protocol.run(config, trait)
         for arm in arms:
             for stage in (elicit, vet, cache, fit):
                 stage.run(config, trait, arm)

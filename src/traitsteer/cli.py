@@ -9,6 +9,7 @@ from pathlib import Path
 
 from traitsteer.words.errors import TraitsteerError
 
+PER_TRAIT = ("protocol",)
 PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
 WHOLE = ("calibrate", "cross", "compare", "report", "track", "check", "pocket_pair", "pocket_judge")
 
@@ -33,10 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="traitsteer", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name in PER_ARM:
+    for name in PER_TRAIT + PER_ARM:
         command = commands.add_parser(name, help=_first_line(name))
         command.add_argument("trait")
-        command.add_argument("arm")
+        if name in PER_ARM:
+            command.add_argument("arm")
         command.set_defaults(run=_stage(name))
     for name in WHOLE:
         command = commands.add_parser(name.replace("_", "-"), help=_first_line(name))
@@ -61,6 +63,8 @@ def _stage(name: str) -> Callable[[argparse.Namespace], int]:
         stage = importlib.import_module(f"traitsteer.stages.{name}")
         if name in PER_ARM:
             stage.run(config, chosen.trait, chosen.arm)
+        elif name in PER_TRAIT:
+            stage.run(config, chosen.trait)
         elif name.startswith("pocket"):
             stage.run(config.pocket)
         else:

@@ -1,6 +1,6 @@
 """cache: residual activations of every layer at the pooled positions of the kept responses.
 
-Reads the responses, their verdicts and the arm's source model; writes
+Reads the responses, their verdicts, the terms that both were made under and the arm's source model; writes
 data/activations/<trait>/<arm>/, in shards, with the provenance that later stages check.
 """
 
@@ -11,7 +11,7 @@ from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world import tensors
-from traitsteer.world.files import digest, read_jsonl
+from traitsteer.world.files import digest, read_json, read_jsonl
 from traitsteer.world.progress import progress
 
 SHARD = 512
@@ -47,6 +47,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         "source": model.name,
         "source_digest": model.digest,
         "position": str(position),
+        "extraction_protocol": read_json(layout.extraction_protocol(trait))["sha256"],
         "responses": digest(
             [[r.recorded.id, r.recorded.prompt_ids, r.recorded.response_ids] for r in rows]
         ),

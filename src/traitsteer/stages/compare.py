@@ -1,27 +1,34 @@
-"""compare: the two arms under one protocol, with intervals.
+"""compare: the arms under one protocol, with intervals.
 
-Reads evaluations, vectors and protocols; writes reports/comparison.json, the flat metrics that
-`dvc metrics` shows and the tables that `dvc plots` draws.
+Reads evaluations with their terms, searches and vectors; writes reports/comparison.json, the flat
+metrics that `dvc metrics` shows and the tables that `dvc plots` draws. Results that were made under
+different protocols never share a table.
 """
 
 import csv
 import io
 from typing import Any
 
-from torch import Tensor
-
-from traitsteer.maths.statistics import cosine, ratio_interval
+from traitsteer.experiment.pairing import pairing
+from traitsteer.experiment.protocols import read_terms
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.protocol import protocol_hash
+from traitsteer.words.protocol import Terms, common_terms, protocol_hash, refuse_difference
 from traitsteer.words.results import best_of_arm
-from traitsteer.world import tensors
-from traitsteer.world.files import read_json, read_jsonl, write_json, write_text
+from traitsteer.world.files import read_json, write_json, write_text
+
+Results = dict[tuple[str, str], list[dict[str, Any]]]
+"""Results of every method by trait and arm."""
 
 
 def run(config: Config) -> None:
-    """Collect every result, then compare the natural arm with the instruction arm per trait."""
+    """Collect every result, then compare the natural arm with the instruction arm per trait.
+
+    Raises:
+        TraitsteerError: results were made under different protocols; the first field in which
+            they differ is named.
+    """
     results = {
         (trait, arm): [
             read_json(layout.evaluation(trait, arm) / f"{method}.json")
@@ -30,9 +37,10 @@ def run(config: Config) -> None:
         for trait in config.study.traits
         for arm in config.study.arms
     }
-    terms = {trait: _protocol_of(trait, results) for trait in config.study.traits}
+    protocols = _protocols(results)
     comparison = {
-        "protocol": protocol_hash(terms),
+        "protocol": protocol_hash(protocols),
+        "protocols": protocols,
         "profile": config.profile,
         "models": {"base": config.models.base.name, "instruct": config.models.instruct.name},
         "results": [_result(found) for rows in results.values() for found in rows],
@@ -41,78 +49,98 @@ def run(config: Config) -> None:
             for trait in config.study.traits
             if {"instruction", "natural"} <= set(config.study.arms)
         ],
+        "budgets": _budgets(config),
     }
     write_json(layout.COMPARISON, comparison)
     write_json(layout.METRICS, flat_metrics(comparison))
     write_text(layout.PLOTS / "frontier.csv", _frontier(config))
 
 
-def _protocol_of(trait: str, results: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
-    found = {r["protocol"] for (name, _), rows in results.items() if name == trait for r in rows}
-    if len(found) != 1:
-        raise TraitsteerError(
-            f"The results of {trait} come from {len(found)} protocols, expected one; run "
-            "`dvc repro` so that all of them are made under the same terms."
-        )
-    return str(found.pop())
+def _protocols(results: Results) -> dict[str, str]:
+    """SHA-256 of each trait's protocol, after every result was held against every other."""
+    first: dict[str, tuple[str, Terms]] = {}
+    for (trait, arm), rows in results.items():
+        terms = read_terms(layout.evaluation(trait, arm) / "protocol.json")
+        for found in rows:
+            if found["protocol"] != protocol_hash(terms):
+                raise TraitsteerError(
+                    f"The result of {trait} {arm} {found['method']} carries protocol "
+                    f"{found['protocol'][:12]}, its terms have {protocol_hash(terms)[:12]}; run "
+                    "`dvc repro` to evaluate it again."
+                )
+        name, before = first.setdefault(trait, (arm, terms))
+        refuse_difference(before, terms, (f"The results of {trait} {name}", f"{trait} {arm}"))
+    (one, (_, shared)), *others = first.items()
+    for trait, (_, terms) in others:
+        names = f"The results of {one}", trait
+        refuse_difference(common_terms(shared), common_terms(terms), names)
+    return {trait: protocol_hash(terms) for trait, (_, terms) in first.items()}
 
 
 def _result(found: dict[str, Any]) -> dict[str, Any]:
     names = ("trait", "arm", "method", "layer", "strength", "coefficient", "baseline")
-    intervals = ("trait_score", "delta", "coherence", "random")
-    result = {name: found[name] for name in (*names, *intervals)}
+    measured = (
+        "trait_score",
+        "delta",
+        "coherence",
+        "p_value",
+        "random",
+        "first_delta",
+        "selection_delta",
+        "shrinkage",
+        "at_floor",
+        "at_baseline_minus_5",
+        "both",
+    )
+    result = {name: found[name] for name in (*names, *measured)}
     result["baseline"] = found["baseline"]["value"]
     result["trait_score"] = found["trait_score"] and found["trait_score"]["value"]
     return result
 
 
-def _comparison(
-    config: Config, trait: str, results: dict[tuple[str, str], list[dict[str, Any]]]
-) -> dict[str, Any]:
-    """Natural against instruction: each arm's best method, as chosen on the selection questions.
+def _comparison(config: Config, trait: str, results: Results) -> dict[str, Any]:
+    """Natural against instruction: the best method of each arm, and every method that both have.
 
-    A share of a delta of exactly 0 does not exist: natural_percent is then null.
+    The best are chosen on the selection questions. Where one arm has more methods to choose from,
+    only the cells of one method compare like with like.
     """
-    best = {arm: best_of_arm(results[trait, arm]) for arm in ("natural", "instruction")}
-    natural, instruction = best["natural"], best["instruction"]
-    if natural is None or instruction is None:
-        nothing = {"natural_percent": None, "cosine_best": None, "cosine_by_layer": None}
-        return {"trait": trait, **nothing}
-    vectors = {arm: _vectors(trait, arm, found["method"]) for arm, found in best.items() if found}
-    percent = None
-    if instruction["delta"]["value"] != 0:
-        percent = ratio_interval(
-            _deltas(natural), _deltas(instruction), config.evaluate.confidence
-        ).rounded()
-    chosen = cosine(
-        vectors["natural"][natural["layer"]], vectors["instruction"][instruction["layer"]]
-    )
-    by_layer = cosine(vectors["natural"], vectors["instruction"])
-    return {
-        "trait": trait,
-        "natural_percent": percent,
-        "cosine_best": round(float(chosen), 6),
-        "cosine_by_layer": [round(value, 6) for value in by_layer.tolist()],
+    confidence = config.evaluate.confidence
+    natural, instruction = results[trait, "natural"], results[trait, "instruction"]
+    best = pairing(best_of_arm(natural), best_of_arm(instruction), confidence)
+    feasible = {
+        arm: {found["method"]: found for found in rows if found["status"] == "feasible"}
+        for arm, rows in (("natural", natural), ("instruction", instruction))
     }
+    shared = [m for m in config.arm("natural").methods if m in config.arm("instruction").methods]
+    alike = [
+        {"method": method}
+        | pairing(feasible["natural"].get(method), feasible["instruction"].get(method), confidence)
+        for method in shared
+    ]
+    for row in alike:
+        del row["cosine_by_layer"]
+    return {"trait": trait, **best, "like_for_like": alike}
 
 
-def _vectors(trait: str, arm: str, method: str) -> Tensor:
-    path = layout.vectors(trait, arm) / f"{method}.safetensors"
-    return tensors.read(path, {"trait": trait, "arm": arm, "method": method}).tensors["vectors"]
-
-
-def _deltas(found: dict[str, Any]) -> dict[str, list[float | None]]:
-    """Steered minus baseline for every question and sample; missing where either is missing."""
-    folder = layout.evaluation(found["trait"], found["arm"])
-    rows = read_jsonl(folder / f"{found['method']}.answers.jsonl")
-    score = {(row["setting"], row["question"], row["sample"]): row["trait_score"] for row in rows}
-    deltas: dict[str, list[float | None]] = {}
-    for (setting, question, sample), steered in score.items():
-        if setting == "steered":
-            before = score["baseline", question, sample]
-            whole = steered is not None and before is not None
-            deltas.setdefault(str(question), []).append(steered - before if whole else None)
-    return deltas
+def _budgets(config: Config) -> dict[str, dict[str, Any]]:
+    """What each arm could choose from, and what its searches asked for, over all traits."""
+    budgets = {}
+    for arm in config.study.arms:
+        methods = config.arm(arm).methods
+        searches = [
+            read_json(layout.search(trait, arm) / f"{method}.json")
+            for trait in config.study.traits
+            for method in methods
+        ]
+        budgets[arm] = {
+            "methods": list(methods),
+            "trials_at_most": config.search.trials,
+            "trials": sum(len(search["trials"]) for search in searches),
+            "answers": sum(
+                each["answers"] for s in searches for each in s["trials"] + s["confirmed"]
+            ),
+        }
+    return budgets
 
 
 def flat_metrics(comparison: dict[str, Any]) -> dict[str, float]:

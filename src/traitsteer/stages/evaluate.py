@@ -13,6 +13,7 @@ from typing import Any
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.models import read_vectors
+from traitsteer.experiment.protocols import frozen_protocol
 from traitsteer.maths.statistics import (
     mean_interval,
     paired_difference_interval,
@@ -21,7 +22,6 @@ from traitsteer.maths.statistics import (
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.protocol import protocol, protocol_hash
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import read_json, write_json, write_jsonl
@@ -32,10 +32,12 @@ from traitsteer.world.trait_folder import read_trait
 def run(config: Config, trait_name: str, arm: str) -> None:
     """Evaluate the best setting of every method of the arm."""
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    terms = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
-    terms = protocol_hash(protocol(config, trait, bench.judge.digest, bench.model.digest))
     questions = Questions(trait_name, "report", trait.report)
     folder = layout.evaluation(trait_name, arm)
+    # The terms stay with the results that were made under them.
+    write_json(folder / "protocol.json", read_json(layout.protocol(trait_name)))
     for method in config.arm(arm).methods:
         found = read_json(layout.search(trait_name, arm) / f"{method}.json")
         if found["protocol"] != terms:

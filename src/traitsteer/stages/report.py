@@ -23,7 +23,7 @@ from traitsteer.world.trait_folder import read_trait
 
 Record = dict[str, Any]
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATE = Path(__file__).with_name("report_page") / "page.html.j2"
 PNG = ("forest", "cosine", "heatmap")
 """Figures that are written as PNG too, for `dvc plots` and README."""
 

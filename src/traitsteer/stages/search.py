@@ -17,11 +17,12 @@ from typing import Any
 from traitsteer.experiment.answering import Questions
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.models import mean_residual_norm, read_vectors
+from traitsteer.experiment.protocols import frozen_protocol
 from traitsteer.experiment.searching import Search
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.protocol import protocol, protocol_hash
 from traitsteer.words.seeds import seed_for
+from traitsteer.world import ledger
 from traitsteer.world.files import digest, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
 from traitsteer.world.studies import LayerStrengthStudy
@@ -35,16 +36,19 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     """Search every method of the arm.
 
     Raises:
-        TraitsteerError: the vectors belong to another model, the calibration is stale, or the
-            judge scored none of the unsteered answers.
+        TraitsteerError: the terms in data/protocols are not those of params.yaml, the vectors
+            belong to another model, the calibration is stale, or the judge scored none of the
+            unsteered answers.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    terms = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
     norms = mean_residual_norm(bench.model)
-    terms = protocol_hash(protocol(config, trait, bench.judge.digest, bench.model.digest))
     for method in config.arm(arm).methods:
         vectors = read_vectors(config, bench.model, trait_name, arm, method)
-        name = digest([terms, bench.model.digest, vectors.tolist(), norms.tolist()])[:8]
+        content = digest([vectors.tolist(), norms.tolist()])
+        ledger.record(ledger.Attempt(trait_name, arm, method, terms, content))
+        name = digest([terms, bench.model.digest, content])[:8]
         search = Search(
             config=config,
             bench=bench,
@@ -58,6 +62,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
                 config.search.step,
                 config.study.coherence_floor,
                 seed_for(config.seed, "search") % 2**31,
+                terms,
             ),
         )
         found = _found(search, f"search {trait_name} {arm} {method}")

@@ -1,11 +1,13 @@
 """vet: which responses show the polarity that they were elicited for.
 
-Reads the responses and the judge; writes one verdict for each response, kept or not, and how many
+Reads the responses, the terms and the judge; writes one verdict for each response, kept or not, and how many
 of how many were kept. Every response stays on record beside its verdict.
 """
 
 from dataclasses import asdict
+from pathlib import Path
 
+from traitsteer.experiment.protocols import frozen_extraction
 from traitsteer.words import layout
 from traitsteer.words.config import Config, VetConfig
 from traitsteer.words.errors import TraitsteerError
@@ -13,6 +15,7 @@ from traitsteer.words.records import Answer, Judgement, Verdict
 from traitsteer.world.files import read_jsonl, write_json, write_jsonl
 from traitsteer.world.judges import open_judge
 from traitsteer.world.progress import say
+from traitsteer.world.trait_folder import read_trait
 
 
 def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig) -> Verdict:
@@ -36,8 +39,10 @@ def run(config: Config, trait: str, arm: str) -> None:
     """Judge every response of the arm.
 
     Raises:
-        TraitsteerError: fewer than `vet.minimum` responses of a polarity remain.
+        TraitsteerError: the terms in data/protocols are not those of params.yaml, or fewer than
+            `vet.minimum` responses of a polarity remain.
     """
+    frozen_extraction(config, read_trait(Path(config.study.trait_folder) / trait))
     rows = read_jsonl(layout.responses(trait, arm))
     judged = open_judge(config, trait).score(trait, [Answer(r["prompt"], r["text"]) for r in rows])
     verdicts = [

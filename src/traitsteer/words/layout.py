@@ -16,6 +16,17 @@ PLOTS = Path("reports/plots")
 REPORT = Path("reports/index.html")
 FIGURES = Path("reports/figures")
 TRACKING = Path("reports/tracking.json")
+LEDGER = Path("reports/ledger.jsonl")
+
+
+def extraction_protocol(trait: str) -> Path:
+    """The terms under which a trait's responses are elicited and vetted."""
+    return Path("data/protocols") / trait / "extraction.json"
+
+
+def protocol(trait: str) -> Path:
+    """The terms under which a trait's vectors are scored."""
+    return Path("data/protocols") / trait / "protocol.json"
 
 
 def responses(trait: str, arm: str) -> Path:
@@ -49,5 +60,5 @@ def search(trait: str, arm: str) -> Path:
 
 
 def evaluation(trait: str, arm: str) -> Path:
-    """Folder of the report scores: `<method>.json` and `<method>.answers.jsonl`."""
+    """Folder of the report scores: `<method>.json`, `<method>.answers.jsonl`, `protocol.json`."""
     return Path("data/evaluation") / trait / arm

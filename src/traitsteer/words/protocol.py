@@ -1,25 +1,61 @@
-"""The protocol: everything that a trait's numbers depend on other than the vector."""
+"""The protocol: everything that a trait's numbers depend on other than the vector.
+
+Two records a trait. `extraction_terms` hold how responses are drawn and vetted before a vector is
+fitted; `protocol_terms` hold how vectors are scored. Both are written before anything is scored,
+and the SHA-256 of their canonical JSON is on whatever was made under them.
+"""
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Trait
 
+Terms = dict[str, Any]
+"""JSON values under the names of what they fix."""
 
-def protocol(config: Config, trait: Trait, judge_digest: str, model_digest: str) -> dict[str, Any]:
-    """Return the frozen terms under which vectors of one trait are scored, as JSON values."""
+OF_TRAIT = ("trait", "rubric", "questions", "system_prompts")
+"""Terms that differ between the traits of one study."""
+
+
+def extraction_terms(config: Config, trait: Trait, judge: Terms) -> Terms:
+    """The terms under which responses are elicited and vetted; `judge` says which judge it is."""
     return {
         "trait": trait.name,
         "rubric": trait.definition,
-        "selection": list(trait.selection),
-        "report": list(trait.report),
+        "questions": {"extraction": list(trait.extraction)},
+        "judge": judge,
+        "elicit": config.elicit.model_dump(mode="json"),
+        "vet": config.vet.model_dump(mode="json"),
+        "seed": config.seed,
+    }
+
+
+def protocol_terms(
+    config: Config, trait: Trait, judge: Terms, model_digest: str, calibration: Sequence[str]
+) -> Terms:
+    """The terms under which vectors of one trait are scored.
+
+    Args:
+        judge: kind, name, version and prompts of the judge.
+        model_digest: SHA-256 of the steered model.
+        calibration: the questions on which the unit of strength is measured.
+    """
+    models = config.models
+    return {
+        "trait": trait.name,
+        "rubric": trait.definition,
+        "questions": {"selection": list(trait.selection), "report": list(trait.report)},
+        "system_prompts": [pair.positive for pair in trait.system_prompts],
         "coherence_floor": config.study.coherence_floor,
-        "judge": {"kind": config.judge.kind, "name": config.judge.name, "digest": judge_digest},
+        "judge": judge,
         "missing_at_most": config.judge.missing_at_most,
-        "steered_model": config.models.instruct.model_dump(mode="json") | {"digest": model_digest},
-        "dtype": config.models.dtype,
+        "steered_model": models.instruct.model_dump(mode="json") | {"digest": model_digest},
+        "dtype": models.dtype,
+        "calibration": list(calibration),
         "answers": config.answers.model_dump(mode="json"),
         "search": config.search.model_dump(mode="json"),
         "evaluate": config.evaluate.model_dump(mode="json"),
@@ -31,3 +67,49 @@ def protocol_hash(terms: object) -> str:
     """SHA-256 of a protocol in canonical JSON."""
     text = json.dumps(terms, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def common_terms(terms: Mapping[str, Any]) -> Terms:
+    """Terms that all traits of one study share."""
+    shared = {name: value for name, value in terms.items() if name not in OF_TRAIT}
+    # A judge of traits is told apart by its rubric too, which belongs to the trait.
+    judge = {k: v for k, v in shared["judge"].items() if k not in ("rubric", "digest")}
+    return shared | {"judge": judge}
+
+
+def first_difference(one: object, other: object, path: str = "") -> tuple[str, Any, Any] | None:
+    """Name of the first field in which two terms differ, as a dotted path, and both values.
+
+    Fields are visited in the order of the first; a field that one side lacks counts as None. None
+    when the terms are equal.
+    """
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for name in dict.fromkeys([*one, *other]):
+            found = first_difference(
+                one.get(name), other.get(name), f"{path}.{name}" if path else name
+            )
+            if found:
+                return found
+        return None
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for place, (a, b) in enumerate(zip(one, other, strict=True)):
+            if found := first_difference(a, b, f"{path}[{place}]"):
+                return found
+        return None
+    return None if one == other else (path, one, other)
+
+
+def refuse_difference(one: Terms, other: Terms, names: tuple[str, str]) -> None:
+    """Raise TraitsteerError that names the first field in which two protocols differ, if any."""
+    if found := first_difference(one, other):
+        field, a, b = found
+        raise TraitsteerError(
+            f"{names[0]} and {names[1]} were made under different protocols: {field} is "
+            f"{_short(a)} against {_short(b)}, so their numbers may not stand in one table; run "
+            "`dvc repro` to make both under the terms of params.yaml."
+        )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -3,9 +3,16 @@
 from pathlib import Path
 
 from traitsteer.words.config import Config
+from traitsteer.words.protocol import Terms
 from traitsteer.words.records import Judge
 from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.trait_folder import read_trait
+
+
+def judge_terms(config: Config, trait: str) -> Terms:
+    """What identifies the judge of one trait and its version."""
+    judge = config.judge
+    return {"kind": judge.kind, "name": judge.name, "digest": open_judge(config, trait).digest}
 
 
 def open_judge(config: Config, trait: str) -> Judge:

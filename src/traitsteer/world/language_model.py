@@ -148,7 +148,7 @@ def load(
         tokenizer=tokenizer,
         blocks=find_blocks(model),
         chat=chat,
-        digest=_digest(name, revision, model),
+        digest=_digest(name, revision, model.config),
     )
 
 
@@ -162,6 +162,21 @@ def find(name: str, revision: str | None, trust_remote_code: bool) -> None:
         AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise _cannot_load(name, error) from error
+
+
+def digest_of(name: str, revision: str | None, trust_remote_code: bool) -> str:
+    """The digest that `load` would give this model, without loading its weights.
+
+    Raises:
+        TraitsteerError: there is no such model, or it may not be read.
+    """
+    try:
+        config = AutoConfig.from_pretrained(
+            name, revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise _cannot_load(name, error) from error
+    return _digest(name, revision, config)
 
 
 def find_blocks(model: Any) -> nn.ModuleList:  # noqa: ANN401 - architectures share no base class
@@ -181,13 +196,13 @@ def find_blocks(model: Any) -> nn.ModuleList:  # noqa: ANN401 - architectures sh
     return lists[0]
 
 
-def _digest(name: str, revision: str | None, model: Any) -> str:  # noqa: ANN401
+def _digest(name: str, revision: str | None, config: Any) -> str:  # noqa: ANN401
     folder = Path(name)
     if folder.is_dir():
         return digest_of_files(
             p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja")
         )
-    return digest([name, revision, getattr(model.config, "_commit_hash", None)])
+    return digest([name, revision, getattr(config, "_commit_hash", None)])
 
 
 def _cannot_load(name: str, error: Exception) -> TraitsteerError:

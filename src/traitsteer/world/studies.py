@@ -49,12 +49,17 @@ class LayerStrengthStudy:
         step: float,
         floor: float,
         seed: int,
+        protocol: str = "",
         sampler: BaseSampler | None = None,
     ) -> None:
-        """Without a sampler, Optuna's TPE of this seed proposes what is not asked for by name."""
+        """Without a sampler, Optuna's TPE of this seed proposes what is not asked for by name.
+
+        `protocol` is the SHA-256 of the terms that outcomes are scored under; the journal shows it.
+        """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.name = name
         self._floor = floor
+        self._protocol = protocol
         self._space = {
             "layer": IntDistribution(0, layers - 1),
             "strength": FloatDistribution(*strength, step=step),
@@ -110,6 +115,7 @@ class LayerStrengthStudy:
             direction="maximize",
             load_if_exists=True,
         )
+        shown.set_user_attr("protocol", self._protocol)
         known = len(shown.get_trials(deepcopy=False))
         finished = self._study.get_trials(deepcopy=False, states=_FINISHED)
         shown.add_trials([self._for_dashboard(trial) for trial in finished[known:]])

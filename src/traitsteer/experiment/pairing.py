@@ -1,0 +1,67 @@
+"""Two results of one trait held against each other, question by question."""
+
+from typing import Any
+
+from torch import Tensor
+
+from traitsteer.maths.permutation import sign_flip_p_value
+from traitsteer.maths.statistics import (
+    cosine,
+    paired_difference_interval,
+    question_means,
+    ratio_interval,
+)
+from traitsteer.words import layout
+from traitsteer.words.seeds import seed_for
+from traitsteer.world import tensors
+from traitsteer.world.files import read_jsonl
+
+Result = dict[str, Any]
+Deltas = dict[str, list[float | None]]
+
+
+def pairing(natural: Result | None, instruction: Result | None, confidence: float) -> Result:
+    """The natural result against the instruction result; every field is None without both.
+
+    `natural_percent` is the natural delta in percent of the instruction delta, `difference` the one
+    minus the other in points, `p_value` that of its sign-flip permutation test; questions are the
+    clusters. A share of a delta of exactly 0 does not exist: natural_percent is then None.
+    """
+    names = ("natural_percent", "difference", "p_value", "cosine_best", "cosine_by_layer")
+    if natural is None or instruction is None:
+        return dict.fromkeys(names)
+    new, old = deltas(natural), deltas(instruction)
+    percent = None
+    if instruction["delta"]["value"] != 0:
+        percent = ratio_interval(new, old, confidence).rounded()
+    first, second = vectors(natural), vectors(instruction)
+    chosen = cosine(first[natural["layer"]], second[instruction["layer"]])
+    seed = seed_for("pairing", natural["trait"], natural["method"]) % 2**31
+    return {
+        "natural_percent": percent,
+        "difference": paired_difference_interval(new, old, confidence).rounded(),
+        "p_value": round(sign_flip_p_value(question_means(new, old), seed), 4),
+        "cosine_best": round(float(chosen), 6),
+        "cosine_by_layer": [round(value, 6) for value in cosine(first, second).tolist()],
+    }
+
+
+def vectors(found: Result) -> Tensor:
+    """Vectors [layers, width] of the method that a result belongs to."""
+    trait, arm, method = found["trait"], found["arm"], found["method"]
+    path = layout.vectors(trait, arm) / f"{method}.safetensors"
+    return tensors.read(path, {"trait": trait, "arm": arm, "method": method}).tensors["vectors"]
+
+
+def deltas(found: Result) -> Deltas:
+    """Steered minus baseline for every question and sample; missing where either is missing."""
+    folder = layout.evaluation(found["trait"], found["arm"])
+    rows = read_jsonl(folder / f"{found['method']}.answers.jsonl")
+    score = {(row["setting"], row["question"], row["sample"]): row["trait_score"] for row in rows}
+    by_question: Deltas = {}
+    for (setting, question, sample), steered in score.items():
+        if setting == "steered":
+            before = score["baseline", question, sample]
+            whole = steered is not None and before is not None
+            by_question.setdefault(str(question), []).append(steered - before if whole else None)
+    return by_question

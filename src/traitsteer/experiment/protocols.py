@@ -1,0 +1,72 @@
+"""The frozen terms of a study: computed from what is there, and held against what was written."""
+
+from pathlib import Path
+
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.protocol import (
+    Terms,
+    extraction_terms,
+    protocol_hash,
+    protocol_terms,
+    refuse_difference,
+)
+from traitsteer.words.records import Trait
+from traitsteer.world import language_model
+from traitsteer.world.files import read_json
+from traitsteer.world.judges import judge_terms
+from traitsteer.world.trait_folder import read_lines
+
+
+def extraction_of(config: Config, trait: Trait) -> Terms:
+    """The terms under which responses of this trait are elicited and vetted."""
+    return extraction_terms(config, trait, judge_terms(config, trait.name))
+
+
+def protocol_of(config: Config, trait: Trait) -> Terms:
+    """The terms under which vectors of this trait are scored; no model is loaded for them."""
+    steered, models = config.models.instruct, config.models
+    return protocol_terms(
+        config,
+        trait,
+        judge_terms(config, trait.name),
+        language_model.digest_of(steered.name, steered.revision, models.trust_remote_code),
+        [line.text for line in read_lines(Path(config.calibrate.questions))],
+    )
+
+
+def frozen_extraction(config: Config, trait: Trait) -> str:
+    """SHA-256 of the written extraction terms.
+
+    Raises:
+        TraitsteerError: they were not written, or are not those of params.yaml.
+    """
+    return _frozen(layout.extraction_protocol(trait.name), extraction_of(config, trait))
+
+
+def frozen_protocol(config: Config, trait: Trait) -> str:
+    """SHA-256 of the written protocol; raises TraitsteerError as `frozen_extraction` does."""
+    return _frozen(layout.protocol(trait.name), protocol_of(config, trait))
+
+
+def read_terms(path: Path) -> Terms:
+    """The terms of a protocol file.
+
+    Raises:
+        TraitsteerError: the file is missing, or its hash is not that of its terms.
+    """
+    found = read_json(path)
+    terms: Terms = found["terms"]
+    if protocol_hash(terms) != found["sha256"]:
+        raise TraitsteerError(
+            f"{path} was changed after it was written: its terms have SHA-256 "
+            f"{protocol_hash(terms)[:12]}, it says {found['sha256'][:12]}; run `dvc repro` to "
+            "write it again."
+        )
+    return terms
+
+
+def _frozen(path: Path, now: Terms) -> str:
+    refuse_difference(read_terms(path), now, (str(path), "params.yaml"))
+    return protocol_hash(now)

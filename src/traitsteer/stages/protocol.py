@@ -1,0 +1,31 @@
+"""protocol: the terms of one trait's study, written down before anything is scored.
+
+Reads params.yaml, the trait folder and what identifies the judge and the steered model; writes
+data/protocols/<trait>/extraction.json and protocol.json. Vetting depends on the first, search and
+all that follows on the second, so that no score is older than its terms.
+"""
+
+from pathlib import Path
+
+from traitsteer.experiment.protocols import extraction_of, protocol_of
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.words.protocol import protocol_hash
+from traitsteer.world.files import write_json
+from traitsteer.world.progress import say
+from traitsteer.world.trait_folder import read_trait
+
+
+def run(config: Config, trait_name: str) -> None:
+    """Write both records of one trait.
+
+    Raises:
+        TraitsteerError: the trait folder, the judge or the steered model cannot be found.
+    """
+    trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    for path, terms in (
+        (layout.extraction_protocol(trait_name), extraction_of(config, trait)),
+        (layout.protocol(trait_name), protocol_of(config, trait)),
+    ):
+        write_json(path, {"sha256": protocol_hash(terms), "terms": terms})
+        say(f"{path}: {protocol_hash(terms)[:12]}")

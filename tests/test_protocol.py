@@ -1,0 +1,163 @@
+"""The frozen protocol and the ledger of attempts."""
+
+import json
+
+import pytest
+
+from traitsteer.experiment import protocols
+from traitsteer.stages import protocol as stage
+from traitsteer.stages.compare import _protocols
+from traitsteer.words import layout
+from traitsteer.words.config import Config, load
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.protocol import (
+    common_terms,
+    extraction_terms,
+    first_difference,
+    protocol_hash,
+    protocol_terms,
+    refuse_difference,
+)
+from traitsteer.world import language_model, ledger
+from traitsteer.world.files import read_json, write_json
+from traitsteer.world.trait_folder import read_trait
+
+JUDGE = {"kind": "pocket", "name": "judge", "digest": "d"}
+
+
+def changed(config: Config, section: str, **change: object) -> Config:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=change)})
+
+
+@pytest.fixture
+def config(repository, monkeypatch) -> Config:
+    monkeypatch.chdir(repository)
+    return load()
+
+
+def test_the_hash_follows_its_terms_and_nothing_else(config) -> None:
+    trait = read_trait(layout.Path("data/pocket/traits/evil"))
+    terms = protocol_terms(config, trait, JUDGE, "model", ["Why?"])
+    assert protocol_hash(terms) == protocol_hash(dict(reversed(terms.items())))
+    for other in (
+        protocol_terms(config, trait, JUDGE | {"digest": "e"}, "model", ["Why?"]),
+        protocol_terms(config, trait, JUDGE, "another", ["Why?"]),
+        protocol_terms(config, trait, JUDGE, "model", ["Who?"]),
+        *(
+            protocol_terms(changed(config, section, **change), trait, JUDGE, "model", ["Why?"])
+            for section, change in (
+                ("search", {"trials": 99}),
+                ("answers", {"temperature": 0.1}),
+                ("answers", {"steered": "response"}),
+                ("study", {"coherence_floor": 60.0}),
+                ("evaluate", {"samples": 9}),
+            )
+        ),
+    ):
+        assert protocol_hash(other) != protocol_hash(terms)
+    # How a vector is made is no part of how it is scored, but has a record of its own.
+    elsewhere = changed(config, "elicit", samples=9)
+    assert protocol_terms(elsewhere, trait, JUDGE, "model", ["Why?"]) == terms
+    assert extraction_terms(elsewhere, trait, JUDGE) != extraction_terms(config, trait, JUDGE)
+
+
+def test_the_first_field_that_differs_is_named() -> None:
+    one = {"a": 1, "b": {"c": [1, 2], "d": 3}, "e": 5}
+    assert first_difference(one, json.loads(json.dumps(one))) is None
+    assert first_difference(one, one | {"b": {"c": [1, 9], "d": 4}}) == ("b.c[1]", 2, 9)
+    assert first_difference(one, one | {"f": 6}) == ("f", None, 6)
+    assert first_difference(one, {"a": 1, "b": one["b"]}) == ("e", 5, None)
+    with pytest.raises(TraitsteerError, match=r"x and y .* b\.d is 3 against 4"):
+        refuse_difference(one, one | {"b": {"c": [1, 2], "d": 4}}, ("x", "y"))
+
+
+def test_the_digest_without_loading_is_that_of_the_loaded_model(config) -> None:
+    name = config.models.instruct.name
+    assert (
+        language_model.digest_of(name, None, False)
+        == language_model.load(name, device="cpu", chat=True).digest
+    )
+
+
+def test_terms_that_changed_after_they_were_written_stop_the_stage(config, tmp_path) -> None:
+    here = layout.Path.cwd()
+    trait = read_trait(here / "data/pocket/traits/evil")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "protocol", lambda trait: tmp_path / "protocol.json")
+        patch.setattr(layout, "extraction_protocol", lambda trait: tmp_path / "extraction.json")
+        stage.run(config, "evil")
+        written = read_json(tmp_path / "protocol.json")
+        assert protocols.frozen_protocol(config, trait) == written["sha256"]
+        assert written["terms"]["questions"]["report"] == list(trait.report)
+        with pytest.raises(TraitsteerError, match=r"search\.trials is 48 against 47"):
+            protocols.frozen_protocol(changed(config, "search", trials=47), trait)
+        with pytest.raises(TraitsteerError, match=r"elicit\.samples is 2 against 5"):
+            protocols.frozen_extraction(changed(config, "elicit", samples=5), trait)
+        written["terms"]["coherence_floor"] = 10
+        write_json(tmp_path / "protocol.json", written)
+        with pytest.raises(TraitsteerError, match="changed after it was written"):
+            protocols.frozen_protocol(config, trait)
+
+
+def _result(trait: str, arm: str, terms: dict, carried: str | None = None) -> list[dict]:
+    sha = protocol_hash(terms)
+    write_json(layout.evaluation(trait, arm) / "protocol.json", {"sha256": sha, "terms": terms})
+    return [{"method": "probe", "protocol": carried or sha}]
+
+
+def test_results_of_different_protocols_share_no_table(config, tmp_path, monkeypatch) -> None:
+    traits = {
+        name: protocol_terms(
+            config, read_trait(layout.Path(f"data/pocket/traits/{name}").resolve()), JUDGE, "m", []
+        )
+        for name in ("evil", "sycophancy")
+    }
+    assert common_terms(traits["evil"]) == common_terms(traits["sycophancy"])
+    monkeypatch.chdir(tmp_path)
+    cells = [(trait, arm) for trait in traits for arm in ("instruction", "natural")]
+    results = {(t, a): _result(t, a, traits[t]) for t, a in cells}
+    assert _protocols(results) == {t: protocol_hash(terms) for t, terms in traits.items()}
+
+    other = traits["evil"] | {"coherence_floor": 50.0}
+    mixed = results | {("evil", "natural"): _result("evil", "natural", other)}
+    with pytest.raises(TraitsteerError, match=r"coherence_floor is 70\.0 against 50\.0"):
+        _protocols(mixed)
+    both = mixed | {("evil", "instruction"): _result("evil", "instruction", other)}
+    with pytest.raises(TraitsteerError, match=r"evil and sycophancy .* coherence_floor is 50"):
+        _protocols(both)
+    forged = results | {("evil", "natural"): _result("evil", "natural", other, "f" * 64)}
+    with pytest.raises(TraitsteerError, match="carries protocol ffff"):
+        _protocols({("evil", "natural"): forged["evil", "natural"]})
+
+
+def test_the_ledger_counts_each_attempt_once_and_keeps_every_line(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    attempt = ledger.Attempt("evil", "natural", "probe", "p1", "v1")
+    ledger.record(attempt)
+    before = layout.LEDGER.read_bytes()
+    ledger.record(attempt)
+    assert layout.LEDGER.read_bytes() == before
+    for protocol, vectors, arm in (
+        ("p1", "v2", "natural"),
+        ("p2", "v1", "natural"),
+        ("p1", "v1", "instruction"),
+    ):
+        ledger.record(ledger.Attempt("evil", arm, "probe", protocol, vectors))
+    assert layout.LEDGER.read_bytes().startswith(before)
+    found = ledger.counts([("evil", "natural"), ("evil", "other")], {"evil": "p1"})
+    assert found["evil", "natural"] == ledger.Count(here=2, elsewhere=1, protocols=2)
+    assert found["evil", "other"] == ledger.Count(0, 0, 0)
+
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
+    ledger.record(attempt)
+    assert len((tmp_path / "root" / layout.LEDGER).read_text().splitlines()) == 1
+
+
+def test_a_truncated_ledger_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    layout.LEDGER.parent.mkdir()
+    layout.LEDGER.write_text('{"key": "a", "trai')
+    with pytest.raises(TraitsteerError, match=r"ledger\.jsonl:1"):
+        ledger.record(ledger.Attempt("evil", "natural", "probe", "p", "v"))
