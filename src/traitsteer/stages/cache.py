@@ -1,7 +1,7 @@
 """cache: residual activations of every layer at the pooled positions of the kept responses.
 
-Reads the responses, their verdicts, the terms that both were made under and the arm's source model; writes
-data/activations/<trait>/<arm>/, in shards, with the provenance that later stages check.
+Reads the responses, their verdicts, the terms that both were made under and the arm's source model;
+writes data/activations/<trait>/<arm>/, in shards, with the provenance that later stages check.
 """
 
 from traitsteer.engine.reading import Recorded

@@ -62,7 +62,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
                 config.search.step,
                 config.study.coherence_floor,
                 seed_for(config.seed, "search") % 2**31,
-                terms,
+                protocol=terms,
             ),
         )
         found = _found(search, f"search {trait_name} {arm} {method}")

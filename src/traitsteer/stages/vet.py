@@ -1,7 +1,7 @@
 """vet: which responses show the polarity that they were elicited for.
 
-Reads the responses, the terms and the judge; writes one verdict for each response, kept or not, and how many
-of how many were kept. Every response stays on record beside its verdict.
+Reads the responses, the terms and the judge; writes one verdict for each response, kept or not, and
+how many of how many were kept. Every response stays on record beside its verdict.
 """
 
 from dataclasses import asdict

@@ -85,10 +85,8 @@ def first_difference(one: object, other: object, path: str = "") -> tuple[str, A
     """
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for name in dict.fromkeys([*one, *other]):
-            found = first_difference(
-                one.get(name), other.get(name), f"{path}.{name}" if path else name
-            )
-            if found:
+            inner = f"{path}.{name}" if path else name
+            if found := first_difference(one.get(name), other.get(name), inner):
                 return found
         return None
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):

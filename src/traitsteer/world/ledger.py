@@ -1,4 +1,4 @@
-"""The ledger of attempts: one line for each vector that was searched under a protocol, kept for good.
+"""The ledger of attempts: a line for each vector searched under a protocol, kept for good.
 
 A line is added before the first answer is scored, so that an attempt that was given up counts too.
 The same vector under the same protocol is one attempt, however often it is run again: its files
@@ -82,13 +82,9 @@ def counts(
     lines = _lines(ledger_path())
     found = {}
     for trait, arm in cells:
-        own = {
-            line["key"]: line["protocol"]
-            for line in lines
-            if (line["trait"], line["arm"]) == (trait, arm)
-        }
-        here = sum(protocol == protocols[trait] for protocol in own.values())
-        found[trait, arm] = Count(here, len(own) - here, len(set(own.values())))
+        own = [line["protocol"] for line in lines if (line["trait"], line["arm"]) == (trait, arm)]
+        here = own.count(protocols[trait])
+        found[trait, arm] = Count(here, len(own) - here, len(set(own)))
     return found
 
 

@@ -49,8 +49,8 @@ class LayerStrengthStudy:
         step: float,
         floor: float,
         seed: int,
-        protocol: str = "",
         sampler: BaseSampler | None = None,
+        protocol: str = "",
     ) -> None:
         """Without a sampler, Optuna's TPE of this seed proposes what is not asked for by name.
 
