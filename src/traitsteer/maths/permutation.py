@@ -37,6 +37,8 @@ def sign_flip_p_value(
         raise TraitsteerError(
             "sign-flip test: every difference is missing; expected at least one cluster"
         )
+    if len(present) == 1:
+        return 1.0  # both signs are as far from 0
     found = stats.permutation_test(
         (present,),
         _mean,
