@@ -191,6 +191,8 @@ class _Run:
             coherence=judged.coherence,
             tokens=len(response.ids),
             finish=response.finish,
+            state=judged.state,
+            mass=judged.mass,
         )
 
     def _path(self, setting: Setting) -> Path:

@@ -38,6 +38,72 @@ def paired_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.9
     return _t_interval(first - second, confidence, "paired difference")
 
 
+def independent_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
+    """`mean(a) - mean(b)` where no cluster is shared, by Welch's t interval of the cluster means.
+
+    For two disjoint question sets, such as a winner's delta on the selection questions and on the
+    report questions. `n` counts the clusters of both sides; with fewer than two on either side the
+    interval is unbounded. Raises TraitsteerError when every value of a side is missing.
+
+    Source: Welch 1947, "The generalization of 'Student's' problem".
+    """
+    sides = [means[~np.isnan(means)] for means in map(_cluster_means, (a, b))]
+    if not all(len(side) for side in sides):
+        raise TraitsteerError(
+            "independent difference: every value of one side is missing; expected at least one "
+            "cluster with a value on each side"
+        )
+    n = sum(len(side) for side in sides)
+    value = float(sides[0].mean() - sides[1].mean())
+    if min(len(side) for side in sides) < 2:
+        return Interval(value, None, None, n)
+    squares = [float(side.var(ddof=1)) / len(side) for side in sides]
+    if sum(squares) == 0.0:
+        return Interval(value, value, value, n)
+    parts = (square**2 / (len(side) - 1) for square, side in zip(squares, sides, strict=True))
+    half = _student(confidence, sum(squares) ** 2 / sum(parts)) * math.sqrt(sum(squares))
+    return Interval(value, value - half, value + half, n)
+
+
+def share_interval(values: Clusters, confidence: float = 0.95) -> Interval:
+    """Percent of values that are 1, where every value is 0 or 1 (or missing): mean over clusters.
+
+    The limits are Clopper and Pearson's at the effective number of values: as many independent
+    ones as have the variance of the cluster shares, and no more than there are. They stay within 0
+    and 100. Where every value is the same, each cluster counts as one value. With fewer than two
+    clusters the interval is unbounded. Raises TraitsteerError when every value is missing or one
+    is neither 0 nor 1.
+
+    Source: Korn and Graubard 1998, "Confidence intervals for proportions with small expected number
+    of positive counts estimated from survey data".
+    """
+    rows = values if isinstance(values, np.ndarray) else list(values.values())
+    single = np.array([math.nan if v is None else v for row in rows for v in row], dtype=np.float64)
+    single = single[~np.isnan(single)]
+    if not np.isin(single, (0.0, 1.0)).all():
+        raise TraitsteerError("share: found a value other than 0 and 1; expected yes or no alone")
+    means = _cluster_means(values)
+    means = means[~np.isnan(means)]
+    n, share = len(means), float(means.mean()) if len(means) else math.nan
+    if n == 0:
+        raise TraitsteerError(
+            "share: every value is missing; expected at least one cluster with a value"
+        )
+    if n < 2:
+        return Interval(100.0 * share, None, None, n)
+    error = float(means.var(ddof=1)) / n
+    count = float(n)
+    if 0.0 < share < 1.0:
+        count = float(len(single))
+        if error > 0.0:
+            alike = (_student(confidence, count - 1) / _student(confidence, n - 1)) ** 2
+            count = min(count, share * (1 - share) / error * alike)
+    hits, tail = share * count, (1 - confidence) / 2
+    lower = float(stats.beta.ppf(tail, hits, count - hits + 1)) if hits > 0 else 0.0
+    upper = float(stats.beta.isf(tail, hits + 1, count - hits)) if hits < count else 1.0
+    return Interval(100.0 * share, 100.0 * lower, 100.0 * upper, n)
+
+
 def ratio_interval(
     numerator: Clusters, denominator: Clusters, confidence: float = 0.95
 ) -> Interval:
@@ -59,7 +125,7 @@ def ratio_interval(
     value = 100.0 * mean_x / mean_y
     if n < 2:
         return Interval(value, None, None, n)
-    square = _student(confidence, n) ** 2 / n
+    square = _student(confidence, n - 1) ** 2 / n
     (xx, xy), (_, yy) = square * np.cov(x, y)
     # The limits solve  a r^2 - 2 b r + c = 0.
     a, b, c = mean_y**2 - float(yy), mean_x * mean_y - float(xy), mean_x**2 - float(xx)
@@ -126,11 +192,12 @@ def _t_interval(means: NDArray[np.float64], confidence: float, what: str) -> Int
     value = float(means.mean())
     if n < 2:
         return Interval(value, None, None, n)
-    half = _student(confidence, n) * float(means.std(ddof=1)) / math.sqrt(n)
+    half = _student(confidence, n - 1) * float(means.std(ddof=1)) / math.sqrt(n)
     return Interval(value, value - half, value + half, n)
 
 
-def _student(confidence: float, n: int) -> float:
+def _student(confidence: float, free: float) -> float:
+    """Quantile of Student's t with so many degrees of freedom."""
     if not 0.0 < confidence < 1.0:
         raise TraitsteerError(f"confidence is {confidence}; expected a number between 0 and 1")
-    return float(stats.t.ppf((1.0 + confidence) / 2.0, n - 1))
+    return float(stats.t.ppf((1.0 + confidence) / 2.0, free))

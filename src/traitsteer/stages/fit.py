@@ -5,25 +5,21 @@ Reads the activations of one trait and arm; writes models/vectors/<trait>/<arm>/
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from traitsteer.maths.direction import Direction, held_out, split_half_cosine
 from traitsteer.maths.folds import fold_numbers
-from traitsteer.maths.mean_difference import mean_difference
+from traitsteer.maths.methods import raw_vectors
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
-from traitsteer.words.config import Config, FitConfig
+from traitsteer.words.config import Config
 from traitsteer.words.records import Method
 from traitsteer.words.seeds import seed_for
 from traitsteer.world import tensors
 from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
 from traitsteer.world.progress import progress
-
-if TYPE_CHECKING:
-    from traitsteer.maths.probe import ProbeFit
 
 
 @dataclass(frozen=True)
@@ -33,20 +29,6 @@ class Data:
     activations: Tensor
     positive: Tensor
     pairs: Tensor
-
-
-def raw_vectors(
-    activations: Tensor, positive: Tensor, pairs: Tensor, method: Method, fit: FitConfig, seed: int
-) -> "tuple[Tensor, ProbeFit | None]":
-    """Fit one method; return its raw vectors [layers, d] and what else the probe found."""
-    if method == "mean_difference":
-        return mean_difference(activations, positive), None
-    # Lightning takes seconds to import, and an arm without probes does without it.
-    from traitsteer.maths.probe import fit_probe
-
-    fold_of = fold_numbers(positive, pairs, fit.folds, seed)
-    probe = fit_probe(activations, positive, fold_of, fit.penalties)
-    return probe.weights, probe
 
 
 def run(config: Config, trait: str, arm: str) -> None:
@@ -86,10 +68,16 @@ def _fit(
     arm: str,
     provenance: dict[str, str],
 ) -> None:
-    raw, probe = raw_vectors(data.activations, data.positive, data.pairs, method, config.fit, seed)
+    fitted = functools.partial(
+        raw_vectors,
+        method=method,
+        penalties=config.fit.penalties,
+        folds=config.fit.folds,
+        seed=seed,
+    )
+    raw, probe = fitted(data.activations, data.positive, data.pairs)
     direction = Direction.from_raw(raw)
-    refit = functools.partial(_refit, method=method, fit=config.fit, seed=seed)
-    parts = (refit, data.activations, data.positive, data.pairs)
+    parts = (lambda *rows: fitted(*rows)[0], data.activations, data.positive, data.pairs)
     fold_of = fold_numbers(data.positive, data.pairs, config.fit.folds, seed)
     held = held_out(*parts, fold_of)
     measures = {
@@ -117,18 +105,6 @@ def _fit(
             "held_out_log_loss": probe and [_rounded(each) for each in probe.held_out_log_loss],
         },
     )
-
-
-def _refit(
-    activations: Tensor,
-    positive: Tensor,
-    pairs: Tensor,
-    *,
-    method: Method,
-    fit: FitConfig,
-    seed: int,
-) -> Tensor:
-    return raw_vectors(activations, positive, pairs, method, fit, seed)[0]
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -8,6 +8,8 @@ Polarity = Literal["positive", "negative"]
 Method = Literal["mean_difference", "probe"]
 Finish = Literal["stop", "length", "loop"]
 """A response ended by itself, at its greatest length, or was cut because it repeated itself."""
+JudgedState = Literal["scored", "refused", "low mass", "failed"]
+"""Scored, or why not: the judge declined, spoke of something but numbers, or gave no answer."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,32 @@ class Judgement:
 
     trait_score: float | None
     coherence: float | None
+    state: JudgedState = "scored"
+    """Why a score is missing."""
+    mass: float | None = None
+    """The least probability on numbers behind the scores; None where a judge has none."""
 
 
 class Judge(Protocol):
-    """Scores answers for a trait and for coherence."""
+    """Scores answers for a trait and for coherence, and tells how natural they sound."""
 
     digest: str
     """SHA-256 of everything that the scores depend on."""
 
     def score(self, trait: str, answers: Sequence[Answer]) -> list[Judgement]:
         """Return one judgement for each answer, in order."""
+        ...
+
+    def naturalness(self, answers: Sequence[Answer]) -> list[float | None]:
+        """Return for each answer, 0 to 100, how much it sounds like the writer's own voice and not
+        like a performance; None where the judge gave no score.
+        """
+        ...
+
+    def prefer(self, pairs: Sequence[tuple[Answer, Answer]]) -> list[float | None]:
+        """Return which of two answers to the same question sounds more natural, as asked in this
+        order: 1.0 the first, 0.0 the second, 0.5 neither; None where the judge did not say.
+        """
         ...
 
 
@@ -104,6 +122,9 @@ class ScoredAnswer:
     tokens: int
     """Response tokens that were generated."""
     finish: Finish
+    state: JudgedState = "scored"
+    mass: float | None = None
+    """Both as in the judgement."""
 
 
 @dataclass(frozen=True)

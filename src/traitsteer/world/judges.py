@@ -1,6 +1,7 @@
 """Opens the judge that params.yaml names."""
 
 from pathlib import Path
+from typing import cast
 
 from traitsteer.words.config import Config
 from traitsteer.words.protocol import Terms
@@ -19,9 +20,10 @@ def open_judge(config: Config, trait: str) -> Judge:
     """Return the judge of one trait; raises TraitsteerError when it cannot be reached or read."""
     judge = config.judge
     if judge.kind == "pocket":
-        return PocketJudge.from_folder(Path(judge.name))
+        return cast(Judge, PocketJudge.from_folder(Path(judge.name)))
     # Imported here, since the client takes a second that a pocket study need not wait for.
     from traitsteer.world.openai_judge import OpenAIJudge
 
     rubric = read_trait(Path(config.study.trait_folder) / trait).definition
-    return OpenAIJudge(judge.name, {trait: rubric}, judge.requests_at_once, judge.minimum_mass)
+    opened = OpenAIJudge(judge.name, {trait: rubric}, judge.requests_at_once, judge.minimum_mass)
+    return cast(Judge, opened)

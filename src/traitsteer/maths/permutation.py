@@ -1,0 +1,63 @@
+"""Tests that assume no distribution: what would chance alone have shown?
+
+Two questions are asked of a steered setting. *Did anything change?* Were steering without effect,
+the scores of a question with and without it could be exchanged, which turns the sign of the
+question's difference: the observed mean is held against the means under all, or many, patterns of
+signs. *Did this vector do it?* A null vector (random, shuffled labels) is as good as the vector if
+the trait plays no part, so the vector's delta has an equal chance of every rank among them.
+
+Sources: Fisher 1935, "The Design of Experiments", section 21; Phipson and Smyth 2010,
+"Permutation p-values should never be zero".
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Float
+
+
+def sign_flip_p_value(
+    differences: Float[np.ndarray, " clusters"], seed: int, resamples: int = 9999
+) -> float:
+    """Two-sided p-value of a mean difference of zero, by turning the sign of whole clusters.
+
+    Every pattern of signs is counted when there are no more than `resamples` of them (13 clusters
+    at the default); otherwise that many are drawn, and the observed one is counted with them, so
+    that the value is never 0. Missing differences (NaN) are left out.
+
+    Raises:
+        TraitsteerError: every difference is missing.
+    """
+    present = differences[~np.isnan(differences)]
+    if not len(present):
+        raise TraitsteerError(
+            "sign-flip test: every difference is missing; expected at least one cluster"
+        )
+    if len(present) == 1:
+        return 1.0  # both signs are as far from 0
+    found = stats.permutation_test(
+        (present,),
+        _mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def rank_p_value(observed: float, nulls: Sequence[float]) -> float:
+    """One-sided p-value of a value among null values: (1 + nulls at least as large) / (1 + nulls).
+
+    The least that it can be is 1 / (1 + nulls): 5 null vectors tell apart no better than 0.17.
+    """
+    return (1 + sum(null >= observed for null in nulls)) / (1 + len(nulls))
+
+
+def _mean(differences: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = differences.mean(axis=axis)
+    return means
