@@ -128,7 +128,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         str(path.relative_to(folder)): path.read_bytes()
         for part in ("data", "models", "reports")
         for path in sorted((folder / part).rglob("*"))
-        if path.is_file()
+        if path.is_file() and path != folder / layout.LEDGER  # which holds times
     }
 
 
@@ -211,6 +211,7 @@ def test_interrupted_reading_goes_on_and_ends_with_the_same_files(
 ) -> None:
     monkeypatch.setattr(cache, "SHARD", 5)
     config = study()
+    protocol.run(config, "evil")
     elicit.run(config, "evil", "natural")
     vet.run(config, "evil", "natural")
     cache.run(config, "evil", "natural")
@@ -315,6 +316,7 @@ def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, c
 
 def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) -> None:
     config = study(vet={"coherence_at_least": 100, "minimum": 3})
+    protocol.run(config, "evil")
     elicit.run(config, "evil", "natural")
     with pytest.raises(TraitsteerError, match=r"\d+ of 8 positive responses .* vet.minimum = 3"):
         vet.run(config, "evil", "natural")

@@ -8,7 +8,7 @@ from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
     cosine,
     paired_difference_interval,
-    question_means,
+    paired_differences,
     ratio_interval,
 )
 from traitsteer.words import layout
@@ -40,7 +40,7 @@ def pairing(natural: Result | None, instruction: Result | None, confidence: floa
     return {
         "natural_percent": percent,
         "difference": paired_difference_interval(new, old, confidence).rounded(),
-        "p_value": round(sign_flip_p_value(question_means(new, old), seed), 4),
+        "p_value": round(sign_flip_p_value(paired_differences(new, old), seed), 4),
         "cosine_best": round(float(chosen), 6),
         "cosine_by_layer": [round(value, 6) for value in cosine(first, second).tolist()],
     }

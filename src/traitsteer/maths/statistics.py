@@ -32,10 +32,15 @@ def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     return _t_interval(means[~np.isnan(means)], confidence, "mean")
 
 
+def paired_differences(a: Clusters, b: Clusters) -> Float[np.ndarray, " clusters"]:
+    """`a - b` of the cluster means, for every cluster that both have; float64."""
+    first, second = _paired_means(a, b)
+    return first - second
+
+
 def paired_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
     """Mean of `a - b` over the clusters that both have, with Student's t interval."""
-    first, second = _paired_means(a, b)
-    return _t_interval(first - second, confidence, "paired difference")
+    return _t_interval(paired_differences(a, b), confidence, "paired difference")
 
 
 def independent_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:

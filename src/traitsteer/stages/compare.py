@@ -79,19 +79,7 @@ def _protocols(results: Results) -> dict[str, str]:
 
 def _result(found: dict[str, Any]) -> dict[str, Any]:
     names = ("trait", "arm", "method", "layer", "strength", "coefficient", "baseline")
-    measured = (
-        "trait_score",
-        "delta",
-        "coherence",
-        "p_value",
-        "random",
-        "first_delta",
-        "selection_delta",
-        "shrinkage",
-        "at_floor",
-        "at_baseline_minus_5",
-        "both",
-    )
+    measured = ("trait_score", "delta", "coherence", "random")
     result = {name: found[name] for name in (*names, *measured)}
     result["baseline"] = found["baseline"]["value"]
     result["trait_score"] = found["trait_score"] and found["trait_score"]["value"]
