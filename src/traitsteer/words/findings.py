@@ -74,7 +74,7 @@ def lead(
             )
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:
-        sentences.append(f"Nothing feasible was found for {_list(nothing)}.")
+        sentences.append(f"Nothing feasible was found for {listed(nothing)}.")
     sentences += _parity(ratios)
     others = [row for row in cross if row["vector"] != row["scored"]]
     if others:
@@ -147,7 +147,7 @@ def _parity(ratios: Mapping[str, Record | None]) -> Iterator[str]:
     """One sentence for the traits at parity, and one for each trait that is not."""
     same = [name for name, ratio in ratios.items() if ratio is not None and parity(ratio)]
     if same:
-        yield f"Natural and instruction steering are not distinguishable for {_list(same)}."
+        yield f"Natural and instruction steering are not distinguishable for {listed(same)}."
     for name, ratio in ratios.items():
         if ratio is not None and not parity(ratio):
             side = "less" if ratio["value"] < 100 else "more"
@@ -170,5 +170,5 @@ def _span(values: Sequence[float], form: Callable[[float], str]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _list(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
