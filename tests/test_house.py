@@ -207,6 +207,20 @@ def test_scenarios_are_read_by_elicitation_of_their_trait_alone() -> None:
         assert whole == (name in ("report", "track"))
 
 
+def test_no_pickle_is_loaded_and_no_remote_code_is_trusted_by_default() -> None:
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not imports(path) & {"pickle", "joblib", "dill", "cloudpickle"}, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in ("torch.load", "eval", "exec"), path
+                for keyword in node.keywords:
+                    trusted = keyword.arg == "trust_remote_code"
+                    assert not (trusted and ast.unparse(keyword.value) == "True"), path
+    for profile in (ROOT / "profiles").glob("*.yaml"):
+        assert "trust_remote_code: false" in profile.read_text(encoding="utf-8"), profile
+
+
 def test_imports_form_no_circle() -> None:
     graph = {path: set(filter(None, map(module_file, imports(path)))) for path in FILES}
     while leaves := {path for path, needs in graph.items() if not needs & graph.keys()}:

@@ -1,6 +1,8 @@
 """The frozen protocol and the ledger of attempts."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +12,7 @@ from traitsteer.stages.compare import _protocols
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.evidence_findings import unequal_terms
 from traitsteer.words.protocol import (
     common_terms,
     extraction_terms,
@@ -17,6 +20,7 @@ from traitsteer.words.protocol import (
     protocol_hash,
     protocol_terms,
     refuse_difference,
+    refuse_shared_questions,
 )
 from traitsteer.world import language_model, ledger
 from traitsteer.world.files import read_json, write_json
@@ -128,6 +132,29 @@ def test_results_of_different_protocols_share_no_table(config, tmp_path, monkeyp
     forged = results | {("evil", "natural"): _result("evil", "natural", other, "f" * 64)}
     with pytest.raises(TraitsteerError, match="carries protocol ffff"):
         _protocols({("evil", "natural"): forged["evil", "natural"]})
+
+
+def test_question_sets_that_share_a_question_stop_the_study(config) -> None:
+    trait = read_trait(layout.Path("data/pocket/traits/evil"))
+    refuse_shared_questions(trait)
+    copied = replace(trait, report=(*trait.report[1:], trait.selection[3].upper()))
+    with pytest.raises(TraitsteerError, match=r"stands in selection\.txt and in report\.txt"):
+        refuse_shared_questions(copied)
+
+
+def test_unequal_terms_are_said() -> None:
+    budgets = {"instruction": {"methods": ["a"]}, "natural": {"methods": ["a", "b"]}}
+    said = unequal_terms(budgets)
+    assert said is not None and "natural had 2 methods" in said and "instruction 1" in said
+    assert unequal_terms({arm: {"methods": ["a"]} for arm in budgets}) is None
+
+
+def test_every_known_fault_has_a_test(repository) -> None:
+    rows = re.findall(r"\| `(test_\w+)` \|", (repository / "docs/evidence.md").read_text())
+    written = "".join(path.read_text() for path in (repository / "tests").glob("test_*.py"))
+    assert len(rows) == 13
+    for name in rows:
+        assert f"def {name}(" in written, name
 
 
 def test_the_ledger_counts_each_attempt_once_and_keeps_every_line(tmp_path, monkeypatch) -> None:

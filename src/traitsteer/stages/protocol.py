@@ -10,7 +10,7 @@ from pathlib import Path
 from traitsteer.experiment.protocols import extraction_of, protocol_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.protocol import protocol_hash
+from traitsteer.words.protocol import protocol_hash, refuse_shared_questions
 from traitsteer.world.files import write_json
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import read_trait
@@ -20,9 +20,11 @@ def run(config: Config, trait_name: str) -> None:
     """Write both records of one trait.
 
     Raises:
-        TraitsteerError: the trait folder, the judge or the steered model cannot be found.
+        TraitsteerError: the trait folder, the judge or the steered model cannot be found, or two
+            question sets share a question.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    refuse_shared_questions(trait)
     for path, terms in (
         (layout.extraction_protocol(trait_name), extraction_of(config, trait)),
         (layout.protocol(trait_name), protocol_of(config, trait)),

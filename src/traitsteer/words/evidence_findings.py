@@ -90,7 +90,7 @@ def factor_sentence(found: Record | None) -> str:
 
 
 def unequal_terms(budgets: Mapping[str, Record]) -> str | None:
-    """What is said where arms had unlike many methods to choose from; None where terms are equal."""
+    """What is said where arms had not equally many methods to choose from; else None."""
     counts = {arm: len(budget["methods"]) for arm, budget in budgets.items()}
     if len(set(counts.values())) < 2:
         return None

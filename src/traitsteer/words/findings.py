@@ -171,4 +171,5 @@ def _span(values: Sequence[float], form: Callable[[float], str]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
+    """Names in a row: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

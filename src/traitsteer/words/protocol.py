@@ -6,6 +6,7 @@ and the SHA-256 of their canonical JSON is on whatever was made under them.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Trait
+from traitsteer.words.wording import plain
 
 Terms = dict[str, Any]
 """JSON values under the names of what they fix."""
@@ -61,6 +63,20 @@ def protocol_terms(
         "evaluate": config.evaluate.model_dump(mode="json"),
         "seed": config.seed,
     }
+
+
+def refuse_shared_questions(trait: Trait) -> None:
+    """Raise TraitsteerError when two question sets of a trait share a question.
+
+    What selection has seen would be reported as if it were new.
+    """
+    sets = {name: getattr(trait, name) for name in ("extraction", "selection", "report")}
+    for (one, first), (other, second) in itertools.combinations(sets.items(), 2):
+        if shared := set(map(plain, first)) & set(map(plain, second)):
+            raise TraitsteerError(
+                f"{trait.name}: the question {min(shared)!r} stands in {one}.txt and in "
+                f"{other}.txt, which must share none; take it out of one of them."
+            )
 
 
 def protocol_hash(terms: object) -> str:
