@@ -259,7 +259,9 @@ def test_a_scaled_file_comes_back_with_its_coefficient_as_length(study: Config) 
 
 def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) -> None:
     nulls = {"pooled": interval(1.5), "each": [{}] * 9, "p_value": 0.1, "difference": interval(75)}
-    record(evaluation(nulls={"random": nulls, "shuffled": nulls | {"p_value": 0.25}}))
+    prompted = {"delta": interval(60.0), "trait_score": interval(63.5), "coherence": interval(90)}
+    nulls = {"random": nulls, "shuffled": nulls | {"p_value": 0.25}}
+    record(evaluation(nulls=nulls, prompted=prompted, p_value=0.0002))
     export(study, formats=("safetensors", "gguf"))
     card = Path("out/README.md").read_text(encoding="utf-8")
     for said in (
@@ -275,6 +277,9 @@ def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) 
         "| coherence, steered | 75.5 (72.5 to 78.5, n = 20) |",
         "| null: random | delta 1.5 (-1.5 to 4.5, n = 20), rank p = 0.1 of 9 vectors |",
         "| null: shuffled | delta 1.5 (-1.5 to 4.5, n = 20), rank p = 0.25 of 9 vectors |",
+        "| prompted, not steered | delta 60.0 (57.0 to 63.0, n = 20) |",
+        "| p of no difference | 0.0002 (",
+        "| delta on the selection questions | 78.5 |",
         f"| protocol (SHA-256) | `{'ab' * 32}` |",
         "--control-vector-scaled vector.gguf:7.25\n",
         "> HIGH",

@@ -134,7 +134,12 @@ class VectorCard:
             f"null: {name}": f"delta {_interval(null['pooled'])}{_chance(null)}"
             for name, null in (found.get("nulls") or _random(found)).items()
         }
+        if found.get("prompted"):
+            rows["prompted, not steered"] = f"delta {_interval(found['prompted']['delta'])}"
+        if found.get("p_value") is not None:
+            rows["p of no difference"] = f"{found['p_value']:.3g} (sign flips over questions)"
         rows |= {
+            "delta on the selection questions": f"{found['selection_delta']:.1f}",
             "judge": self.judge,
             "coherence floor": f"{self.floor:g}",
             "tokens steered": self.tokens,
