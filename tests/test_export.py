@@ -289,6 +289,38 @@ def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) 
         assert said in card, said
 
 
+def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Config) -> None:
+    model = {"name": "org/steered", "revision": "abc", "chat": False, "digest": "12" * 32}
+    terms = {
+        "steered_model": model,
+        "dtype": "bfloat16",
+        "answers": {"steered": "response"},
+        "coherence_floor": 65,
+        "judge": {"kind": "openai", "name": "some-judge"},
+        "rubric": "Another rubric.",
+    }
+    write_json(layout.protocol("evil"), {"sha256": "ab" * 32, "terms": terms})
+    export(study, formats=("safetensors", "gguf"), model_hint="qwen2")
+    card = Path("out/README.md").read_text(encoding="utf-8")
+    for said in (
+        f"| steered model | `org/steered`, revision abc, digest `{'12' * 32}` |",
+        "base_model: org/steered",
+        "| coherence floor | 65 |",
+        "| judge | openai `some-judge` |",
+        "> Another rubric.",
+        "The study steered response tokens alone",
+        'from_pretrained("org/steered", revision="abc", dtype=torch.bfloat16)',
+    ):
+        assert said in card, said
+    # The calibration was of another model, and no sentence is about the pocket.
+    assert "| mean residual norm |" not in card
+    assert "pocket models" not in card
+    assert read_gguf(Path("out/vector.gguf")).facts["controlvector.model_hint"] == "qwen2"
+    write_json(layout.protocol("evil"), {"sha256": "cd" * 32, "terms": terms})
+    with pytest.raises(TraitsteerError, match="made under the protocol abababababab, and"):
+        export(study, "other")
+
+
 def test_without_an_evaluation_all_layers_go_and_no_coefficient_is_claimed(study: Config) -> None:
     for path in layout.evaluation("evil", "natural").iterdir():
         path.unlink()
@@ -427,7 +459,7 @@ def test_foreign_tensors_need_to_say_their_layers(tmp_path: Path, folder: Path) 
     # A row for each hidden state: the first is the embeddings, no block's output.
     assert torch.allclose(imported(raw, model=str(folder)), raw[1:])
     for tensor, given, match in (
-        (raw[0], {}, "does not say its layer; give it with --layer"),
+        (raw[0], {}, "does not say its layer; give that layer"),
         (raw, {}, r"anything \(4, 32\) and does not say which layers"),
         (raw[:2], {"model": str(folder)}, "name a model with as many blocks"),
         (raw[:, :8], {"model": str(folder)}, "width 8 for layers up to 2"),

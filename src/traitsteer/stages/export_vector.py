@@ -65,10 +65,11 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
     if evaluation is not None:
         _check_steered(trait, arm, method, evaluation, vectors)
     said, gguf_layers = _checked(wanted, layers, evaluation)
+    terms = _terms(config, trait, evaluation)
     hint = wanted.model_hint
     if "gguf" in wanted.formats and hint is None:
-        hint = _hint(config.models.instruct, config.models.trust_remote_code, vectors)
-    calibration = _calibration(config, len(vectors))
+        hint = _hint(terms.steered, config.models.trust_remote_code, vectors)
+    calibration = _calibration(terms, len(vectors))
     files = {kind: f"vector.{kind}" for kind in wanted.formats}
     for name in (*files.values(), "README.md"):
         if (wanted.to / name).exists() and not wanted.force:
@@ -77,28 +78,31 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
             )
     source = config.source(arm)
     if source.name != fit.provenance["source"]:
-        source = ModelConfig(name=fit.provenance["source"], revision=None, chat=False)
+        raise TraitsteerError(
+            f"{path} was fitted on {fit.provenance['source']}, and the arm's source is "
+            f"{source.name}; take the params.yaml of that study."
+        )
     card = VectorCard(
         trait=trait,
         arm=arm,
         method=method,
-        definition=_definition(config, trait),
+        definition=terms.rubric,
         position=fit.provenance["position"],
         source=source,
         source_digest=fit.provenance.get("source_digest"),
-        steered=config.models.instruct,
-        steered_digest=calibration["digest"] if calibration else None,
-        dtype=config.models.dtype,
+        steered=terms.steered,
+        steered_digest=terms.digest or (calibration["digest"] if calibration else None),
+        dtype=terms.dtype,
         layers=layers,
         width=vectors.shape[1],
-        tokens=config.answers.steered,
-        floor=config.study.coherence_floor,
-        judge=f"{config.judge.kind} `{config.judge.name}`",
+        tokens=terms.tokens,
+        floor=terms.floor,
+        judge=f"{terms.judge['kind']} `{terms.judge['name']}`",
         residual_norms=tuple(calibration["mean_residual_norm"]) if calibration else None,
         evaluation=evaluation,
         files=tuple(files.values()),
         scaled=wanted.scaled,
-        pocket=config.judge.kind == "pocket",
+        pocket=terms.judge["kind"] == "pocket",
     )
     facts = _facts(card, fit.provenance)
     whole = _rows(vectors, raw_norm, layers, facts)
@@ -198,17 +202,64 @@ def _hint(model: ModelConfig, trust_remote_code: bool, vectors: Tensor) -> str:
     return shape.kind
 
 
-def _calibration(config: Config, layers: int) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Terms:
+    """What the card says of the protocol."""
+
+    steered: ModelConfig
+    digest: str | None
+    dtype: str
+    tokens: str
+    floor: float
+    judge: dict[str, Any]
+    rubric: str | None
+
+
+def _terms(config: Config, trait: str, evaluation: dict[str, Any] | None) -> _Terms:
+    """The terms of the evaluation where they were written down, else those of params.yaml.
+
+    Raises:
+        TraitsteerError: the evaluation was made under other terms than those written down.
+    """
+    path = layout.protocol(trait)
+    if evaluation is None or not path.exists():
+        definition = Path(config.study.trait_folder) / trait / "definition.txt"
+        return _Terms(
+            steered=config.models.instruct,
+            digest=None,
+            dtype=config.models.dtype,
+            tokens=config.answers.steered,
+            floor=config.study.coherence_floor,
+            judge=config.judge.model_dump(),
+            rubric=read_definition(definition) if definition.exists() else None,
+        )
+    found = read_json(path)
+    if found["sha256"] != evaluation["protocol"]:
+        raise TraitsteerError(
+            f"The evaluation was made under the protocol {evaluation['protocol'][:12]}, and {path} "
+            f"holds {found['sha256'][:12]}; run `dvc repro` to evaluate under it."
+        )
+    terms = found["terms"]
+    model = dict(terms["steered_model"])
+    digest = str(model.pop("digest"))
+    return _Terms(
+        steered=ModelConfig(**model),
+        digest=digest,
+        dtype=terms["dtype"],
+        tokens=terms["answers"]["steered"],
+        floor=terms["coherence_floor"],
+        judge=terms["judge"],
+        rubric=terms["rubric"],
+    )
+
+
+def _calibration(terms: _Terms, layers: int) -> dict[str, Any] | None:
+    """The mean residual norms, where they were measured on the steered model."""
     if not layout.CALIBRATION.exists():
         return None
     found: dict[str, Any] = read_json(layout.CALIBRATION)
-    fits = len(found["mean_residual_norm"]) == layers
-    return found if found["model"] == config.models.instruct.name and fits else None
-
-
-def _definition(config: Config, trait: str) -> str | None:
-    path = Path(config.study.trait_folder) / trait / "definition.txt"
-    return read_definition(path) if path.exists() else None
+    fits = len(found["mean_residual_norm"]) == layers and found["model"] == terms.steered.name
+    return found if fits and terms.digest in (None, found["digest"]) else None
 
 
 def _facts(card: VectorCard, provenance: dict[str, str]) -> dict[str, str]:

@@ -142,7 +142,7 @@ def _gather(found: Sequence[Found], choices: Choices) -> _Gathered:
             gathered.add(name, getattr(holder, name), holder.files[name])
     _gather_questions(found, choices, gathered)
     if choices.names or not (choices.into / "names.txt").exists():
-        gathered.add("names", choices.names or (choices.into.name,), [])
+        gathered.add("names", choices.names or (choices.into.resolve().name,), [])
     return gathered
 
 

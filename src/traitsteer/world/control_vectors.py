@@ -4,6 +4,7 @@ Layers are ours, 0-based block outputs, vectors have norm 1, and the length that
 file stands beside it. GGUF, which llama.cpp reads, is `gguf_vectors`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
 from traitsteer.world import tensors
-from traitsteer.world.files import write_json
+from traitsteer.world.files import write_text
 from traitsteer.world.json_lines import parse, read_foreign_text
 
 UNIT = 1e-6
@@ -72,15 +73,14 @@ def write_safetensors(path: Path, vector: ControlVector) -> None:
 
 def write_plain_json(path: Path, vector: ControlVector) -> None:
     """Write the same as JSON: `facts`, `layers`, `raw_norm`, and a list of numbers a vector."""
-    write_json(
-        path,
-        {
-            "facts": vector.facts,
-            "layers": list(vector.layers),
-            "raw_norm": vector.raw_norm.tolist(),
-            "vectors": vector.vectors.float().tolist(),
-        },
-    )
+    value = {
+        "facts": vector.facts,
+        "layers": list(vector.layers),
+        "raw_norm": vector.raw_norm.tolist(),
+        "vectors": vector.vectors.float().tolist(),
+    }
+    # On one line: a number a line would be a hundred thousand lines.
+    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_plain_json(path: Path) -> ControlVector:
@@ -134,10 +134,11 @@ def read_safetensors(path: Path, layer: int | None, blocks: int | None) -> Contr
             "[layers, width]."
         )
     if tensor.dim() == 1:
-        known = int(facts["layer"]) if facts.get("layer", "").isdigit() else layer
-        if known is None:
-            raise TraitsteerError(f"{path} does not say its layer; give it with --layer.")
-        return ControlVector.from_raw(path, [known], tensor[None].float(), facts)
+        said = int(facts["layer"]) if facts.get("layer", "").isdigit() else layer
+        if said is None or layer not in (None, said):
+            what = "does not say its layer" if said is None else f"says that its layer is {said}"
+            raise TraitsteerError(f"{path} {what}; give that layer with --layer.")
+        return ControlVector.from_raw(path, [said], tensor[None].float(), facts)
     if "layers" in found.tensors:
         layers = found.tensors["layers"].tolist()
     elif blocks is not None and len(tensor) == blocks + 1:
