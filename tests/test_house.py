@@ -22,6 +22,7 @@ HOMES = {
     "matplotlib": {"world/plots.py", "world/plot_style.py", "world/search_plots.py"},
     "openai": {"world/openai_judge.py"},
     "jinja2": {"world/page.py"},
+    "gguf": {"world/gguf_vectors.py"},
     "pydantic": {"words/config.py", "words/pocket_config.py"},
 }
 PASSIVE = {

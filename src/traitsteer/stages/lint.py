@@ -19,12 +19,12 @@ from typing import TypeVar
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.faults import Finding, report
 from traitsteer.words.wording import any_of, begun, dots, length, likeness, plain, quoted, words
-from traitsteer.world.files import read_text
 from traitsteer.world.trait_folder import (
     PAIR_FILES,
     QUESTION_FILES,
     Line,
     NumberedPair,
+    read_definition,
     read_lines,
     read_pairs,
 )
@@ -71,7 +71,7 @@ def check(folder: Path) -> list[Finding]:
 
 def _definition(path: Path) -> Iterator[Finding]:
     try:
-        text = read_text(path).strip()
+        text = read_definition(path)
     except TraitsteerError as error:
         yield Finding("error", path, 0, str(error))
         return

@@ -1,0 +1,281 @@
+"""export: a fitted vector with its card, for transformers, llama.cpp and other tools.
+
+Reads the fit of one trait and arm and, where there is one, its evaluation; writes a folder with
+`vector.safetensors`, `vector.gguf` or `vector.json` and a README.md. Vectors have norm 1 in every
+format, and the coefficient stands in the card and beside the tensors; docs/exchange.md says why.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from traitsteer.words import layout
+from traitsteer.words.config import Config, ModelConfig
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.results import best_of_arm
+from traitsteer.words.vector_card import VectorCard
+from traitsteer.world import tensors
+from traitsteer.world.control_vectors import ControlVector, write_plain_json, write_safetensors
+from traitsteer.world.files import read_json, write_text
+from traitsteer.world.gguf_vectors import direction_name, write_gguf
+from traitsteer.world.model_shape import shape_of
+from traitsteer.world.trait_folder import read_definition
+
+Format = Literal["safetensors", "gguf", "json"]
+FORMATS: tuple[Format, ...] = ("safetensors", "gguf", "json")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be exported, and how."""
+
+    to: Path
+    method: str | None = None
+    """None: the arm's best by the selection questions, or its only one."""
+    layer: int | None = None
+    """None: the evaluated layer, or all where nothing was evaluated."""
+    all_layers: bool = False
+    formats: tuple[Format, ...] = ("safetensors",)
+    scaled: bool = False
+    """Whether GGUF holds the vector times the coefficient."""
+    model_hint: str | None = None
+    """GGUF's name of the architecture; None: from the steered model's configuration."""
+    force: bool = False
+
+
+def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
+    """Write the folder; return what is to be told.
+
+    Raises:
+        TraitsteerError: nothing was fitted, the method or layer is not there, a file would be
+            overwritten, or the format cannot hold what is wanted. Nothing has been written then.
+    """
+    results = _results(config, trait, arm)
+    method = wanted.method or _method(config, arm, results)
+    path = layout.vectors(trait, arm) / f"{method}.safetensors"
+    fit = tensors.read(path, {"trait": trait, "arm": arm, "method": method})
+    vectors, raw_norm = fit.tensors["vectors"], fit.tensors["raw_norm"]
+    evaluation = results.get(method)
+    if evaluation is not None and evaluation["status"] != "feasible":
+        evaluation = None
+    layers = _chosen_layers(wanted, len(vectors), evaluation)
+    if evaluation is not None:
+        _check_steered(trait, arm, method, evaluation, vectors)
+    said, gguf_layers = _checked(wanted, layers, evaluation)
+    terms = _terms(config, trait, evaluation)
+    hint = wanted.model_hint
+    if "gguf" in wanted.formats and hint is None:
+        hint = _hint(terms.steered, config.models.trust_remote_code, vectors)
+    calibration = _calibration(terms, len(vectors))
+    files = {kind: f"vector.{kind}" for kind in wanted.formats}
+    for name in (*files.values(), "README.md"):
+        if (wanted.to / name).exists() and not wanted.force:
+            raise TraitsteerError(
+                f"{wanted.to / name} is there; choose another folder, or say --force."
+            )
+    source = config.source(arm)
+    if source.name != fit.provenance["source"]:
+        raise TraitsteerError(
+            f"{path} was fitted on {fit.provenance['source']}, and the arm's source is "
+            f"{source.name}; take the params.yaml of that study."
+        )
+    card = VectorCard(
+        trait=trait,
+        arm=arm,
+        method=method,
+        definition=terms.rubric,
+        position=fit.provenance["position"],
+        source=source,
+        source_digest=fit.provenance.get("source_digest"),
+        steered=terms.steered,
+        steered_digest=terms.digest or (calibration["digest"] if calibration else None),
+        dtype=terms.dtype,
+        layers=layers,
+        width=vectors.shape[1],
+        tokens=terms.tokens,
+        floor=terms.floor,
+        judge=f"{terms.judge['kind']} `{terms.judge['name']}`",
+        residual_norms=tuple(calibration["mean_residual_norm"]) if calibration else None,
+        evaluation=evaluation,
+        files=tuple(files.values()),
+        scaled=wanted.scaled,
+        pocket=terms.judge["kind"] == "pocket",
+    )
+    facts = _facts(card, fit.provenance)
+    whole = _rows(vectors, raw_norm, layers, facts)
+    for kind, name in files.items():
+        if kind == "safetensors":
+            write_safetensors(wanted.to / name, whole)
+        elif kind == "json":
+            write_plain_json(wanted.to / name, whole)
+        else:
+            assert hint is not None
+            part = _rows(vectors, raw_norm, gguf_layers, facts)
+            scale = evaluation["coefficient"] if wanted.scaled and evaluation else 1.0
+            write_gguf(wanted.to / name, part, hint, scale)
+    write_text(wanted.to / "README.md", card.text())
+    told = [f"{wanted.to / name}" for name in (*files.values(), "README.md")]
+    return "\n".join([*told, *said])
+
+
+def _results(config: Config, trait: str, arm: str) -> dict[str, dict[str, Any]]:
+    """Evaluations of the arm's methods, as far as there are any."""
+    folder = layout.evaluation(trait, arm)
+    paths = {method: folder / f"{method}.json" for method in config.arm(arm).methods}
+    return {method: read_json(path) for method, path in paths.items() if path.exists()}
+
+
+def _method(config: Config, arm: str, results: dict[str, dict[str, Any]]) -> str:
+    methods = config.arm(arm).methods
+    if len(methods) == 1:
+        return methods[0]
+    best = best_of_arm(results.values()) if len(results) == len(methods) else None
+    if best is None:
+        raise TraitsteerError(
+            f"The arm {arm!r} has the methods {', '.join(methods)}, and no evaluation chooses one; "
+            "name it with --method."
+        )
+    return str(best["method"])
+
+
+def _chosen_layers(
+    wanted: Wanted, count: int, evaluation: dict[str, Any] | None
+) -> tuple[int, ...]:
+    if wanted.all_layers and wanted.layer is not None:
+        raise TraitsteerError("--all-layers and --layer exclude each other; give one of them.")
+    if wanted.layer is not None:
+        if not 0 <= wanted.layer < count:
+            raise TraitsteerError(
+                f"There is no layer {wanted.layer}; vectors were fitted at 0 to {count - 1}."
+            )
+        return (wanted.layer,)
+    if evaluation is None or wanted.all_layers:
+        return tuple(range(count))
+    return (int(evaluation["layer"]),)
+
+
+def _check_steered(
+    trait: str, arm: str, method: str, evaluation: dict[str, Any], vectors: Tensor
+) -> None:
+    """The evaluation steered with the vector that is exported, where it kept the vector."""
+    path = layout.evaluation(trait, arm) / f"{method}.safetensors"
+    if not path.exists():
+        return
+    steered = tensors.read(path, {"trait": trait, "arm": arm, "method": method}).tensors["vector"]
+    if not torch.equal(steered.float(), vectors[evaluation["layer"]].float()):
+        raise TraitsteerError(
+            f"{path} holds another vector than the fit of layer {evaluation['layer']}, which has "
+            "changed since; run `dvc repro` to evaluate it again."
+        )
+
+
+def _checked(
+    wanted: Wanted, layers: tuple[int, ...], evaluation: dict[str, Any] | None
+) -> tuple[list[str], tuple[int, ...]]:
+    """What is to be said of a GGUF file, and its layers."""
+    if wanted.scaled and (
+        "gguf" not in wanted.formats or evaluation is None or layers != (evaluation["layer"],)
+    ):
+        raise TraitsteerError(
+            "--scaled multiplies the vector of a GGUF file by its coefficient; it needs --format "
+            "gguf and the one layer that was evaluated."
+        )
+    if "gguf" not in wanted.formats:
+        return [], layers
+    if len(layers) > 1 and layers[0] == 0:
+        return ["layer 0 is not in the GGUF file, since llama.cpp does not steer it"], layers[1:]
+    for layer in layers:
+        direction_name(layer)
+    return [], layers
+
+
+def _hint(model: ModelConfig, trust_remote_code: bool, vectors: Tensor) -> str:
+    shape = shape_of(model.name, model.revision, trust_remote_code)
+    if tuple(vectors.shape) != (shape.layers, shape.width):
+        raise TraitsteerError(
+            f"The vectors have the shape {tuple(vectors.shape)}, expected "
+            f"{(shape.layers, shape.width)} for {model.name}; take the params.yaml of their study."
+        )
+    return shape.kind
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What the card says of the protocol."""
+
+    steered: ModelConfig
+    digest: str | None
+    dtype: str
+    tokens: str
+    floor: float
+    judge: dict[str, Any]
+    rubric: str | None
+
+
+def _terms(config: Config, trait: str, evaluation: dict[str, Any] | None) -> _Terms:
+    """The terms of the evaluation where they were written down, else those of params.yaml.
+
+    Raises:
+        TraitsteerError: the evaluation was made under other terms than those written down.
+    """
+    path = layout.protocol(trait)
+    if evaluation is None or not path.exists():
+        definition = Path(config.study.trait_folder) / trait / "definition.txt"
+        return _Terms(
+            steered=config.models.instruct,
+            digest=None,
+            dtype=config.models.dtype,
+            tokens=config.answers.steered,
+            floor=config.study.coherence_floor,
+            judge=config.judge.model_dump(),
+            rubric=read_definition(definition) if definition.exists() else None,
+        )
+    found = read_json(path)
+    if found["sha256"] != evaluation["protocol"]:
+        raise TraitsteerError(
+            f"The evaluation was made under the protocol {evaluation['protocol'][:12]}, and {path} "
+            f"holds {found['sha256'][:12]}; run `dvc repro` to evaluate under it."
+        )
+    terms = found["terms"]
+    model = dict(terms["steered_model"])
+    digest = str(model.pop("digest"))
+    return _Terms(
+        steered=ModelConfig(**model),
+        digest=digest,
+        dtype=terms["dtype"],
+        tokens=terms["answers"]["steered"],
+        floor=terms["coherence_floor"],
+        judge=terms["judge"],
+        rubric=terms["rubric"],
+    )
+
+
+def _calibration(terms: _Terms, layers: int) -> dict[str, Any] | None:
+    """The mean residual norms, where they were measured on the steered model."""
+    if not layout.CALIBRATION.exists():
+        return None
+    found: dict[str, Any] = read_json(layout.CALIBRATION)
+    fits = len(found["mean_residual_norm"]) == layers and found["model"] == terms.steered.name
+    return found if fits and terms.digest in (None, found["digest"]) else None
+
+
+def _facts(card: VectorCard, provenance: dict[str, str]) -> dict[str, str]:
+    """What stands beside the tensors, so that a file without its card says what it is."""
+    facts = {key: value for key, value in provenance.items() if key not in ("shards", "responses")}
+    facts |= {"steered": card.steered.name, "position": card.position}
+    if card.steered_digest:
+        facts["steered_digest"] = card.steered_digest
+    if card.measured and card.evaluation is not None:
+        for key in ("layer", "coefficient", "strength", "protocol"):
+            facts[key] = str(card.evaluation[key])
+    return facts
+
+
+def _rows(
+    vectors: Tensor, raw_norm: Tensor, layers: tuple[int, ...], facts: dict[str, str]
+) -> ControlVector:
+    rows = list(layers)
+    return ControlVector(layers, vectors[rows].float(), raw_norm[rows].double(), facts)

@@ -1,0 +1,272 @@
+"""The card beside an exported vector: what it is, what was measured, how to use it, its limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traitsteer.words.config import ModelConfig
+
+LIMITS = (
+    "Measured with one model, one judge and one set of questions. Another model of the same width, "
+    "a quantized one, other prompts or other sampling may behave otherwise.",
+    "A judge's score is no truth about the model. Single answers can be incoherent while the mean "
+    "is above the floor.",
+    "Steering adds to every answer, not only to those that call for the trait; do not put a "
+    "steered model before people who do not know it.",
+)
+POCKET = (
+    "The pocket models are tiny and trained on generated text that their judge shares: the numbers "
+    "show that the pipeline works, and say nothing about any real model."
+)
+
+
+@dataclass(frozen=True)
+class VectorCard:
+    """What the card says; None where it is not known."""
+
+    trait: str
+    arm: str
+    method: str
+    definition: str | None
+    position: str
+    source: ModelConfig
+    source_digest: str | None
+    steered: ModelConfig
+    steered_digest: str | None
+    dtype: str
+    layers: tuple[int, ...]
+    """Of the files, 0-based block outputs."""
+    width: int
+    tokens: str
+    """Which tokens the study steered: all, prompt or response."""
+    floor: float
+    judge: str
+    residual_norms: tuple[float, ...] | None
+    """Mean residual norm of each layer of the steered model."""
+    evaluation: Mapping[str, Any] | None
+    """The result of the evaluation, whose layer is the one of `layers` if there is one alone."""
+    files: tuple[str, ...]
+    scaled: bool
+    """Whether the GGUF file holds the vector times the coefficient."""
+    pocket: bool
+
+    @property
+    def measured(self) -> bool:
+        """Whether the files hold exactly what the evaluation steered with."""
+        return self.evaluation is not None and self.layers == (self.evaluation["layer"],)
+
+    def text(self) -> str:
+        """The card as Markdown."""
+        limits = [*LIMITS, *([POCKET] if self.pocket else [])]
+        parts = [
+            self._front(),
+            f"# {self.trait}: a steering vector ({self.arm}, {self.method})",
+            f"A direction in the residual stream of `{self.steered.name}` that stands for the "
+            f"trait **{self.trait}**, found with traitsteer.",
+            *(
+                ["## The trait, as the judge was told", _quote(self.definition)]
+                * bool(self.definition)
+            ),
+            "## What it is",
+            _table(self._facts()),
+            "## What was measured",
+            *self._measures(),
+            "## Use it",
+            *self._use(),
+            "## Limits",
+            "\n".join(f"- {limit}" for limit in limits),
+            "## Licence",
+            f"The vector was computed from `{self.source.name}` and is used with "
+            f"`{self.steered.name}`; their licences and terms of use apply, as does the licence of "
+            "the trait data. Name yours above before you publish it.",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _front(self) -> str:
+        lines = ["---", "license: other", "tags: [steering-vector, control-vector, traitsteer]"]
+        if not Path(self.steered.name).exists():
+            lines.insert(2, f"base_model: {self.steered.name}")
+        return "\n".join([*lines, "---"])
+
+    def _facts(self) -> dict[str, str]:
+        several = f"{len(self.layers)}, {_layers(self.layers)}"
+        facts = {
+            "trait": self.trait,
+            "arm": self.arm,
+            "method": self.method,
+            "source model": _model(self.source, self.source_digest),
+            "steered model": _model(self.steered, self.steered_digest),
+            "tokens pooled": f"`{self.position}`",
+            "layers" if len(self.layers) > 1 else "layer": (
+                f"{several if len(self.layers) > 1 else self.layers[0]} (0-based; the output of "
+                "that block, before any final norm)"
+            ),
+            "width": str(self.width),
+            "norm": "1",
+        }
+        if self.evaluation is not None:
+            facts |= {
+                "best layer": str(self.evaluation["layer"]),
+                "coefficient": f"{self.evaluation['coefficient']:.4g}, the length of what is added",
+                "strength": f"{self.evaluation['strength']:.3g}, coefficient / mean residual norm",
+            }
+        if self.residual_norms is not None:
+            norms = ", ".join(f"{self.residual_norms[layer]:.4g}" for layer in self.layers)
+            facts["mean residual norm"] = f"{norms} (of the steered model, at the layers above)"
+        facts["files"] = ", ".join(f"`{name}`" for name in self.files)
+        return facts
+
+    def _measures(self) -> list[str]:
+        found = self.evaluation
+        if found is None:
+            return [
+                "Nothing: no setting of this vector has been evaluated, so neither the layer nor "
+                "the coefficient that works is known. The coherence floor was "
+                f"{self.floor:g} and the judge {self.judge}."
+            ]
+        rows = {
+            "delta of the trait score": _interval(found["delta"]),
+            "trait score, steered": _interval(found["trait_score"]),
+            "trait score, unsteered": _interval(found["baseline"]),
+            "coherence, steered": _interval(found["coherence"]),
+        } | {
+            f"null: {name}": f"delta {_interval(null['pooled'])}{_chance(null)}"
+            for name, null in (found.get("nulls") or _random(found)).items()
+        }
+        if found.get("prompted"):
+            rows["prompted, not steered"] = f"delta {_interval(found['prompted']['delta'])}"
+        if found.get("p_value") is not None:
+            rows["p of no difference"] = f"{found['p_value']:.3g} (sign flips over questions)"
+        rows |= {
+            "delta on the selection questions": f"{found['selection_delta']:.1f}",
+            "judge": self.judge,
+            "coherence floor": f"{self.floor:g}",
+            "tokens steered": self.tokens,
+            "missing scores": str(found["missing"]),
+            "protocol (SHA-256)": f"`{found['protocol']}`",
+        }
+        said = [
+            f"At layer {found['layer']} with coefficient {found['coefficient']:.4g}, on report "
+            "questions that took no part in fitting or choosing; scores from 0 to 100, intervals "
+            "over questions, n of them. A null is another vector of the same norm at the same "
+            "layer.",
+            _table(rows),
+        ]
+        if not self.measured:
+            said.append(
+                "The files hold other layers than this one, or more; adding several at once is "
+                "another intervention, which has not been measured."
+            )
+        return said
+
+    def _use(self) -> list[str]:
+        parts = []
+        layer = self.evaluation["layer"] if self.evaluation else self.layers[0]
+        coefficient = f"{self.evaluation['coefficient']:.6g}" if self.evaluation else None
+        if layer not in self.layers:
+            layer, coefficient = self.layers[0], None
+        if self.tokens != "all":
+            parts.append(
+                f"The study steered {self.tokens} tokens alone; what follows steers all tokens."
+            )
+        number = coefficient or "1.0"
+        if coefficient is None:
+            parts.append(
+                "No coefficient has been measured for this layer; 1.0 is a place to begin."
+            )
+        if "vector.safetensors" in self.files:
+            parts += [
+                "With transformers (some architectures call their blocks otherwise, such as "
+                "`model.transformer.h`):",
+                self._snippet(layer, number),
+            ]
+        if "vector.gguf" in self.files:
+            if layer == 0:
+                layer, number = self.layers[1], "1.0"
+                parts.append(
+                    "llama.cpp steers no block before block 1, so the GGUF file lacks layer 0, and "
+                    "for its layers no coefficient has been measured."
+                )
+            scale = "1" if self.scaled else number
+            only = f" --control-vector-layer-range {layer} {layer}" if len(self.layers) > 1 else ""
+            parts += [
+                "With llama.cpp, on a GGUF file of the same model (`direction.N` acts on the "
+                "output of block N counted from 0, so the numbers are the same; older builds take "
+                "the scale as a second argument instead of after a colon):",
+                "```sh\nllama-cli -m model.gguf --control-vector-scaled "
+                f"vector.gguf:{scale}{only}\n```",
+            ]
+            if self.scaled:
+                parts.append(f"The GGUF file holds the vector times {coefficient}.")
+        return parts or ["Multiply the vector by the coefficient and add it to the block's output."]
+
+    def _snippet(self, layer: int, number: str) -> str:
+        revision = f', revision="{self.steered.revision}"' if self.steered.revision else ""
+        ask = (
+            'tokenizer.apply_chat_template([{"role": "user", "content": "How are you?"}], '
+            'add_generation_prompt=True, return_dict=True, return_tensors="pt")'
+            if self.steered.chat
+            else 'tokenizer("How are you?", return_tensors="pt")'
+        )
+        return "\n".join(
+            [
+                "```python",
+                "import torch",
+                "from safetensors.torch import load_file",
+                "from transformers import AutoModelForCausalLM, AutoTokenizer",
+                "",
+                f'model = AutoModelForCausalLM.from_pretrained("{self.steered.name}"{revision}, '
+                f"dtype=torch.{self.dtype})",
+                f'tokenizer = AutoTokenizer.from_pretrained("{self.steered.name}"{revision})',
+                f'added = {number} * load_file("vector.safetensors")["vectors"]'
+                f"[{self.layers.index(layer)}].to(model.dtype)",
+                f"model.model.layers[{layer}].register_forward_hook(lambda block, given, out: "
+                "(out[0] + added, *out[1:]) if isinstance(out, tuple) else out + added)",
+                f"prompt = {ask}",
+                "print(tokenizer.decode(model.generate(**prompt, max_new_tokens=60)[0]))",
+                "```",
+            ]
+        )
+
+
+def _model(model: ModelConfig, digest: str | None) -> str:
+    pinned = f"revision {model.revision}" if model.revision else "no revision pinned"
+    return f"`{model.name}`, {pinned}" + (f", digest `{digest}`" if digest else "")
+
+
+def _layers(layers: tuple[int, ...]) -> str:
+    if layers == tuple(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]} to {layers[-1]}"
+    return ", ".join(map(str, layers))
+
+
+def _interval(interval: Mapping[str, Any] | None) -> str:
+    if interval is None:
+        return "not measured"
+    if interval["lower"] is None or interval["upper"] is None:
+        return f"{interval['value']:.1f} (n = {interval['n']})"
+    return (
+        f"{interval['value']:.1f} ({interval['lower']:.1f} to {interval['upper']:.1f}, "
+        f"n = {interval['n']})"
+    )
+
+
+def _random(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Results without other nulls have random vectors alone."""
+    return {"random": {"pooled": found["random"]}} if found.get("random") else {}
+
+
+def _chance(null: Mapping[str, Any]) -> str:
+    value = null.get("p_value")
+    return "" if value is None else f", rank p = {value:.3g} of {len(null.get('each', []))} vectors"
+
+
+def _quote(text: str | None) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in (text or "").splitlines())
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    return "\n".join(
+        ["| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in rows.items())]
+    )
