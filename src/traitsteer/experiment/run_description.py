@@ -40,7 +40,7 @@ def describe(config: Config, arm: Arm, hashes: dict[str, str]) -> Run:
         "model.base": config.models.base.name,
         "model.instruct": config.models.instruct.name,
         **{f"study.{method.name}": method.search["study"] for method in arm.methods},
-        **_hashes_of(trait, name, hashes),
+        **_hashes_of(trait, name, config.text(name), hashes),
     }
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
@@ -184,10 +184,10 @@ def _children(trait: str, arm: str, method: Method) -> Iterator[Run]:
         )
 
 
-def _hashes_of(trait: str, arm: str, hashes: dict[str, str]) -> dict[str, str]:
+def _hashes_of(trait: str, arm: str, text: str, hashes: dict[str, str]) -> dict[str, str]:
     outs = {
-        "responses": layout.responses(trait, arm),
-        "verdicts": layout.verdicts(trait, arm),
+        "responses": layout.responses(trait, text),
+        "verdicts": layout.verdicts(trait, text),
         "activations": layout.activations(trait, arm),
         "vectors": layout.vectors(trait, arm),
         "search": layout.search(trait, arm),

@@ -35,8 +35,17 @@ INK, MUTED, RULE, NEUTRAL, PAPER = "#1b2027", "#5d6673", "#dfe3e8", "#89929e", "
 RISE, FALL = "#8a5cd0", "#2f8f5b"
 """Up and down in the trait score; purple and green stay apart for every kind of colour vision."""
 
-ARMS = ("#0a6fb3", "#d1590a", "#b2487f", "#11866a", "#8a7a00")
-"""First arm, second arm and so on: Okabe and Ito's hues, darkened to be read as text."""
+ARMS = (
+    "#0a6fb3",
+    "#d1590a",
+    "#b2487f",
+    "#11866a",
+    "#8a7a00",
+    "#6a4fb0",
+    "#a3302f",
+    "#3f6f86",
+)
+"""First arm, second arm and so on: Okabe and Ito's hues, darkened to be read as text, and three."""
 
 NAMED_ARMS = {"instruction": 0, "natural": 1}
 
