@@ -40,7 +40,10 @@ def parts(found: Record) -> Figure:
     for axes, one in zip(row, panels, strict=True):
         axes.set_title(one["trait"])
         if one.get("nothing_feasible"):
-            empty(axes, f"nothing feasible in\n{len(one['nothing_feasible'])} cells")
+            empty(
+                axes,
+                f"nothing feasible in\n{len(one['nothing_feasible'])} of {len(found['cells'])} cells",
+            )
             continue
         whole = one["decompositions"][0]
         effects = {e["factors"][0]: e["effect"] for e in one["effects"] if len(e["factors"]) == 1}
@@ -72,8 +75,9 @@ def cosines(found: Record) -> Figure:
     """Cosine of every two cells' vectors, a panel for each trait."""
     panels = found["traits"]
     names = [f"{cell['arm']}, {words(cell['method'])}" for cell in found["cells"]]
-    side = 2.6 + 0.1 * len(names)
-    figure = new_figure(WIDTH, side * 3 / max(len(panels), 3) + 1.2)
+    known = [one["cosine"]["matrix"] for one in panels if one["cosine"]]
+    lowest = min((value for matrix in known for row in matrix for value in row), default=0.0)
+    figure = new_figure(WIDTH, 0.95 + 7.2 / max(len(panels), 2))
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     image = None
     for axes, one in zip(row, panels, strict=True):
@@ -83,14 +87,15 @@ def cosines(found: Record) -> Figure:
             empty(axes, "nothing was steered")
             continue
         axes.set_title(f"{one['trait']}, layer {one['cosine']['layer']}")
-        image = axes.imshow(one["cosine"]["matrix"], cmap="PuOr", vmin=-1, vmax=1)
-        axes.set_xticks(range(len(names)), names, rotation=90)
+        image = axes.imshow(one["cosine"]["matrix"], cmap="Purples", vmin=min(lowest, 0), vmax=1)
+        axes.set_xticks([])
+        axes.set_xlabel("in the order of the rows")
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0, labelcolor=INK, labelsize=7)
         for spine in axes.spines.values():
             spine.set_visible(False)
     if image is not None:
-        figure.colorbar(image, ax=list(row), shrink=0.6, label="cosine")
+        figure.colorbar(image, ax=list(row), shrink=0.6, label="cosine", pad=0.01)
     return figure
 
 
