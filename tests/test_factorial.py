@@ -1,4 +1,4 @@
-"""The factorial study: planted parts come back, cells without a result are named, designs refused."""
+"""The factorial study: planted parts come back, what is missing is named, designs are refused."""
 
 import itertools
 import json

@@ -40,10 +40,8 @@ def parts(found: Record) -> Figure:
     for axes, one in zip(row, panels, strict=True):
         axes.set_title(one["trait"])
         if one.get("nothing_feasible"):
-            empty(
-                axes,
-                f"nothing feasible in\n{len(one['nothing_feasible'])} of {len(found['cells'])} cells",
-            )
+            count = f"{len(one['nothing_feasible'])} of {len(found['cells'])}"
+            empty(axes, f"nothing feasible in\n{count} cells")
             continue
         whole = one["decompositions"][0]
         effects = {e["factors"][0]: e["effect"] for e in one["effects"] if len(e["factors"]) == 1}
