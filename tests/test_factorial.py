@@ -6,12 +6,13 @@ import random
 from pathlib import Path
 
 import pytest
+import report_inputs
 import torch
 from ruamel.yaml import YAML
 from tiny import build
 
 from traitsteer.cli import main
-from traitsteer.stages import factorial
+from traitsteer.stages import factorial, report
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
 from traitsteer.words.design import FACTORS, design
@@ -19,6 +20,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.factor_tables import tables
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world.plot_style import arm_place
 
 QUESTIONS, SAMPLES, LAYERS, WIDTH = 16, 2, 3, 32
 START = 60.0
@@ -201,6 +203,19 @@ def test_a_study_that_is_not_factorial_is_refused(
     with pytest.raises(TraitsteerError) as caught:
         design(Config.model_validate(values))
     assert sentence in str(caught.value)
+
+
+def test_the_report_has_room_for_eight_arms(config: Config) -> None:
+    study = config.study.model_copy(update={"traits": ("evil",)})
+    config = config.model_copy(update={"study": study})
+    report_inputs.write_study(config)
+    report.run(config)
+    page = layout.REPORT.read_text(encoding="utf-8")
+    assert "vectors of 8 arms" in page
+    assert len({arm_place(arm, study.arms) for arm in study.arms}) == 8
+    for place in range(8):
+        assert page.count(f"--arm-{place}:") == 2, "a colour for light and one for dark"
+    assert page.count('<div class="column') == 2, "the responses of each text, once"
 
 
 def test_a_text_is_read_with_the_vocabulary_that_it_was_written_with(

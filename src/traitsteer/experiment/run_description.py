@@ -79,6 +79,7 @@ def params_of(config: Config, arm: Arm) -> dict[str, object]:
         "seed": config.seed,
         "coherence_floor": config.study.coherence_floor,
         **dict(_flat(config.arm(arm.name).model_dump(mode="json"), "")),
+        "text": config.text(arm.name),
         **dict(_flat(sections, "")),
     }
 

@@ -20,6 +20,7 @@ from traitsteer.world.plot_style import (
     WIDTH,
     Record,
     empty,
+    legend_above,
     new_figure,
     words,
 )
@@ -65,7 +66,7 @@ def parts(found: Record) -> Figure:
         Line2D([], [], color=EFFECT, marker="D", label="effect over all cells"),
         Line2D([], [], color=NEUTRAL, alpha=0.3, linewidth=8, label="margin of luck"),
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    legend_above(figure, handles)
     return figure
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from traitsteer.world.files import replacing
@@ -158,6 +159,15 @@ def save_png(figure: Figure, path: Path) -> None:
         figure.savefig(
             temporary, format="png", dpi=160, facecolor="white", metadata={"Software": None}
         )
+
+
+def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Name the lines above all panels, in as many rows as their names need; the figure grows."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / (0.5 + 0.075 * longest))))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * (rows - 1))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
 def over_layers(axes: Axes) -> None:
