@@ -28,6 +28,7 @@ repro: $(READY) ## run the whole study and print the comparison
 	@python -m traitsteer show
 
 factorial: $(READY) ## run a factorial profile and print how much each factor explains
+	@python -m traitsteer design
 	@python -m traitsteer check
 	dvc repro evaluate
 	@python -m traitsteer factorial

@@ -103,6 +103,34 @@ def test_the_profiles_have_every_combination_and_keep_the_founding_arms(reposito
                 assert getattr(config.arm(arm), key) == getattr(plain.arm(arm), key)
 
 
+def test_a_design_is_told_and_anything_else_refused(
+    repository: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, code in (("pocket-factorial", 0), ("pocket", 1)):
+        profile = (repository / f"profiles/{name}.yaml").read_text(encoding="utf-8")
+        Path("params.yaml").write_text(profile, encoding="utf-8")
+        assert main(["design"]) == code
+    said = capsys.readouterr()
+    assert said.out.startswith("design: 16 cells a trait, every combination of text instruction or")
+    assert "take profiles/pocket-factorial.yaml as the pattern" in said.err
+
+
+def test_a_factorial_profile_changes_arms_and_budget_alone(repository: Path) -> None:
+    allowed = {"profile", "study", "arms"}
+    allowed |= {("search", "trials"), ("search", "confirm"), ("evaluate", "samples")}
+    for name in ("pocket", "llama-3.1-8b"):
+        plain = load(repository / f"profiles/{name}.yaml").model_dump()
+        crossed = load(repository / f"profiles/{name}-factorial.yaml").model_dump()
+        for section in plain.keys() - allowed:
+            both = plain[section], crossed[section]
+            if both[0] != both[1]:
+                differing = {(section, key) for key in both[0] if both[0][key] != both[1][key]}
+                assert differing <= allowed, differing
+        for key in ("traits", "texts", "trait_folder", "coherence_floor"):
+            assert plain["study"][key] == crossed["study"][key]
+
+
 def test_what_was_planted_comes_back_and_sums_to_the_difference(config: Config, capsys) -> None:
     write_study(config)
     factorial.run(config)

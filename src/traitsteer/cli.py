@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     traits.set_defaults(run=_pocket_traits)
     show = commands.add_parser("show", help="print the comparison table and where to look further")
     show.set_defaults(run=_show)
+    plan = commands.add_parser("design", help="say in what the arms differ; exits 1 unless crossed")
+    plan.set_defaults(run=_design)
     return parser
 
 
@@ -102,4 +104,12 @@ def _show(_chosen: argparse.Namespace) -> int:
     from traitsteer.words.config import load
 
     print(show.table(load()))
+    return 0
+
+
+def _design(_chosen: argparse.Namespace) -> int:
+    from traitsteer.words.config import load
+    from traitsteer.words.design import design
+
+    print(f"design: {design(load())}")
     return 0

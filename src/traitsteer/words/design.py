@@ -47,6 +47,10 @@ class Design:
         """The level that a cell has of each factor."""
         return {f.name: f.levels[at] for f, at in zip(self.factors, cell.place, strict=True)}
 
+    def __str__(self) -> str:
+        factors = (f"{f.name} {f.levels[0]} or {f.levels[1]}" for f in self.factors)
+        return f"{len(self.cells)} cells a trait, every combination of {'; '.join(factors)}"
+
 
 def design(config: Config) -> Design:
     """The design that params.yaml describes.

@@ -74,7 +74,7 @@ def _effects_reading(found: Record) -> str:
 
 def _head(found: Record) -> str:
     factors = "; ".join(
-        f"**{one['name']}** {one['levels'][0]} or {one['levels'][1]}" for one in found["factors"]
+        f"**{one['name']}** {' or '.join(map(_words, one['levels']))}" for one in found["factors"]
     )
     lines = [
         f"Profile `{found['profile']}`: {len(found['cells'])} cells a trait, every combination of "
@@ -114,7 +114,7 @@ def _cells(found: Record) -> list[list[str]]:
                 if row["delta"] is None
                 else f"{_estimate(row['delta'])} [{number(row['coherence']['value'], 0)}]"
             )
-        levels = (cell["levels"][name].replace("_", " ") for name in names)
+        levels = (_words(cell["levels"][name]) for name in names)
         rows.append([cell["arm"], *levels, *shown])
     return rows
 
@@ -202,7 +202,11 @@ def _who(one: Record) -> str:
 
 
 def _name(cell: Record) -> str:
-    return f"{cell['arm']}, {cell['method'].replace('_', ' ')}"
+    return f"{cell['arm']}, {_words(cell['method'])}"
+
+
+def _words(level: str) -> str:
+    return level.replace("_", " ")
 
 
 def _estimate(interval: Record | None) -> str:
