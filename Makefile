@@ -10,7 +10,7 @@ export PYTHONPATH := src
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help env repro test slow-test bench lint mlflow optuna
+.PHONY: help env repro factorial test slow-test bench lint mlflow optuna
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -26,6 +26,12 @@ repro: $(READY) ## run the whole study and print the comparison
 	@python -m traitsteer check
 	dvc repro
 	@python -m traitsteer show
+
+factorial: $(READY) ## run a factorial profile and print how much each factor explains
+	@python -m traitsteer design
+	@python -m traitsteer check
+	dvc repro evaluate
+	@python -m traitsteer factorial
 
 test: $(READY) ## lint, types and the fast tests
 	ruff check src tests benchmarks

@@ -38,6 +38,7 @@ def test_every_profile_is_whole_and_the_pocket_one_is_the_default(repository: Pa
         ("search", "strength", [0.5, 0.2], "strength is"),
         ("study", "coherence_floor", 170, "study.coherence_floor"),
         ("study", "arms", ["sideways"], "names 'sideways'"),
+        ("study", "texts", ["natural"], "study.texts is ['natural'], expected the arms of study"),
         ("elicit", "temperature", -1, "elicit.temperature"),
         ("evaluate", "random_vectors", 4, "evaluate.random_vectors"),
         ("fit", "penalties", [], "fit.penalties"),
@@ -55,6 +56,27 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(
         parse(values)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"text": "nobody"}, "arms.reader.text is 'nobody', expected one of ['instruction', 'nat"),
+        ({"text": "reader"}, "arms.reader.text is 'reader'"),
+        ({"elicitation": "instruction"}, "the text of 'natural' is elicited by natural"),
+    ],
+)
+def test_an_arm_reads_the_text_of_one_that_elicits(
+    values: dict[str, Any], changes: dict[str, Any], sentence: str
+) -> None:
+    values["arms"]["reader"] = values["arms"]["natural"] | {"text": "natural"}
+    values["study"]["arms"].append("reader")
+    config = parse(values)
+    assert [config.text(arm) for arm in config.study.arms] == ["instruction", "natural", "natural"]
+    values["arms"]["reader"] |= changes
+    with pytest.raises(TraitsteerError) as caught:
+        parse(values)
+    assert sentence in str(caught.value)
 
 
 def test_a_missing_key_is_named(values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from ruamel.yaml import YAML
-from tiny import build
+from tiny import build, tokenizer
 
 from traitsteer.cli import main
 from traitsteer.experiment import activations
@@ -236,6 +236,42 @@ def test_interrupted_reading_goes_on_and_ends_with_the_same_files(
     cache.run(config, "evil", "natural")
     assert len(calls) == 5, "read again"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+
+
+def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
+    reader = {"elicitation": "natural", "text": "natural", "source": "instruct"}
+    reader |= {"position": "response[:10]", "methods": ["mean_difference"]}
+    arms = ["instruction", "natural", "reader"]
+    config = study(study={"arms": arms}, arms={"reader": reader})
+    protocol.run(config, "evil")
+    for stage in (elicit, vet):
+        stage.run(config, "evil", "natural")
+    for arm in ("natural", "reader"):
+        cache.run(config, "evil", arm)
+        fit.run(config, "evil", arm)
+    assert not layout.responses("evil", "reader").exists()
+    own, other = (tensors.read_shards(layout.activations("evil", a), {}) for a in arms[1:])
+    assert (own.provenance["text"], other.provenance["text"]) == ("natural", "natural")
+    assert own.provenance["responses"] == other.provenance["responses"]
+    assert torch.equal(own.tensors["pair"], other.tensors["pair"])
+    assert not torch.allclose(own.tensors["activations"], other.tensors["activations"])
+    # Vectors and activations of one text are refused where params.yaml names another.
+    described = config.arms["reader"].model_copy(
+        update={"elicitation": "instruction", "text": "instruction"}
+    )
+    changed = config.model_copy(update={"arms": config.arms | {"reader": described}})
+    with pytest.raises(TraitsteerError, match="was made with text natural, expected instruction"):
+        fit.run(changed, "evil", "reader")
+
+
+def test_a_scenario_is_continued_as_it_stands_by_a_chat_model_too(study: Study) -> None:
+    study_arms = {"natural": {"elicitation": "natural", "text": None, "source": "instruct"}}
+    study_arms["natural"] |= {"position": "response[:10]", "methods": ["mean_difference"]}
+    config = study(arms=study_arms)
+    elicit.run(config, "evil", "natural")
+    words = tokenizer()
+    for row in read_jsonl(layout.responses("evil", "natural")):
+        assert row["prompt_ids"] == words(row["prompt"])["input_ids"]
 
 
 def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:

@@ -14,7 +14,7 @@ from benchmarks.search.compare import BUDGETS, TARGET
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-BEGIN, END = "<!-- {name}: written by python -m benchmarks.search -->", "<!-- end of {name} -->"
+BEGIN, END = "<!-- {name}: written by python -m {by} -->", "<!-- end of {name} -->"
 
 Record = Mapping[str, Any]
 
@@ -74,9 +74,9 @@ def _count(answers: int | None) -> str:
     return "not reached" if answers is None else f"{answers:,}"
 
 
-def insert(page: Path, name: str, text: str) -> None:
+def insert(page: Path, name: str, text: str, by: str = "benchmarks.search") -> None:
     """Put the text between the marks of this name; the page must have them."""
-    begin, end = BEGIN.format(name=name), END.format(name=name)
+    begin, end = BEGIN.format(name=name, by=by), END.format(name=name)
     whole = page.read_text(encoding="utf-8")
     before, _, rest = whole.partition(begin)
     _, mark, after = rest.partition(end)

@@ -36,6 +36,28 @@ def batching_of(config: Config) -> Batching:
     return Batching(models.rows, models.tokens, None if models.capture else False)
 
 
+def check_vocabulary(config: Config, arm: str) -> None:
+    """Refuse to read token ids by a model that takes them for other tokens.
+
+    Raises:
+        TraitsteerError: the arm reads the text of another model, whose vocabulary differs.
+    """
+    text, remote = config.text(arm), config.models.trust_remote_code
+    writer, reader = config.source(text), config.source(arm)
+    if writer == reader:
+        return
+    ids, others = (
+        language_model.vocabulary(which.name, which.revision, remote) for which in (writer, reader)
+    )
+    differing = sum(others.get(token) != number for token, number in ids.items())
+    if differing:
+        raise TraitsteerError(
+            f"The arm {arm!r} reads the text of {text!r} with {reader.name}, whose vocabulary "
+            f"lacks or renumbers {differing} of the {len(ids)} tokens of {writer.name}; token ids "
+            "are never encoded again: read it with a model of the same vocabulary."
+        )
+
+
 def mean_residual_norm(model: LanguageModel) -> Tensor:
     """Mean residual norm [layers] of the steered model, as the calibration measured it.
 
@@ -55,14 +77,15 @@ def read_vectors(config: Config, model: LanguageModel, trait: str, arm: str, met
     """Fitted vectors [layers, width] of one method, ready for this model.
 
     Raises:
-        TraitsteerError: the file is missing, corrupt, of another trait, arm, method, position or
-            source model, or its vectors do not fit the model.
+        TraitsteerError: the file is missing, corrupt, of another trait, arm, method, text,
+            position or source model, or its vectors do not fit the model.
     """
     path = layout.vectors(trait, arm) / f"{method}.safetensors"
     expected = {
         "trait": trait,
         "arm": arm,
         "method": method,
+        "text": config.text(arm),
         "source": config.source(arm).name,
         "position": str(Position.parse(config.arm(arm).position)),
     }

@@ -40,7 +40,7 @@ def describe(config: Config, arm: Arm, hashes: dict[str, str]) -> Run:
         "model.base": config.models.base.name,
         "model.instruct": config.models.instruct.name,
         **{f"study.{method.name}": method.search["study"] for method in arm.methods},
-        **_hashes_of(trait, name, hashes),
+        **_hashes_of(trait, name, config.text(name), hashes),
     }
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
@@ -79,6 +79,7 @@ def params_of(config: Config, arm: Arm) -> dict[str, object]:
         "seed": config.seed,
         "coherence_floor": config.study.coherence_floor,
         **dict(_flat(config.arm(arm.name).model_dump(mode="json"), "")),
+        "text": config.text(arm.name),
         **dict(_flat(sections, "")),
     }
 
@@ -184,10 +185,10 @@ def _children(trait: str, arm: str, method: Method) -> Iterator[Run]:
         )
 
 
-def _hashes_of(trait: str, arm: str, hashes: dict[str, str]) -> dict[str, str]:
+def _hashes_of(trait: str, arm: str, text: str, hashes: dict[str, str]) -> dict[str, str]:
     outs = {
-        "responses": layout.responses(trait, arm),
-        "verdicts": layout.verdicts(trait, arm),
+        "responses": layout.responses(trait, text),
+        "verdicts": layout.verdicts(trait, text),
         "activations": layout.activations(trait, arm),
         "vectors": layout.vectors(trait, arm),
         "search": layout.search(trait, arm),

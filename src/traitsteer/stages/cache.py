@@ -1,12 +1,13 @@
 """cache: residual activations of every layer at the pooled positions of the kept responses.
 
-Reads the responses, their verdicts, the terms that both were made under and the arm's source model;
-writes data/activations/<trait>/<arm>/, in shards, with the provenance that later stages check.
+Reads the responses of the arm's text, their verdicts, the terms that both were made under and the
+arm's source model; writes data/activations/<trait>/<arm>/, in shards, with the provenance that
+later stages check.
 """
 
 from traitsteer.engine.reading import Recorded
 from traitsteer.experiment.activations import Labelled, Reader
-from traitsteer.experiment.models import open_model
+from traitsteer.experiment.models import check_vocabulary, open_model
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config
@@ -22,18 +23,19 @@ def run(config: Config, trait: str, arm: str) -> None:
     """Read the activations of the kept responses from their recorded token ids.
 
     Raises:
-        TraitsteerError: a response has no token at the arm's position, or the model cannot be
-            read or does not fit into the memory.
+        TraitsteerError: a response has no token at the arm's position, the text was written with
+            another vocabulary, or the model cannot be read or does not fit into the memory.
     """
-    position = Position.parse(config.arm(arm).position)
-    kept = {row["id"] for row in read_jsonl(layout.verdicts(trait, arm)) if row["kept"]}
+    position, text = Position.parse(config.arm(arm).position), config.text(arm)
+    check_vocabulary(config, arm)
+    kept = {row["id"] for row in read_jsonl(layout.verdicts(trait, text)) if row["kept"]}
     rows = [
         Labelled(
             Recorded(row["id"], tuple(row["prompt_ids"]), tuple(row["response_ids"])),
             row["polarity"] == "positive",
             row["pair"],
         )
-        for row in read_jsonl(layout.responses(trait, arm))
+        for row in read_jsonl(layout.responses(trait, text))
         if row["id"] in kept
     ]
     for row in rows:
@@ -44,6 +46,7 @@ def run(config: Config, trait: str, arm: str) -> None:
     provenance = {
         "trait": trait,
         "arm": arm,
+        "text": text,
         "source": model.name,
         "source_digest": model.digest,
         "position": str(position),

@@ -5,6 +5,7 @@ Reads params.yaml, the trait folders, the judge and the models' configurations; 
 
 from pathlib import Path
 
+from traitsteer.experiment.models import check_vocabulary
 from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -21,12 +22,13 @@ def run(config: Config) -> None:
     Raises:
         TraitsteerError: a position cannot be parsed, a trait folder or the calibration set cannot
             be read, the judge cannot be reached or does not know a trait, a model cannot be found,
-            or instruction elicitation is asked of a model without a chat template.
+            instruction elicitation is asked of a model without a chat template, or a text is read
+            with another vocabulary than it was written with.
     """
     for name in config.study.arms:
-        arm = config.arm(name)
-        Position.parse(arm.position)
-        if arm.elicitation == "instruction" and not config.source(name).chat:
+        Position.parse(config.arm(name).position)
+    for name in config.study.texts:
+        if config.arm(name).elicitation == "instruction" and not config.source(name).chat:
             raise TraitsteerError(
                 f"The arm {name!r} elicits by instruction from {config.source(name).name}, which "
                 "has `chat: false`; set its source to a chat model."
@@ -40,6 +42,8 @@ def run(config: Config) -> None:
     usable_device(config.models.device)
     for model in (config.models.base, config.models.instruct):
         language_model.find(model.name, model.revision, config.models.trust_remote_code)
+    for name in config.study.arms:
+        check_vocabulary(config, name)
     for trait in config.study.traits:
         open_judge(config, trait).score(trait, [])
     say(

@@ -6,7 +6,7 @@ polarities; natural elicitation continues every scenario.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from traitsteer.engine.generation import generate
@@ -57,6 +57,9 @@ def run(config: Config, trait_name: str, arm: str) -> None:
         for sample in range(config.elicit.samples)
     ]
     model = open_model(config, config.source(arm))
+    if elicitation == "natural":
+        # A scenario is continued as it stands, by a chat model too.
+        model = replace(model, chat=False)
     rows = [Row(model.encode(prompt.text, prompt.system), seed) for prompt, _, seed in planned]
     with progress(f"elicit {trait_name} {arm}", len(rows), "response") as advance:
         generated = generate(

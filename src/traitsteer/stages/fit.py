@@ -41,6 +41,7 @@ def run(config: Config, trait: str, arm: str) -> None:
     expected = {
         "trait": trait,
         "arm": arm,
+        "text": config.text(arm),
         "source": config.source(arm).name,
         "position": str(Position.parse(config.arm(arm).position)),
     }

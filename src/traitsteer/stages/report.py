@@ -95,14 +95,14 @@ def run(config: Config) -> None:
             "answers": {files.name: _answers(files) for files in traits},
             "shown": SHOWN_QUESTIONS,
             "counts": {
-                (trait, arm): read_json(layout.vet_counts(trait, arm))
+                (trait, arm): read_json(layout.vet_counts(trait, config.text(arm)))
                 for trait in config.study.traits
                 for arm in config.study.arms
             },
             "examples": {
-                (trait, arm): _examples(trait, arm)
+                (trait, text): _examples(trait, text)
                 for trait in config.study.traits
-                for arm in config.study.arms
+                for text in config.study.texts
             },
             "cross": {(row["arm"], row["vector"], row["scored"]): row for row in cross},
         },

@@ -31,6 +31,8 @@ class StudyConfig(Section):
     """What is compared: traits, arms, the folder of the trait data and the coherence floor."""
 
     traits: tuple[Name, ...] = Field(min_length=1)
+    texts: tuple[Name, ...] = Field(min_length=1)
+    """The arms that elicit: those with `text: null`. DVC cannot choose them from the rest."""
     arms: tuple[Name, ...] = Field(min_length=1)
     trait_folder: str
     coherence_floor: Score
@@ -77,6 +79,8 @@ class ArmConfig(Section):
     """One way to find a direction: elicitation, source model, pooled tokens, methods."""
 
     elicitation: Literal["instruction", "natural"]
+    text: Name | None
+    """The arm whose recorded responses are read; null: the arm elicits its own."""
     source: Literal["base", "instruct"]
     position: Annotated[str, Field(pattern=r"^(prompt|response|all)\[[-\d: ]+\]$")]
     methods: tuple[Method, ...] = Field(min_length=1)
@@ -204,18 +208,38 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _arms_are_described(self) -> "Config":
-        listed = [("study.traits", self.study.traits), ("study.arms", self.study.arms)]
+        study = self.study
+        listed = [(f"study.{key}", getattr(study, key)) for key in ("traits", "texts", "arms")]
         listed += [(f"arms.{name}.methods", arm.methods) for name, arm in self.arms.items()]
         for key, names in listed:
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} names {', '.join(names)}; name each of them once")
-        for name in self.study.arms:
+        for name in study.arms:
             if name not in self.arms:
                 raise ValueError(
                     f"study.arms names {name!r}, which arms does not describe; it has "
                     f"{', '.join(self.arms)}"
                 )
+        own = [name for name in study.arms if self.arms[name].text is None]
+        if set(study.texts) != set(own):
+            raise ValueError(
+                f"study.texts is {list(study.texts)}, expected the arms of study.arms that have "
+                f"`text: null`: {own}"
+            )
+        for name in study.arms:
+            text = self.text(name)
+            if text not in own:
+                raise ValueError(f"arms.{name}.text is {text!r}, expected one of {own}")
+            if self.arms[text].elicitation != self.arms[name].elicitation:
+                raise ValueError(
+                    f"arms.{name}.elicitation is {self.arms[name].elicitation}, but the text of "
+                    f"{text!r} is elicited by {self.arms[text].elicitation}; name the same"
+                )
         return self
+
+    def text(self, arm: str) -> str:
+        """Return the arm whose responses this one reads: itself, or the one that it names."""
+        return self.arm(arm).text or arm
 
     def arm(self, name: str) -> ArmConfig:
         """Return the arm of this name.
@@ -230,7 +254,7 @@ class Config(Section):
         return self.arms[name]
 
     def source(self, arm: str) -> ModelConfig:
-        """Return the model that the arm elicits from."""
+        """Return the model whose activations the arm reads, or that writes its text."""
         return self.models.base if self.arm(arm).source == "base" else self.models.instruct
 
 

@@ -15,6 +15,8 @@ METRICS = Path("reports/metrics.json")
 PLOTS = Path("reports/plots")
 REPORT = Path("reports/index.html")
 FIGURES = Path("reports/figures")
+FACTORIAL = Path("reports/factorial.json")
+FACTORIAL_FIGURES = Path("reports/factorial")
 TRACKING = Path("reports/tracking.json")
 LEDGER = Path("reports/ledger.jsonl")
 

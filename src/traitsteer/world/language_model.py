@@ -179,6 +179,21 @@ def digest_of(name: str, revision: str | None, trust_remote_code: bool) -> str:
     return _digest(name, revision, config)
 
 
+def vocabulary(name: str, revision: str | None, trust_remote_code: bool) -> dict[str, int]:
+    """Token ids of a model by token, special and added ones included.
+
+    Raises:
+        TraitsteerError: there is no such tokenizer, or it may not be read.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise _cannot_load(name, error) from error
+    return dict(tokenizer.get_vocab())
+
+
 def find_blocks(model: Any) -> nn.ModuleList:  # noqa: ANN401 - architectures share no base class
     """Return the list of decoder blocks, first to last.
 

@@ -16,6 +16,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from traitsteer.world.files import replacing
@@ -35,8 +36,17 @@ INK, MUTED, RULE, NEUTRAL, PAPER = "#1b2027", "#5d6673", "#dfe3e8", "#89929e", "
 RISE, FALL = "#8a5cd0", "#2f8f5b"
 """Up and down in the trait score; purple and green stay apart for every kind of colour vision."""
 
-ARMS = ("#0a6fb3", "#d1590a", "#b2487f", "#11866a", "#8a7a00")
-"""First arm, second arm and so on: Okabe and Ito's hues, darkened to be read as text."""
+ARMS = (
+    "#0a6fb3",
+    "#d1590a",
+    "#b2487f",
+    "#11866a",
+    "#8a7a00",
+    "#6a4fb0",
+    "#a3302f",
+    "#3f6f86",
+)
+"""First arm, second arm and so on: Okabe and Ito's hues, darkened to be read as text, and three."""
 
 NAMED_ARMS = {"instruction": 0, "natural": 1}
 
@@ -149,6 +159,15 @@ def save_png(figure: Figure, path: Path) -> None:
         figure.savefig(
             temporary, format="png", dpi=160, facecolor="white", metadata={"Software": None}
         )
+
+
+def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Name the lines above all panels, in as many rows as their names need; the figure grows."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / (0.5 + 0.075 * longest))))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * (rows - 1))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
 def over_layers(axes: Axes) -> None:

@@ -25,6 +25,7 @@ from traitsteer.world.plot_style import (
     arm_place,
     colour_of,
     cosine_lines,
+    legend_above,
     name_of,
     new_figure,
     over_layers,
@@ -74,7 +75,7 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
     handles.append(
         Line2D([], [], color=NEUTRAL, marker="o", mfc=PAPER, ms=3.5, lw=1.2, label="random vectors")
     )
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    legend_above(figure, handles)
     return figure
 
 
@@ -91,7 +92,7 @@ def cosine(comparisons: Sequence[Record]) -> Figure:
 
 def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
     """What is known of a direction before it is steered with, by layer."""
-    figure = new_figure(WIDTH, 2.5)
+    figure = new_figure(WIDTH, 2.7)
     panels = figure.subplots(1, 3)
     shown = (
         ("held_out_accuracy", "held-out accuracy", (0.45, 1.02)),
@@ -116,7 +117,7 @@ def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
             axes.set_ylim(min(limits[0], lowest - 0.03), limits[1])
     panels[0].axhline(0.5, color=NEUTRAL, linewidth=1, linestyle=(0, (1, 1.5)))
     panels[1].axhline(0, color=INK, linewidth=0.8)
-    panels[2].legend(loc="best")
+    legend_above(figure, [line for line in panels[2].lines])
     return figure
 
 

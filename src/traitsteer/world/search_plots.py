@@ -30,10 +30,14 @@ from traitsteer.world.plot_style import (
     Record,
     colour_of,
     cosine_lines,
+    legend_above,
     name_of,
     new_figure,
     over_layers,
 )
+
+HEATMAPS = 4
+"""Most panels of one row of heatmaps, whose cells hold numbers."""
 
 
 def curves(searches: Sequence[Record], floor: float, arms: Sequence[str]) -> Figure:
@@ -72,7 +76,7 @@ def curves(searches: Sequence[Record], floor: float, arms: Sequence[str]) -> Fig
         Line2D([], [], color=NEUTRAL, linestyle=(0, (1, 1.5)), label="unsteered baseline")
     )
     handles.append(Line2D([], [], color=INK, linewidth=0.9, label=f"coherence floor {floor:g}"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    legend_above(figure, handles)
     return figure
 
 
@@ -86,9 +90,14 @@ def heatmap(
     low, high = strength
     step = (high - low) / (2 * steps)
     layers = max((search["layers"] for search in searches), default=1)
-    figure = new_figure(WIDTH, 1.0 + max(0.27, 0.36 - 0.01 * layers) * layers)
-    panels = figure.subplots(1, max(len(searches), 1), sharey=True, squeeze=False)[0]
-    for axes, search in zip(panels, searches, strict=True):
+    columns = min(max(len(searches), 1), HEATMAPS)
+    bands = math.ceil(len(searches) / columns) or 1
+    figure = new_figure(WIDTH, bands * (1.0 + max(0.27, 0.36 - 0.01 * layers) * layers))
+    grid = figure.subplots(bands, columns, sharey=True, squeeze=False)
+    panels = [axes for band in grid for axes in band]
+    for spare in panels[len(searches) :]:
+        spare.set_visible(False)
+    for axes, search in zip(panels, searches, strict=False):
         cells: dict[tuple[int, int], list[Record]] = {}
         for trial in search["trials"]:
             column = math.floor((trial["strength"] - low) / step + 0.5)
@@ -103,12 +112,13 @@ def heatmap(
         axes.set_title(title, color=colour_of(search, arms))
         axes.set_xlim(-0.6, 2 * steps + 0.6)
         axes.set_ylim(-0.6, layers - 0.4)
-        columns = range(0, 2 * steps + 1, 2)
-        axes.set_xticks(list(columns), [f"{low + step * c:.2f}" for c in columns])
+        named = range(0, 2 * steps + 1, 2)
+        axes.set_xticks(list(named), [f"{low + step * c:.2f}" for c in named])
         axes.yaxis.set_major_locator(MaxNLocator(12, integer=True))
         axes.grid(visible=False)
         axes.set_xlabel("strength")
-    panels[0].set_ylabel("layer")
+    for band in grid:
+        band[0].set_ylabel("layer")
     return figure
 
 
@@ -116,7 +126,7 @@ def where(
     searches: Sequence[Record], cosine: Sequence[float | None], arms: Sequence[str]
 ) -> Figure:
     """Best feasible delta of each layer, beside the cosine between the arms' vectors there."""
-    figure = new_figure(WIDTH, 2.7)
+    figure = new_figure(WIDTH, 2.9)
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     for search in searches:
         points = best_by_layer(search)
@@ -137,10 +147,10 @@ def where(
     left.set_xlim(-0.4, layers - 0.6)
     left.axhline(0, color=INK, linewidth=0.8)
     left.set_title("best feasible delta at each layer, points")
-    left.legend(loc="best")
     over_layers(left)
     cosine_lines([("", cosine)], right)
     right.set_title("cosine of natural and instruction vector")
+    legend_above(figure, [line for line in left.lines if not line.get_label().startswith("_")])
     return figure
 
 

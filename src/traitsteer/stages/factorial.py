@@ -1,0 +1,220 @@
+"""factorial: what differs between the arms, and how much of the difference each factor explains.
+
+Reads the evaluations and vectors of a study that has every combination of its factors; writes
+reports/factorial.json and the figures in reports/factorial/, and prints the tables. It is called by
+hand (`make factorial`), since a study need not be factorial.
+"""
+
+from statistics import fmean, median_low
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from traitsteer.experiment.pairing import deltas, vectors
+from traitsteer.maths.factors import (
+    Term,
+    at,
+    cube,
+    effect,
+    higher_order_margin,
+    shapley,
+    terms,
+    variance_shares,
+)
+from traitsteer.maths.statistics import cosine, mean_interval, ratio_interval
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.words.design import Cell, Design, design
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.factor_tables import tables
+from traitsteer.world import factor_plots
+from traitsteer.world.files import read_json, write_json
+from traitsteer.world.plot_style import save_png, style
+
+Record = dict[str, Any]
+Cells = NDArray[np.float64]
+"""Delta [questions, 2, 2, ...], one axis for each factor of the design."""
+
+TOLD = ("arm", "method", "status", "layer", "strength", "delta", "coherence", "random")
+"""What is said of each cell, as the evaluation wrote it."""
+
+
+def run(config: Config) -> None:
+    """Analyse every trait, and all traits together.
+
+    Raises:
+        TraitsteerError: the study is not factorial, an evaluation is missing, or the results of a
+            trait were made under different protocols.
+    """
+    plan = design(config)
+    confidence = config.evaluate.confidence
+    results = {trait: _results(plan, trait) for trait in config.study.traits}
+    found: Record = {
+        "profile": config.profile,
+        "confidence": confidence,
+        "samples": config.evaluate.samples,
+        "trials": config.search.trials,
+        "factors": [{"name": f.name, "levels": list(f.levels)} for f in plan.factors],
+        "cells": [{"arm": c.arm, "method": c.method, "levels": plan.levels(c)} for c in plan.cells],
+        "traits": [],
+        "all": None,
+    }
+    whole = []
+    for trait, rows in results.items():
+        nothing = [row for row in rows if row["status"] != "feasible"]
+        analysis: Record = {
+            "trait": trait,
+            "protocol": rows[0]["protocol"],
+            "cells": [{name: row[name] for name in TOLD} for row in rows],
+            "nothing_feasible": [{k: row[k] for k in ("arm", "method")} for row in nothing],
+            "cosine": _cosines(plan, rows),
+        }
+        if not nothing:
+            cells = _by_question(plan, rows)
+            whole.append(cells)
+            analysis |= _analysis(plan, cells, confidence)
+        found["traits"].append(analysis)
+    if len(whole) > 1:
+        names = [row["trait"] for row in found["traits"] if not row["nothing_feasible"]]
+        found["all"] = {"traits": names} | _analysis(plan, np.concatenate(whole), confidence)
+    write_json(layout.FACTORIAL, found)
+    with style():
+        save_png(factor_plots.parts(found), layout.FACTORIAL_FIGURES / "parts.png")
+        save_png(factor_plots.cosines(found), layout.FACTORIAL_FIGURES / "cosines.png")
+    print(tables(found))
+
+
+def _results(plan: Design, trait: str) -> list[Record]:
+    """The evaluation of every cell, all of them under one protocol."""
+    rows: list[Record] = [
+        read_json(layout.evaluation(trait, cell.arm) / f"{cell.method}.json") for cell in plan.cells
+    ]
+    protocols = {row["protocol"] for row in rows}
+    if len(protocols) != 1:
+        raise TraitsteerError(
+            f"The results of {trait} come from {len(protocols)} protocols, expected one; run "
+            "`dvc repro` so that all of them are made under the same terms."
+        )
+    return rows
+
+
+def _by_question(plan: Design, rows: list[Record]) -> Cells:
+    """Delta of every cell for the questions that have one in all of them."""
+    means = [{question: _mean(values) for question, values in deltas(row).items()} for row in rows]
+    shared = [q for q in means[0] if all(each.get(q) is not None for each in means)]
+    columns = [np.array([each[q] for q in shared], dtype=np.float64) for each in means]
+    return cube(columns, [cell.place for cell in plan.cells])
+
+
+def _mean(values: list[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None
+
+
+def _analysis(plan: Design, cells: Cells, confidence: float) -> Record:
+    """Effects, decompositions and shares of variance, with intervals over questions."""
+    every = terms(len(plan.factors))
+    margin = higher_order_margin(cells, confidence)
+    shares = variance_shares(cells)
+    method = [axis for axis, factor in enumerate(plan.factors) if factor.name == "method"]
+    switches = [tuple(range(len(plan.factors)))]
+    if method and len(plan.factors) > 1:
+        switches.append(tuple(axis for axis in switches[0] if axis not in method))
+    return {
+        "questions": len(cells),
+        "effects": [
+            {
+                "factors": _names(plan, term),
+                "effect": _interval(effect(cells, term), confidence),
+            }
+            for term in every
+            if len(term) <= 2
+        ],
+        "margin": margin if margin is None else round(margin, 4),
+        "decompositions": [_decomposition(plan, cells, each, confidence) for each in switches],
+        "variance": shares
+        and [
+            {
+                "of": name if isinstance(name, str) else " x ".join(_names(plan, name)),
+                "share": round(share, 6),
+            }
+            for name, share in shares.items()
+        ],
+    }
+
+
+def _decomposition(plan: Design, cells: Cells, switched: Term, confidence: float) -> Record:
+    """How much each factor adds on the way from the first cell to the one with these switched."""
+    start = plan.cell((0,) * len(plan.factors))
+    end = plan.cell(tuple(int(axis in switched) for axis in range(len(plan.factors))))
+    difference = at(cells, switched) - at(cells, ())
+    parts = shapley(cells, switched)
+    return {
+        "from": _named(start),
+        "to": _named(end),
+        "whole": _interval(difference, confidence),
+        "parts": [
+            {
+                "factor": plan.factors[axis].name,
+                "part": _interval(parts[:, place], confidence),
+                # A share of a difference of exactly 0 does not exist.
+                "percent": ratio_interval(
+                    parts[:, [place]], difference[:, None], confidence
+                ).rounded()
+                if difference.mean() != 0
+                else None,
+            }
+            for place, axis in enumerate(switched)
+        ],
+    }
+
+
+def _cosines(plan: Design, rows: list[Record]) -> Record | None:
+    """How alike the vectors of all cells are at the median of the layers that they were steered at.
+
+    `switched` is the mean cosine of two cells that differ in one factor alone, `split_half` that of
+    two vectors of one cell from halves of its responses. None where nothing was steered.
+    """
+    layers = [row["layer"] for row in rows if row["layer"] is not None]
+    if not layers:
+        return None
+    layer = median_low(layers)
+    stacked = torch.stack([vectors(row)[layer] for row in rows])
+    matrix = cosine(*torch.broadcast_tensors(stacked[:, None], stacked[None, :]))
+    switched = []
+    for axis, factor in enumerate(plan.factors):
+        pairs = [
+            float(matrix[one, other])
+            for one, first in enumerate(plan.cells)
+            for other, second in enumerate(plan.cells)
+            if _flipped(first, axis) == second.place and one < other
+        ]
+        switched.append({"factor": factor.name, "cosine": round(fmean(pairs), 4)})
+    halves = [
+        read_json(layout.vectors(row["trait"], row["arm"]) / f"{row['method']}.json")
+        for row in rows
+    ]
+    return {
+        "layer": layer,
+        "matrix": [[round(value, 4) for value in row] for row in matrix.tolist()],
+        "switched": switched,
+        "split_half": round(fmean(half["split_half_cosine"][layer] for half in halves), 4),
+    }
+
+
+def _flipped(cell: Cell, axis: int) -> tuple[int, ...]:
+    return tuple(1 - at if place == axis else at for place, at in enumerate(cell.place))
+
+
+def _interval(values: NDArray[np.float64], confidence: float) -> Record:
+    return mean_interval(values[:, None], confidence).rounded()
+
+
+def _names(plan: Design, term: Term) -> list[str]:
+    return [plan.factors[axis].name for axis in term]
+
+
+def _named(cell: Cell) -> Record:
+    return {"arm": cell.arm, "method": cell.method}

@@ -1,0 +1,106 @@
+"""The figures of a factorial study: what each factor adds, and how alike the cells' vectors are.
+
+With plot_style.py one home of matplotlib. Every function is called inside `plot_style.style()` and
+takes reports/factorial.json.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from traitsteer.world.plot_style import (
+    ARMS,
+    INK,
+    MUTED,
+    NEUTRAL,
+    PAPER,
+    WIDTH,
+    Record,
+    empty,
+    legend_above,
+    new_figure,
+    words,
+)
+
+PART, EFFECT = ARMS[0], ARMS[1]
+"""The colour of what a factor adds between the two ends, and of its effect over all cells."""
+
+
+def parts(found: Record) -> Figure:
+    """The parts of the difference between the first cell and its opposite, beside the effects.
+
+    A panel for each trait and one for all together; a hollow mark has an interval that holds 0.
+    """
+    panels = [*found["traits"], *([found["all"] | {"trait": "all traits"}] if found["all"] else [])]
+    names = [factor["name"] for factor in found["factors"]]
+    figure = new_figure(WIDTH, 1.25 + 0.42 * len(names))
+    row = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, one in zip(row, panels, strict=True):
+        axes.set_title(one["trait"])
+        if one.get("nothing_feasible"):
+            count = f"{len(one['nothing_feasible'])} of {len(found['cells'])}"
+            empty(axes, f"nothing feasible in\n{count} cells")
+            continue
+        whole = one["decompositions"][0]
+        effects = {e["factors"][0]: e["effect"] for e in one["effects"] if len(e["factors"]) == 1}
+        for place, part in enumerate(whole["parts"]):
+            _mark(axes, part["part"], -place + 0.14, PART, "o")
+            _mark(axes, effects[part["factor"]], -place - 0.16, EFFECT, "D")
+        _mark(axes, whole["whole"], -len(names) + 0.0, INK, "s")
+        if one["margin"] is not None:
+            span = {"color": NEUTRAL, "alpha": 0.16, "linewidth": 0}
+            axes.axvspan(-one["margin"], one["margin"], **span)
+        axes.axvline(0, color=INK, linewidth=0.8)
+    for axes in row:
+        axes.set_yticks([-place for place in range(len(names) + 1)], [*names, "whole difference"])
+        axes.set_ylim(-len(names) - 0.5, 0.5)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+    figure.supxlabel("points of delta", color=MUTED, fontsize=8.5)
+    handles = [
+        Line2D([], [], color=PART, marker="o", label="part of the whole difference (Shapley)"),
+        Line2D([], [], color=EFFECT, marker="D", label="effect over all cells"),
+        Line2D([], [], color=NEUTRAL, alpha=0.3, linewidth=8, label="margin of luck"),
+    ]
+    legend_above(figure, handles)
+    return figure
+
+
+def cosines(found: Record) -> Figure:
+    """Cosine of every two cells' vectors, a panel for each trait."""
+    panels = found["traits"]
+    names = [f"{cell['arm']}, {words(cell['method'])}" for cell in found["cells"]]
+    known = [one["cosine"]["matrix"] for one in panels if one["cosine"]]
+    lowest = min((value for matrix in known for row in matrix for value in row), default=0.0)
+    figure = new_figure(WIDTH, 0.95 + 7.2 / max(len(panels), 2))
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    image = None
+    for axes, one in zip(row, panels, strict=True):
+        axes.grid(visible=False)
+        if one["cosine"] is None:
+            axes.set_title(one["trait"])
+            empty(axes, "nothing was steered")
+            continue
+        axes.set_title(f"{one['trait']}, layer {one['cosine']['layer']}")
+        image = axes.imshow(one["cosine"]["matrix"], cmap="Purples", vmin=min(lowest, 0), vmax=1)
+        axes.set_xticks([])
+        axes.set_xlabel("in the order of the rows")
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(length=0, labelcolor=INK, labelsize=7)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    if image is not None:
+        figure.colorbar(image, ax=list(row), shrink=0.6, label="cosine", pad=0.01)
+    return figure
+
+
+def _mark(axes: Axes, interval: Mapping[str, Any], y: float, colour: str, marker: str) -> None:
+    value, lower, upper = interval["value"], interval["lower"], interval["upper"]
+    if lower is not None and upper is not None:
+        axes.plot([lower, upper], [y, y], color=colour, linewidth=1.6)
+    apart = lower is not None and upper is not None and (lower > 0 or upper < 0)
+    axes.plot([value], [y], marker, color=colour, mfc=colour if apart else PAPER, ms=5, mew=1.2)

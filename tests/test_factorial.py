@@ -1,0 +1,273 @@
+"""The factorial study: planted parts come back, what is missing is named, designs are refused."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+import pytest
+import report_inputs
+import torch
+from ruamel.yaml import YAML
+from tiny import build
+
+from traitsteer.cli import main
+from traitsteer.stages import factorial, report
+from traitsteer.words import layout
+from traitsteer.words.config import Config, load
+from traitsteer.words.design import FACTORS, design
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.factor_tables import tables
+from traitsteer.world import tensors
+from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world.plot_style import arm_place
+
+QUESTIONS, SAMPLES, LAYERS, WIDTH = 16, 2, 3, 32
+START = 60.0
+PLANTED = {"text": -20.0, "source": 0.0, "position": 6.0, "method": 0.0}
+"""What switching each factor does to the delta, in this made-up study."""
+NOTHING = ("hallucination", "natural-all", "probe")
+
+
+def write_study(config: Config, nothing: tuple[str, str, str] | None = None) -> None:
+    """What evaluate and fit would have written, with the planted effects and little noise."""
+    plan = design(config)
+    for trait in config.study.traits:
+        hardness = [random.Random(f"{trait} {n}").gauss(0, 8) for n in range(QUESTIONS)]
+        for cell in plan.cells:
+            levels = dict(zip(FACTORS, cell.place, strict=True))
+            delta = START + sum(PLANTED[name] * at for name, at in levels.items())
+            _write_cell(
+                trait, cell.arm, cell.method, levels, delta, hardness,
+                (trait, cell.arm, cell.method) != nothing,
+            )  # fmt: skip
+
+
+def _write_cell(
+    trait: str,
+    arm: str,
+    method: str,
+    levels: dict[str, int],
+    delta: float,
+    hardness: list[float],
+    feasible: bool,
+) -> None:
+    draw = random.Random(f"{trait} {arm} {method}")
+    rows = [
+        {"setting": setting, "question": question, "sample": sample, "trait_score": score}
+        for question, sample in itertools.product(range(QUESTIONS), range(SAMPLES))
+        for setting, score in (
+            ("baseline", 5.0),
+            ("steered", 5.0 + delta + hardness[question] + draw.gauss(0, 2)),
+        )
+    ]
+    interval = {"value": delta, "lower": delta - 3, "upper": delta + 3, "n": QUESTIONS}
+    head = {"trait": trait, "arm": arm, "method": method, "protocol": f"of {trait}"}
+    result = {"layer": 1, "strength": 0.5, "delta": interval, "coherence": interval}
+    result |= {"random": interval}
+    folder = layout.evaluation(trait, arm)
+    write_jsonl(folder / f"{method}.answers.jsonl", rows)
+    write_json(
+        folder / f"{method}.json",
+        head
+        | {"status": "feasible" if feasible else "nothing feasible"}
+        | (result if feasible else dict.fromkeys(result)),
+    )
+    # Vectors turn with the text alone.
+    towards = torch.zeros(LAYERS, WIDTH)
+    towards[:, 0], towards[:, 1] = 1.0, float(levels["text"])
+    vectors = torch.nn.functional.normalize(towards, dim=1)
+    folder = layout.vectors(trait, arm)
+    tensors.write(folder / f"{method}.safetensors", {"vectors": vectors}, head)
+    write_json(folder / f"{method}.json", {"split_half_cosine": [0.97] * LAYERS})
+
+
+@pytest.fixture
+def config(repository: Path, tmp_path: Path, monkeypatch) -> Config:
+    monkeypatch.chdir(tmp_path)
+    return load(repository / "profiles/pocket-factorial.yaml")
+
+
+def test_the_profiles_have_every_combination_and_keep_the_founding_arms(repository: Path) -> None:
+    for name in ("pocket-factorial", "llama-3.1-8b-factorial"):
+        config = load(repository / f"profiles/{name}.yaml")
+        plan = design(config)
+        assert [f.name for f in plan.factors] == list(FACTORS)
+        assert len({cell.place for cell in plan.cells}) == len(plan.cells) == 16
+        first, last = plan.cell((0, 0, 0, 0)), plan.cell((1, 1, 1, 1))
+        assert (first.arm, first.method) == ("instruction", "mean_difference")
+        assert (last.arm, last.method) == ("natural", "probe")
+        plain = load(repository / f"profiles/{name.removesuffix('-factorial')}.yaml")
+        for arm in ("instruction", "natural"):
+            for key in ("elicitation", "text", "source", "position"):
+                assert getattr(config.arm(arm), key) == getattr(plain.arm(arm), key)
+
+
+def test_a_design_is_told_and_anything_else_refused(
+    repository: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, code in (("pocket-factorial", 0), ("pocket", 1)):
+        profile = (repository / f"profiles/{name}.yaml").read_text(encoding="utf-8")
+        Path("params.yaml").write_text(profile, encoding="utf-8")
+        assert main(["design"]) == code
+    said = capsys.readouterr()
+    assert said.out.startswith("design: 16 cells a trait, every combination of text instruction or")
+    assert "take profiles/pocket-factorial.yaml as the pattern" in said.err
+
+
+def test_a_factorial_profile_changes_arms_and_budget_alone(repository: Path) -> None:
+    allowed = {"profile", "study", "arms"}
+    allowed |= {("search", "trials"), ("search", "confirm"), ("evaluate", "samples")}
+    for name in ("pocket", "llama-3.1-8b"):
+        plain = load(repository / f"profiles/{name}.yaml").model_dump()
+        crossed = load(repository / f"profiles/{name}-factorial.yaml").model_dump()
+        for section in plain.keys() - allowed:
+            both = plain[section], crossed[section]
+            if both[0] != both[1]:
+                differing = {(section, key) for key in both[0] if both[0][key] != both[1][key]}
+                assert differing <= allowed, differing
+        for key in ("traits", "texts", "trait_folder", "coherence_floor"):
+            assert plain["study"][key] == crossed["study"][key]
+
+
+def test_what_was_planted_comes_back_and_sums_to_the_difference(config: Config, capsys) -> None:
+    write_study(config)
+    factorial.run(config)
+    found = read_json(layout.FACTORIAL)
+    assert found["all"]["questions"] == 3 * QUESTIONS
+    for one in (*found["traits"], found["all"]):
+        whole, without_method = one["decompositions"]
+        assert without_method["to"] == {"arm": "natural", "method": "mean_difference"}
+        for way in (whole, without_method):
+            parts = {row["factor"]: row["part"] for row in way["parts"]}
+            assert sum(p["value"] for p in parts.values()) == pytest.approx(
+                way["whole"]["value"], abs=1e-3
+            )
+            for name, part in parts.items():
+                assert part["value"] == pytest.approx(PLANTED[name], abs=1.5)
+                if PLANTED[name] != 0:
+                    assert not part["lower"] <= 0 <= part["upper"]
+        effects = {" x ".join(row["factors"]): row["effect"] for row in one["effects"]}
+        assert len(effects) == 4 + 6
+        for name, size in PLANTED.items():
+            assert effects[name]["value"] == pytest.approx(size, abs=0.8)
+        assert one["margin"] < 2
+        shares = {row["of"]: row["share"] for row in one["variance"]}
+        assert max(shares, key=shares.get) in ("text", "questions")
+        assert shares["method"] < 0.01
+    for one in found["traits"]:
+        cosines = {row["factor"]: row["cosine"] for row in one["cosine"]["switched"]}
+        assert cosines["text"] == pytest.approx(0.5**0.5, abs=1e-3)
+        assert cosines["source"] == cosines["position"] == cosines["method"] == 1.0
+    printed = capsys.readouterr().out
+    assert "the largest part is that of text" in printed
+    assert printed.count("What would make it false") == 5
+    for name in ("parts", "cosines"):
+        assert (layout.FACTORIAL_FIGURES / f"{name}.png").stat().st_size > 10_000
+
+
+def test_a_cell_with_nothing_feasible_is_named_and_its_trait_not_decomposed(
+    config: Config, capsys
+) -> None:
+    write_study(config, NOTHING)
+    factorial.run(config)
+    found = read_json(layout.FACTORIAL)
+    trait, arm, method = NOTHING
+    assert found["all"]["traits"] == ["evil", "sycophancy"]
+    [one] = [one for one in found["traits"] if one["trait"] == trait]
+    assert one["nothing_feasible"] == [{"arm": arm, "method": method}]
+    assert "decompositions" not in one
+    assert f"Nothing feasible was found for {trait} in {arm}, probe" in capsys.readouterr().out
+    for one in found["traits"]:
+        one |= {"nothing_feasible": [{"arm": arm, "method": method}]}
+    said = tables(found | {"all": None})
+    assert "Effects over all cells" not in said
+    assert "Delta of every cell" in said
+
+
+def test_questions_that_lack_a_cell_are_left_out_of_all(config: Config) -> None:
+    write_study(config)
+    path = layout.evaluation("evil", "natural") / "probe.answers.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row["question"] == 3 and row["setting"] == "steered":
+            row["trait_score"] = None
+    write_jsonl(path, rows)
+    factorial.run(config)
+    counts = [one["questions"] for one in read_json(layout.FACTORIAL)["traits"]]
+    assert counts == [QUESTIONS - 1, QUESTIONS, QUESTIONS]
+
+
+def test_results_of_two_protocols_are_not_analysed_together(config: Config) -> None:
+    write_study(config)
+    path = layout.evaluation("evil", "natural") / "probe.json"
+    write_json(path, read_json(path) | {"protocol": "another"})
+    with pytest.raises(TraitsteerError, match="evil come from 2 protocols"):
+        factorial.run(config)
+
+
+@pytest.mark.parametrize(
+    ("arms", "changes", "sentence"),
+    [
+        (["instruction", "natural"], {}, "The study has 0 cells with text instruction, source"),
+        (["instruction"], {"instruction": {"methods": ["probe"]}}, "All cells of the study are al"),
+        (
+            ["instruction", "instruction-base", "instruction-10"],
+            {"instruction-base": {"position": "prompt[-1]"}},
+            "3 levels of position",
+        ),
+    ],
+)
+def test_a_study_that_is_not_factorial_is_refused(
+    repository: Path, arms: list[str], changes: dict[str, dict[str, object]], sentence: str
+) -> None:
+    text = (repository / "profiles/pocket-factorial.yaml").read_text(encoding="utf-8")
+    values = YAML(typ="safe").load(text)
+    for arm, keys in changes.items():
+        values["arms"][arm] |= keys
+    values["study"] |= {"arms": arms}
+    values["study"]["texts"] = [arm for arm in arms if values["arms"][arm]["text"] is None]
+    with pytest.raises(TraitsteerError) as caught:
+        design(Config.model_validate(values))
+    assert sentence in str(caught.value)
+
+
+def test_the_report_has_room_for_eight_arms(config: Config) -> None:
+    study = config.study.model_copy(update={"traits": ("evil",)})
+    config = config.model_copy(update={"study": study})
+    report_inputs.write_study(config)
+    report.run(config)
+    page = layout.REPORT.read_text(encoding="utf-8")
+    assert "vectors of 8 arms" in page
+    assert len({arm_place(arm, study.arms) for arm in study.arms}) == 8
+    for place in range(8):
+        assert page.count(f"--arm-{place}:") == 2, "a colour for light and one for dark"
+    assert page.count('<div class="column') == 2, "the responses of each text, once"
+
+
+def test_a_text_is_read_with_the_vocabulary_that_it_was_written_with(
+    repository: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    values = YAML(typ="safe").load(
+        (repository / "profiles/pocket-factorial.yaml").read_text(encoding="utf-8")
+    )
+    values["study"]["trait_folder"] = str(repository / "data/pocket/traits")
+    values["judge"]["name"] = str(repository / "models/pocket/judge")
+    values["calibrate"]["questions"] = str(repository / "data/pocket/calibration.txt")
+    for which in ("base", "instruct"):
+        values["models"][which]["name"] = str(repository / "models/pocket" / which)
+    monkeypatch.chdir(tmp_path)
+
+    def check() -> str:
+        with Path("params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(values, file)
+        assert main(["check"]) in (0, 1)
+        return capsys.readouterr().err
+
+    assert "8 arms" in check()
+    build(tmp_path / "other", "llama")
+    values["models"]["base"]["name"] = str(tmp_path / "other")
+    said = check()
+    assert "whose vocabulary lacks or renumbers" in said
+    assert "read it with a model of the same vocabulary" in said
