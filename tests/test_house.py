@@ -204,7 +204,7 @@ def test_scenarios_are_read_by_elicitation_of_their_trait_alone() -> None:
         whole = "${study.trait_folder}" in stage["deps"]
         own = "${study.trait_folder}/${item.trait}/scenarios.txt" in stage["deps"]
         assert own == (name == "elicit")
-        assert whole == (name in ("report", "track"))
+        assert whole == (name in ("report", "track", "voice"))
 
 
 def test_imports_form_no_circle() -> None:

@@ -11,7 +11,8 @@ from traitsteer.words.errors import TraitsteerError
 
 PER_TRAIT = ("protocol",)
 PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
-WHOLE = ("calibrate", "cross", "compare", "report", "track", "check", "pocket_pair", "pocket_judge")
+WHOLE = ("calibrate", "cross", "voice", "compare", "report", "track", "check")
+POCKET = ("pocket_pair", "pocket_judge")
 
 # Idle threads that spin starve the busy ones on small machines; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in PER_ARM:
             command.add_argument("arm")
         command.set_defaults(run=_stage(name))
-    for name in WHOLE:
+    for name in WHOLE + POCKET:
         command = commands.add_parser(name.replace("_", "-"), help=_first_line(name))
         command.set_defaults(run=_stage(name))
     lint = commands.add_parser("lint", help="check trait folders; exits 1 on errors")
@@ -65,7 +66,7 @@ def _stage(name: str) -> Callable[[argparse.Namespace], int]:
             stage.run(config, chosen.trait, chosen.arm)
         elif name in PER_TRAIT:
             stage.run(config, chosen.trait)
-        elif name.startswith("pocket"):
+        elif name in POCKET:
             stage.run(config.pocket)
         else:
             stage.run(config)
