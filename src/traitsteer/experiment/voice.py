@@ -31,6 +31,7 @@ from traitsteer.world.files import digest, read_json, write_json
 NATURAL, INSTRUCTION, BASELINE = "natural", "instruction", "baseline"
 MEASURES = (
     "naturalness",
+    "coherence",
     "announced",
     "exclaimed",
     "exclamations",
