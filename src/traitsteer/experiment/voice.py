@@ -10,11 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from traitsteer.maths.permutation import sign_flip_p_value
-from traitsteer.maths.statistics import mean_interval, paired_difference_interval, share_interval
+from traitsteer.maths.statistics import (
+    mean_interval,
+    paired_difference_interval,
+    paired_differences,
+    share_interval,
+)
 from traitsteer.words.config import VoiceConfig
 from traitsteer.words.records import Answer, Judge, ScoredAnswer
 from traitsteer.words.seeds import seed_for
@@ -196,14 +198,6 @@ def _preference(rows: Sequence[Row], confidence: float, seed: int) -> Row | None
     }
 
 
-def paired_differences(a: Clusters, b: Clusters) -> NDArray[np.float64]:
-    """Mean of `a` minus mean of `b` for each question that has a value on both sides."""
-    return np.array(
-        [_mean(a[key]) - _mean(b[key]) for key in a if key in b and _both(a[key], b[key])],
-        dtype=np.float64,
-    )
-
-
 def _seed(seed: int, name: str) -> int:
     return seed_for(seed, "voice", name) % 2**31
 
@@ -212,17 +206,8 @@ def _scaled(values: Clusters, scale: float) -> Clusters:
     return {key: [None if v is None else scale * v for v in of] for key, of in values.items()}
 
 
-def _both(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
-    return any(v is not None for v in a) and any(v is not None for v in b)
-
-
 def _any(values: Clusters) -> bool:
     return any(value is not None for of in values.values() for value in of)
-
-
-def _mean(values: Sequence[float | None]) -> float:
-    present = [value for value in values if value is not None]
-    return sum(present) / len(present)
 
 
 def _by_question(rows: Sequence[Row], setting: str, name: str) -> Clusters:
