@@ -51,11 +51,17 @@ def run(config: Config) -> None:
 
 def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, list[Row]]:
     """The row of one trait, and its answers with their measures."""
-    best = {arm: _best(config, name, arm) for arm in (INSTRUCTION, NATURAL)}
+    results = {arm: _results(config, name, arm) for arm in (INSTRUCTION, NATURAL)}
+    best = {arm: best_of_arm(found) for arm, found in results.items()}
     without = [arm for arm, result in best.items() if result is None]
     found = {arm: chosen(result) for arm, result in best.items() if result is not None}
     flat = [arm for arm, each in found.items() if each.reached <= each.steps[0][1]]
-    head: Row = {"trait": name, "status": "compared", "without": without or flat}
+    head: Row = {
+        "trait": name,
+        "protocol": _protocol(name, [*results[INSTRUCTION], *results[NATURAL]]),
+        "status": "compared",
+        "without": without or flat,
+    }
     if without or flat:
         status = "nothing feasible" if without else "trait not raised"
         say(f"voice {name}: {status} for {' and '.join(without or flat)}, nothing is compared")
@@ -95,9 +101,20 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
     }, heard
 
 
-def _best(config: Config, trait: str, arm: str) -> Row | None:
+def _results(config: Config, trait: str, arm: str) -> list[Row]:
     folder = layout.evaluation(trait, arm)
-    return best_of_arm(read_json(folder / f"{method}.json") for method in config.arm(arm).methods)
+    return [read_json(folder / f"{method}.json") for method in config.arm(arm).methods]
+
+
+def _protocol(trait: str, results: Sequence[Row]) -> str:
+    """SHA-256 of the one protocol of all results; raises TraitsteerError when there are more."""
+    first, *others = {str(found["protocol"]) for found in results}
+    if others:
+        raise TraitsteerError(
+            f"The results of {trait} come from {1 + len(others)} protocols, expected one; run "
+            "`dvc repro` so that all of them are made under the same terms."
+        )
+    return first
 
 
 def _answers(

@@ -129,7 +129,10 @@ def _counted(row: Record) -> Iterator[str]:
         if (m := measures[name]) is not None and apart(m["difference"])
     ]
     if found:
-        yield f"Counted without a judge, natural answers differed: {_list(found)}."
+        yield (
+            "Counted without a judge, natural answers differed, each count taken alone: "
+            f"{_list(found)}."
+        )
     else:
         yield "Counted without a judge, the arms' wording was not distinguishable."
 
