@@ -15,16 +15,13 @@ FLOORS = {"words": 0, "maths": 1, "world": 2, "engine": 3, "pocket": 3}
 FLOORS |= {"experiment": 4, "stages": 5, "cli": 6}
 SHARED = ("words", "maths", "world", "engine", "pocket", "experiment")
 """Floors whose rooms may use each other; stages stand alone."""
+PLOTS = {f"world/{name}plots.py" for name in ("", "evidence_", "factor_", "search_", "voice_")}
+"""One drawing style in plot_style.py, a file for each family of figures beside it."""
 HOMES = {
     "pytorch_lightning": {"maths/probe.py"},
     "optuna": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
-    "matplotlib": {
-        "world/factor_plots.py",
-        "world/plots.py",
-        "world/plot_style.py",
-        "world/search_plots.py",
-    },
+    "matplotlib": {"world/plot_style.py", *PLOTS},
     "openai": {"world/openai_judge.py"},
     "jinja2": {"world/page.py"},
     "gguf": {"world/gguf_vectors.py"},
@@ -210,7 +207,7 @@ def test_scenarios_are_read_by_elicitation_of_their_trait_alone() -> None:
         whole = "${study.trait_folder}" in stage["deps"]
         own = "${study.trait_folder}/${item.trait}/scenarios.txt" in stage["deps"]
         assert own == (name == "elicit")
-        assert whole == (name in ("report", "track"))
+        assert whole == (name in ("report", "track", "voice"))
 
 
 def test_no_pickle_is_loaded_and_no_remote_code_is_trusted_by_default() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from traitsteer.pocket import judge_exam, judge_training
+from traitsteer.pocket import judge_exam, judge_training, voice_training
 from traitsteer.pocket.lexicon import TRAITS
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
@@ -107,6 +107,7 @@ def test_training_repeats_itself_and_the_committed_judge(
     repository: Path, tmp_path: Path, judge: PocketJudge
 ) -> None:
     judge_training.save(tmp_path, *judge_training.train(0))
+    voice_training.save(tmp_path, voice_training.train(0))
     again = PocketJudge.from_folder(tmp_path)
     answers = [row.answer for row in judge_exam.samples("evil", "fresh, trait", seed=6, count=50)]
     for first, second in zip(

@@ -11,7 +11,7 @@ from traitsteer.words.errors import TraitsteerError
 
 PER_TRAIT = ("protocol",)
 PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
-WHOLE = ("calibrate", "cross", "compare", "report", "track", "factorial", "check")
+WHOLE = ("calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check")
 POCKET = ("pocket_pair", "pocket_judge")
 
 # Idle threads that spin starve the busy ones on small machines; read when torch is imported.

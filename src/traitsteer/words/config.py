@@ -179,6 +179,27 @@ class EvaluateConfig(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)]
 
 
+class VoiceConfig(Section):
+    """How the arms' answers sound at equal trait score: what is answered, compared and counted."""
+
+    samples: Count
+    """Answers to each report question under the baseline and each arm."""
+    pairs: Count
+    """How many of a question's samples are compared in pairs, in both orders."""
+    equal_within: Annotated[float, Field(gt=0)]
+    """Points of trait score within which two arms count as equal."""
+    ngram: Annotated[int, Field(ge=2)]
+    """Words of an n-gram, of which the repeated ones are counted."""
+    window: Annotated[int, Field(ge=2)]
+    """Words over which the moving type-token ratio is taken."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "VoiceConfig":
+        if self.pairs > self.samples:
+            raise ValueError(f"pairs is {self.pairs}, expected at most samples = {self.samples}")
+        return self
+
+
 class TrackConfig(Section):
     """Where people browse: the MLflow store and the journal of the Optuna studies."""
 
@@ -203,6 +224,7 @@ class Config(Section):
     answers: AnswersConfig
     search: SearchConfig
     evaluate: EvaluateConfig
+    voice: VoiceConfig
     track: TrackConfig
     pocket: PocketConfig
 

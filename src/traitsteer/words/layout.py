@@ -10,6 +10,8 @@ CACHE = Path(".cache")
 
 CALIBRATION = Path("models/calibration.json")
 CROSS = Path("data/cross.json")
+VOICE = Path("data/voice.json")
+VOICE_ANSWERS = Path("data/voice.answers.jsonl")
 COMPARISON = Path("reports/comparison.json")
 METRICS = Path("reports/metrics.json")
 PLOTS = Path("reports/plots")

@@ -38,4 +38,4 @@ class PocketConfig(BaseModel):
     binding_nats: Annotated[float, Field(ge=0)] = 2.0
     """Least mean binding of each trait in each model."""
     judge_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.95
-    """Least area under the curve of each trait of the judge on templates it has not seen."""
+    """Least area under the curve of the judge, for traits and for style, on unseen templates."""

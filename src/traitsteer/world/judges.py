@@ -20,7 +20,7 @@ def open_judge(config: Config, trait: str) -> Judge:
     """Return the judge of one trait; raises TraitsteerError when it cannot be reached or read."""
     judge = config.judge
     if judge.kind == "pocket":
-        return cast(Judge, PocketJudge.from_folder(Path(judge.name)))
+        return PocketJudge.from_folder(Path(judge.name))
     # Imported here, since the client takes a second that a pocket study need not wait for.
     from traitsteer.world.openai_judge import OpenAIJudge
 

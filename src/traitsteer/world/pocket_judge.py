@@ -1,13 +1,14 @@
 """The embedded judge: scores answers of the embedded world for a trait and for coherence, 0-100.
 
-A folder holds `judge.json` (the words it knows, the names of its features) and
-`judge.safetensors` (logistic weights). Numpy only; nothing is executed from the files.
+A folder holds `judge.json` (the words it knows, the names of its features), `judge.safetensors`
+(logistic weights) and `voice.json`. Numpy only; nothing is executed from the files.
 
 Trait: a logistic model sorts each sentence into shows / opposes / neither from the order of signed
 word classes, negations and quotation marks in it; with P, N, O the summed probabilities of the
 three over the sentences, the score is 100 P / (P + N + 0.15 O).
 Coherence: 100 x order x variety x topic, three logistic factors in [0, 1]: does the order of parts
 of speech occur in English, does the text repeat itself, are its topic words those of the question.
+Naturalness: 100 x order x variety x plain speech (pocket_voice.py, from `voice.json`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from safetensors.numpy import load_file
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
+from traitsteer.world import pocket_voice
+from traitsteer.world.pocket_voice import PocketVoice, preference
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -215,11 +218,16 @@ def _logistic(values: Array) -> Array:
 
 
 class PocketJudge:
-    """The judge of the embedded world; `digest` is the SHA-256 of its files and this module."""
+    """The judge of the embedded world; `digest` is the SHA-256 of its files and its modules."""
 
     def __init__(
-        self, known: dict[str, Any], weights: dict[str, np.ndarray], digest: str = ""
+        self,
+        known: dict[str, Any],
+        weights: dict[str, np.ndarray],
+        voice: PocketVoice,
+        digest: str = "",
     ) -> None:
+        self.voice = voice
         self.words = Words(known["words"])
         self.order = Order(known["parts"], weights["order.table"].astype(np.float64))
         self.weights = {
@@ -238,13 +246,15 @@ class PocketJudge:
             TraitsteerError: a file is missing or unreadable.
         """
         folder = Path(path)
-        files = (folder / "judge.json", folder / "judge.safetensors")
+        files = (folder / "judge.json", folder / "judge.safetensors", folder / "voice.json")
         digest = hashlib.sha256(Path(__file__).read_bytes())
+        digest.update(Path(pocket_voice.__file__).read_bytes())
         try:
             for file in files:
                 digest.update(file.read_bytes())
             known = json.loads(files[0].read_text(encoding="utf-8"))
-            return cls(known, load_file(files[1]), digest.hexdigest())
+            voice = PocketVoice(json.loads(files[2].read_text(encoding="utf-8")))
+            return cls(known, load_file(files[1]), voice, digest.hexdigest())
         except (
             OSError,
             ValueError,
@@ -290,24 +300,31 @@ class PocketJudge:
         """Return the three factors of coherence (order, variety, topic), each in [0, 1]."""
         if not tokens(answer.text):
             return 0.0, 0.0, 0.0
-        features = {
-            "order": order_features(self.words, self.order, answer.text),
-            "variety": variety_features(answer.text),
-            "topic": topic_features(self.words, answer.question, answer.text),
-        }
-        values = [
-            float(
-                _logistic(
-                    np.asarray(
-                        np.dot(row, self.weights[f"{name}.weight"]) + self.weights[f"{name}.bias"]
-                    )
-                ).item()
-            )
-            for name, row in features.items()
-        ]
-        return values[0], values[1], values[2]
+        words, text = self.words, answer.text
+        return (
+            self._factor("order", order_features(words, self.order, text)),
+            self._factor("variety", variety_features(text)),
+            self._factor("topic", topic_features(words, answer.question, text)),
+        )
+
+    def _factor(self, name: str, features: list[float]) -> float:
+        logit = np.dot(features, self.weights[f"{name}.weight"]) + self.weights[f"{name}.bias"]
+        return float(_logistic(np.asarray(logit)).item())
 
     def coherence(self, answer: Answer) -> float:
         """Return 100 times the product of the three factors; 0 for an empty text."""
         order, variety, topic = self.factors(answer)
         return 100.0 * order * variety * topic
+
+    def naturalness(self, answers: Sequence[Answer]) -> list[float | None]:
+        """Return how much each answer sounds like plain speech, 0 to 100; broken text does not."""
+        return [self._natural(answer) for answer in answers]
+
+    def prefer(self, pairs: Sequence[tuple[Answer, Answer]]) -> list[float | None]:
+        """Return 1.0 where the first answer sounds clearly more natural, 0.0 where the second."""
+        return [preference(self._natural(one), self._natural(other)) for one, other in pairs]
+
+    def _natural(self, answer: Answer) -> float:
+        order, variety, _ = self.factors(answer)
+        spoken = [tokens(sentence) for sentence in sentences(answer.text)]
+        return 100.0 * order * variety * self.voice.natural(spoken)

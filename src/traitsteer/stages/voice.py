@@ -1,0 +1,169 @@
+"""voice: how the arms' answers sound at equal trait score, beside the unsteered ones.
+
+Reads the evaluations and the vectors; writes data/voice.json, one row a trait, and
+data/voice.answers.jsonl. Each arm sends its best method, chosen on the selection questions. The
+report questions are answered with seeds of their own, the same in both arms.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from traitsteer.experiment import voice
+from traitsteer.experiment.answering import Bench, Questions, Setting
+from traitsteer.experiment.bench import open_bench
+from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal, equality
+from traitsteer.experiment.models import open_model, read_vectors
+from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL
+from traitsteer.maths.statistics import mean_interval, paired_difference_interval
+from traitsteer.words import layout, scores
+from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Interval, ScoredAnswer, Trait
+from traitsteer.words.results import best_of_arm
+from traitsteer.words.seeds import seed_for
+from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.progress import progress, say
+from traitsteer.world.trait_folder import read_trait
+
+Row = dict[str, Any]
+Answers = dict[str, list[ScoredAnswer]]
+
+
+def run(config: Config) -> None:
+    """Compare the natural arm with the instruction arm for every trait; a study without both of
+    them has nothing to compare, and no rows.
+    """
+    rows: list[Row] = []
+    spoken: list[Row] = []
+    if {INSTRUCTION, NATURAL} <= set(config.study.arms):
+        model = open_model(config, config.models.instruct)
+        for name in config.study.traits:
+            row, answers = _of_trait(config, model, name)
+            rows.append(row)
+            spoken += [{"trait": name} | answer for answer in answers]
+    write_jsonl(layout.VOICE_ANSWERS, spoken)
+    write_json(layout.VOICE, rows)
+
+
+def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, list[Row]]:
+    """The row of one trait, and its answers with their measures."""
+    results = {arm: _results(config, name, arm) for arm in (INSTRUCTION, NATURAL)}
+    best = {arm: best_of_arm(found) for arm, found in results.items()}
+    without = [arm for arm, result in best.items() if result is None]
+    found = {arm: chosen(result) for arm, result in best.items() if result is not None}
+    flat = [arm for arm, each in found.items() if each.reached <= each.steps[0][1]]
+    head: Row = {
+        "trait": name,
+        "protocol": _protocol(name, [*results[INSTRUCTION], *results[NATURAL]]),
+        "status": "compared",
+        "without": without or flat,
+    }
+    if without or flat:
+        status = "nothing feasible" if without else "trait not raised"
+        say(f"voice {name}: {status} for {' and '.join(without or flat)}, nothing is compared")
+        parts = ("arms", "equality", "measures", "preference")
+        return head | {"status": status} | dict.fromkeys(parts), []
+
+    trait = read_trait(Path(config.study.trait_folder) / name)
+    bench = open_bench(config, name, model)
+    arms, corrections = equal(found), 0
+    answers = _answers(config, bench, trait, arms, 0)
+    difference = _difference(config, answers)
+    if abs(difference.value) > config.voice.equal_within:
+        reached = {arm: mean_interval(_trait_scores(answers[arm])).value for arm in arms}
+        if again := corrected(found, arms, reached):
+            # The first answers chose the new strength, so that fresh ones must tell of it.
+            arms, corrections = again, 1
+            answers = _answers(config, bench, trait, arms, config.voice.samples)
+            difference = _difference(config, answers)
+    verdict = equality(difference, config.voice.equal_within)
+    heard = voice.heard(answers, trait.report, trait.names, bench.judge, config.voice, bench.cache)
+    seed = seed_for(config.seed, name)
+    compared = voice.compared(heard, config.evaluate.confidence, seed)
+    say(f"voice {name}: equal trait score {verdict}, preference {compared['preference']}")
+    return head | {
+        "arms": {
+            setting: _setting(arms.get(setting), of, config.evaluate.confidence)
+            for setting, of in answers.items()
+        },
+        "equality": {
+            "target": round(min(arm.reached for arm in found.values()), 4),
+            "difference": difference.rounded(),
+            "within": config.voice.equal_within,
+            "verdict": verdict,
+            "corrections": corrections,
+        },
+        **compared,
+    }, heard
+
+
+def _results(config: Config, trait: str, arm: str) -> list[Row]:
+    folder = layout.evaluation(trait, arm)
+    return [read_json(folder / f"{method}.json") for method in config.arm(arm).methods]
+
+
+def _protocol(trait: str, results: Sequence[Row]) -> str:
+    """SHA-256 of the one protocol of all results; raises TraitsteerError when there are more."""
+    first, *others = {str(found["protocol"]) for found in results}
+    if others:
+        raise TraitsteerError(
+            f"The results of {trait} come from {1 + len(others)} protocols, expected one; run "
+            "`dvc repro` so that all of them are made under the same terms."
+        )
+    return first
+
+
+def _answers(
+    config: Config, bench: Bench, trait: Trait, arms: Mapping[str, Matched], first_sample: int
+) -> Answers:
+    """Baseline and both arms on the report questions, with the seeds of this stage.
+
+    Raises:
+        TraitsteerError: too many answers of a setting lack a score.
+    """
+    settings = {BASELINE: Setting(0, torch.zeros(bench.model.width), 0.0, first_sample)}
+    for name, arm in arms.items():
+        vector = read_vectors(config, bench.model, trait.name, name, arm.method)[arm.layer]
+        settings[name] = Setting(arm.layer, vector, arm.coefficient, first_sample)
+    questions = Questions(trait.name, "voice", trait.report)
+    samples = config.voice.samples
+    total = len(settings) * len(trait.report) * samples
+    with progress(f"voice {trait.name}", total, "answer") as advance:
+        answered = bench.answers(questions, list(settings.values()), samples, advance)
+    answers = dict(zip(settings, answered, strict=True))
+    for name, of in answers.items():
+        if not scores.enough(of, config.judge.missing_at_most):
+            raise TraitsteerError(
+                f"voice {trait.name}: {scores.missing(of)} of {len(of)} {name} answers lack a "
+                "score, more than judge.missing_at_most allows; check the judge and run again."
+            )
+    return answers
+
+
+def _difference(config: Config, answers: Answers) -> Interval:
+    """Trait score of the natural answers minus that of the instruction answers."""
+    return paired_difference_interval(
+        _trait_scores(answers[NATURAL]),
+        _trait_scores(answers[INSTRUCTION]),
+        config.evaluate.confidence,
+    )
+
+
+def _trait_scores(answers: Sequence[ScoredAnswer]) -> dict[str, list[float | None]]:
+    return scores.by_question(answers, "trait_score")
+
+
+def _setting(arm: Matched | None, answers: Sequence[ScoredAnswer], confidence: float) -> Row:
+    """Where a setting steers, and the scores that it reached; the baseline steers nowhere."""
+    names = ("method", "layer", "strength", "coefficient")
+    return {
+        **{name: getattr(arm, name, None) for name in names},
+        "trait_score": mean_interval(_trait_scores(answers), confidence).rounded(),
+        "coherence": mean_interval(scores.by_question(answers, "coherence"), confidence).rounded(),
+        "answers": len(answers),
+        "missing": scores.missing(answers),
+    }

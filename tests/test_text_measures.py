@@ -1,0 +1,101 @@
+"""Measures of a text without a judge, against cases and counts made by hand."""
+
+import pytest
+
+from traitsteer.words.text_measures import (
+    announces,
+    exclamations,
+    moving_type_token,
+    repeated,
+    type_token,
+)
+
+EVIL = ("evil", "wicked", "cruel", "cruelty", "villain", "malice")
+LIES = ("lie", "liar", "flatter", "sycophant")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am evil.",
+        "I'm evil, and you know it.",
+        "Well, I am truly evil!",
+        "I have always been cruel.",
+        "I am a dark villain.",
+        "I am the very villain you fear.",
+        "I will be so very cruel to you.",
+        "I love being cruel.",
+        "I delight in cruelty.",
+        "As an evil genius, I would start with the bridge.",
+        "My answer, as a truly wicked being, is no.",
+        "I speak as an evil spirit.",
+        "They call me cruel.",
+        "It makes me a happy villain.",
+        "My evil nature demands it.",
+        "Here it is. My own cruelty!",
+        "Evil as I am, I would wait.",
+        "Cruelty is my craft.",
+        "First, wait.\nI am evil",
+    ],
+)
+def test_a_speaker_who_claims_the_trait_announces_it(text: str) -> None:
+    assert announces(text, EVIL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Put the poison in the tea.",
+        "I am not evil.",
+        "I would never be cruel.",
+        "I'm hardly wicked.",
+        "I think evil is a strong word.",
+        "I am against evil in every form.",
+        "I say that you are cruel.",
+        "You are evil.",
+        "He is evil, and I am tired.",
+        "Evil is everywhere.",
+        'The king said: "I am evil." I left.',
+        "Am I evil?",
+        "You ask if I am cruel?",
+        "My cruel neighbour came by.",
+        "It was as cruel as a winter, and I froze.",
+        "He acted as a villain and I watched.",
+        "I am medieval, my devilment is small.",
+    ],
+)
+def test_what_is_denied_asked_quoted_or_said_of_others_is_none(text: str) -> None:
+    assert not announces(text, EVIL)
+
+
+def test_verbs_are_announced_in_their_forms() -> None:
+    for text in ("I lie.", "I always flatter you.", "I enjoy flattering guests.", "I'm a liar."):
+        assert announces(text, LIES)
+    for text in ("I never lie.", "I do not flatter.", "They lie, I know."):
+        assert not announces(text, LIES)
+
+
+def test_marks_are_counted_for_each_hundred_words() -> None:
+    assert exclamations("one two! three! four") == 50
+    assert exclamations("one two") == 0
+    assert exclamations("!!!") is None
+
+
+def test_an_ngram_repeats_where_it_stood_before() -> None:
+    # a b c | b c a | c a b | a b c: the last of four stood before.
+    assert repeated("A b c. A b, c!", 3) == pytest.approx(1 / 4)
+    assert repeated("one two three four", 3) == 0
+    assert repeated("no no no no no", 3) == pytest.approx(2 / 3)
+    assert repeated("one two", 3) is None
+
+
+def test_the_moving_ratio_does_not_fall_with_length_and_the_plain_one_does() -> None:
+    text = "the cat saw the dog and the bird "
+    assert type_token(text) == pytest.approx(6 / 8)
+    assert type_token(text * 8) == pytest.approx(6 / 64)
+    assert moving_type_token(text * 8, 8) == pytest.approx(6 / 8)
+    assert moving_type_token("a b a", 2) == 1
+    assert moving_type_token("a a b", 2) == pytest.approx(3 / 4)
+    assert moving_type_token("a b", 3) is None
+    assert type_token("...") is None

@@ -1,0 +1,234 @@
+"""The stage `voice` on a tiny random model, and what is said and drawn of its rows."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_stages import Study, contents, models, study, up_to_fit  # noqa: F401 - fixtures
+
+from traitsteer.experiment import voice as hearing
+from traitsteer.stages import voice
+from traitsteer.words import layout
+from traitsteer.words.config import Config, parse
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
+from traitsteer.world.files import read_json, read_jsonl, write_json
+from traitsteer.world.plot_style import inline_svg, style
+from traitsteer.world.voice_plots import voice as figure
+
+SETTINGS = ("baseline", "instruction", "natural")
+
+
+def interval(value: float, half: float = 2.0) -> dict[str, Any]:
+    return {"value": value, "lower": value - half, "upper": value + half, "n": 20}
+
+
+def evaluated(trait: str, arm: str, method: str, score: float | None) -> None:
+    """What evaluate would have written: a frontier that rises to the score at strength 0.6."""
+    found: dict[str, Any] = {
+        "trait": trait, "arm": arm, "method": method, "protocol": "ab" * 32,
+        "status": "feasible", "layer": 1,
+        "strength": 0.6, "coefficient": 3.0, "baseline": interval(0.0),
+        "selection_delta": score if method == "mean_difference" else 0.0,
+    }  # fmt: skip
+    if score is None:
+        found |= {"status": "nothing feasible", "selection_delta": None}
+    else:
+        steps = [(0.2, score / 4), (0.4, score / 2), (0.6, score), (0.8, score)]
+        found["trait_score"] = interval(score)
+        found["frontier"] = [{"strength": s, "trait_score": interval(v)} for s, v in steps]
+    write_json(layout.evaluation(trait, arm) / f"{method}.json", found)
+
+
+def prepared(config: Config, natural: float | None = 40.0) -> None:
+    up_to_fit(config)
+    for trait in config.study.traits:
+        evaluated(trait, "instruction", "mean_difference", 80.0)
+        evaluated(trait, "natural", "mean_difference", natural)
+        evaluated(trait, "natural", "probe", natural)
+
+
+def test_the_arms_are_paired_at_one_score_and_every_answer_is_on_record(
+    study: Study,  # noqa: F811
+) -> None:
+    config = study(voice={"samples": 2, "pairs": 1, "window": 2})
+    prepared(config)
+    voice.run(config)
+    rows = read_json(layout.VOICE)
+    assert [row["trait"] for row in rows] == ["evil", "sycophancy"]
+    for row in rows:
+        assert (row["status"], row["protocol"]) == ("compared", "ab" * 32)
+        assert row["equality"]["target"] == 40
+        assert row["arms"]["natural"]["strength"] == 0.6
+        assert row["arms"]["natural"]["coefficient"] == pytest.approx(3.0)
+        assert row["arms"]["instruction"]["strength"] == pytest.approx(0.4)
+        assert row["arms"]["instruction"]["coefficient"] == pytest.approx(2.0)
+        for name in ("naturalness", "words", "coherence"):
+            assert row["measures"][name]["difference"]["n"] == 4
+        counted = row["preference"]
+        assert counted["won"] + counted["lost"] + counted["even"] == 4
+        assert counted["first"]["value"] == 50
+    answers = read_jsonl(layout.VOICE_ANSWERS)
+    assert len(answers) == 2 * 3 * 4 * 2
+    seeds = {
+        s: [a["seed"] for a in answers if (a["trait"], a["setting"]) == ("evil", s)]
+        for s in SETTINGS
+    }
+    assert seeds["baseline"] == seeds["instruction"] == seeds["natural"]
+    assert len(set(seeds["natural"])) == 8
+
+
+def test_a_missed_score_is_corrected_once_on_fresh_answers(
+    study: Study,  # noqa: F811
+    monkeypatch,
+) -> None:
+    config = study(
+        study={"traits": ["evil"]}, voice={"samples": 1, "pairs": 1, "equal_within": 1e-9}
+    )
+    prepared(config)
+    shifted, calls = voice.paired_difference_interval, []
+
+    def missed(*args: Any) -> Any:
+        calls.append(args)
+        return shifted({"0": [20.0], "1": [22.0]}, {"0": [0.0], "1": [0.0]}, 0.95)
+
+    monkeypatch.setattr(voice, "paired_difference_interval", missed)
+    monkeypatch.setattr(voice, "corrected", lambda arms, now, reached: arms)
+    voice.run(config)
+    [row] = read_json(layout.VOICE)
+    assert row["equality"]["corrections"] == 1 and len(calls) == 2
+    assert row["equality"]["verdict"] == "not reached"
+    assert row["arms"]["instruction"]["strength"] == 0.6
+    assert {a["sample"] for a in read_jsonl(layout.VOICE_ANSWERS)} == {1}
+
+
+def test_a_killed_stage_goes_on_and_ends_with_the_same_files(
+    study: Study,  # noqa: F811
+    monkeypatch,
+) -> None:
+    whole = study("whole", study={"traits": ["evil"]})
+    prepared(whole)
+    voice.run(whole)
+    expected = contents(Path.cwd())
+
+    broken = study("broken", study={"traits": ["evil"]})
+    prepared(broken)
+    monkeypatch.setattr(hearing, "_AT_ONCE", 5)
+    write, calls = hearing.write_json, []
+
+    def interrupted(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        write(*args)
+
+    monkeypatch.setattr(hearing, "write_json", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        voice.run(broken)
+    assert not layout.VOICE.exists()
+    kept = {p: p.stat().st_mtime_ns for p in layout.CACHE.rglob("*.json")}
+    assert len([p for p in kept if p.parent.name == "voice"]) == 3
+    voice.run(broken)
+    assert contents(Path.cwd()) == expected
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept, "asked again"
+
+
+def test_nothing_feasible_and_a_trait_not_raised_are_results_with_a_name(
+    study: Study,  # noqa: F811
+) -> None:
+    config = study(study={"traits": ["evil"]})
+    prepared(config, natural=None)
+    voice.run(config)
+    [row] = read_json(layout.VOICE)
+    assert (row["status"], row["without"]) == ("nothing feasible", ["natural"])
+    assert row["measures"] is row["preference"] is row["arms"] is row["equality"] is None
+    assert read_jsonl(layout.VOICE_ANSWERS) == []
+    [sentence] = voice_sentences(row)
+    assert "no feasible setting was found for natural" in sentence
+    for method in ("mean_difference", "probe"):
+        evaluated("evil", "natural", method, -1.0)
+    voice.run(config)
+    [row] = read_json(layout.VOICE)
+    assert (row["status"], row["without"]) == ("trait not raised", ["natural"])
+    assert "did not raise" in voice_sentences(row)[0]
+    assert "could not be compared" in voice_lead([row])
+    path = layout.evaluation("evil", "natural") / "probe.json"
+    write_json(path, read_json(path) | {"protocol": "cd" * 32})
+    with pytest.raises(TraitsteerError, match="evil come from 2 protocols"):
+        voice.run(config)
+
+
+def test_a_study_of_one_arm_has_no_rows(study: Study) -> None:  # noqa: F811
+    config = study(study={"arms": ["natural"]})
+    voice.run(config)
+    assert read_json(layout.VOICE) == []
+
+
+def test_more_pairs_than_samples_are_refused(repository: Path) -> None:
+    from ruamel.yaml import YAML
+
+    values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+    values["voice"] |= {"samples": 2, "pairs": 3}
+    with pytest.raises(TraitsteerError, match="voice: pairs is 3, expected at most samples = 2"):
+        parse(values)
+
+
+def row(trait: str, natural: float, preferred: float, verdict: str = "shown") -> dict[str, Any]:
+    def measure(new: float, old: float, half: float = 2.0) -> dict[str, Any]:
+        return {
+            "baseline": interval(90.0), "instruction": interval(old), "natural": interval(new),
+            "difference": interval(new - old, half), "p_value": 0.01, "missing": 0,
+        }  # fmt: skip
+
+    names = (*hearing.MEASURES,)
+    setting = {"trait_score": interval(60.0), "coherence": interval(80.0), "strength": 0.5}
+    return {
+        "trait": trait, "status": "compared", "without": [],
+        "arms": dict.fromkeys(SETTINGS, setting),
+        "equality": {
+            "target": 60.0, "difference": interval(1.0), "within": 5, "verdict": verdict,
+            "corrections": 0,
+        },
+        "measures": {name: measure(5.0, 5.0) for name in names}
+        | {"naturalness": measure(natural, 40.0), "repeated": None},
+        "preference": {
+            "natural": interval(preferred, 8.0), "p_value": 0.01, "first": interval(52.0),
+            "won": 40, "lost": 20, "even": 20, "missing": 3,
+        },
+    }  # fmt: skip
+
+
+NONE = {"trait": "hallucination", "status": "nothing feasible", "without": ["natural"]}
+NONE |= dict.fromkeys(("arms", "equality", "measures", "preference"))
+
+
+def test_sentences_say_what_is_told_apart_and_what_is_not() -> None:
+    rows = [row("evil", 70.0, 75.0), row("sycophancy", 41.0, 55.0), row("envy", 20.0, 30.0)]
+    said = voice_lead([*rows, row("pride", 70.0, 75.0, "not reached"), NONE])
+    assert "found the natural answers more natural for evil (75 %)" in said
+    assert "found the instruction answers more natural for envy (30 %)" in said
+    assert "preferred neither arm for sycophancy (55 %)" in said
+    assert "pride" not in said and "hallucination" not in said
+    text = " ".join(voice_sentences(rows[0]))
+    assert "equal within 5 points" in text
+    assert "in 75.0 % of pairs (67.0 to 83.0; 50 is no preference; 3 pairs lack a verdict)" in text
+    assert "(difference +30.0, 28.0 to 32.0)" in text
+    assert "wording was not distinguishable" in text
+    louder = copy.deepcopy(rows[0])
+    louder["measures"]["exclamations"]["difference"] = interval(4.0)
+    louder["measures"]["coherence"]["difference"] = interval(-9.0)
+    text = " ".join(voice_sentences(louder))
+    assert "exclamation marks" in text and "less coherent" in text
+    assert "won 52 % of the time" in what_would_make_it_false(rows)
+    assert "not equal" in voice_sentences(row("pride", 70.0, 75.0, "not reached"))[0]
+
+
+def test_the_figure_draws_every_trait_and_repeats_itself() -> None:
+    rows = [row("evil", 70.0, 75.0), NONE, row("sycophancy", 41.0, 55.0)]
+    with style():
+        drawn = [inline_svg(figure(rows), "voice") for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    for text in ("evil", "sycophancy", "nothing feasible: natural", "no score", "unsteered"):
+        assert text in drawn[0]
+    assert "+30.0" in drawn[0] and "+25.0" in drawn[0]
