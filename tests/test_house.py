@@ -21,8 +21,8 @@ HOMES = {
     "mlflow": {"world/tracking.py"},
     "matplotlib": {"world/plots.py", "world/plot_style.py", "world/search_plots.py"},
     "openai": {"world/openai_judge.py"},
-    "jinja2": {"world/page.py"},
-    "pydantic": {"words/config.py", "words/pocket_config.py"},
+    "jinja2": {"world/page.py", "world/prompts.py"},
+    "pydantic": {"words/config.py", "words/model_config.py", "words/pocket_config.py"},
 }
 PASSIVE = {
     SOURCE / "traitsteer/words" / f"{name}.py"
@@ -31,6 +31,7 @@ PASSIVE = {
         "errors",
         "faults",
         "layout",
+        "model_config",
         "pocket_config",
         "records",
         "runs",
@@ -139,7 +140,8 @@ from traitsteer.engine.generation import generate
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.engine.rows import Batching, Row, Sampling
 from traitsteer.maths.positions import Position
-from traitsteer.world.language_model import LanguageModel, find_blocks
+from traitsteer.world.blocks import find_blocks
+from traitsteer.world.language_model import LanguageModel
 
 size = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24}
 heads = {"num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2}
