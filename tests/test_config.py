@@ -45,6 +45,7 @@ def test_every_profile_is_whole_and_the_pocket_one_is_the_default(repository: Pa
         ("study", "traits", ["evil", "evil"], "study.traits names evil, evil"),
         ("study", "traits", ["a.b"], "study.traits"),
         ("models", "dtype", "float8", "models.dtype"),
+        ("models", "quantisation", "int2", "models.quantisation"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_that_names_the_key(
@@ -77,6 +78,22 @@ def test_an_arm_reads_the_text_of_one_that_elicits(
     with pytest.raises(TraitsteerError) as caught:
         parse(values)
     assert sentence in str(caught.value)
+
+
+def test_a_template_or_reasoning_without_a_chat_is_refused(values: dict[str, Any]) -> None:
+    marks = {"start": "<think>", "end": "</think>"}
+    values["models"]["instruct"] |= {"thinking": marks, "template": {"enable_thinking": False}}
+    instruct = parse(values).models.instruct
+    assert instruct.thinking and instruct.thinking.end == "</think>"
+    assert instruct.template == {"enable_thinking": False}
+    for key, value in (("thinking", marks), ("template", {"enable_thinking": False})):
+        values["models"]["base"] |= {"thinking": None, "template": {}} | {key: value}
+        with pytest.raises(TraitsteerError, match=r"models\.base: .* has `chat: false` and"):
+            parse(values)
+    values["models"]["base"] |= {"thinking": None, "template": {}}
+    values["models"]["instruct"]["thinking"] = {"start": "<think>", "end": ""}
+    with pytest.raises(TraitsteerError, match=r"models\.instruct\.thinking\.end"):
+        parse(values)
 
 
 def test_a_missing_key_is_named(values: dict[str, Any]) -> None:

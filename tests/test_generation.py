@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from tiny import OTHER, build
+from tiny import KINDS, build
 
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.sampling import choose, uniform
+from traitsteer.engine.trial import try_out
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
 
@@ -34,25 +35,34 @@ def mixed_rows(model: LanguageModel, coefficients: tuple[float, ...] = (0, 2, 6)
 
 
 @torch.inference_mode()
-def slow_reference(model: LanguageModel, row: Row, sampling: Sampling) -> tuple[int, ...]:
-    """Recompute the whole sequence each step without cache, and add the vector by hand."""
+def slow_reference(
+    model: LanguageModel, row: Row, sampling: Sampling, cached: bool = False
+) -> tuple[int, ...]:
+    """Plain passes to which the vector is added by hand: of the whole sequence at each step, or
+    of its newest token with the cache that transformers makes for the model.
+    """
     ids = list(row.prompt_ids)
     steering = row.steering
+    cache = None
     for step in range(sampling.max_new_tokens):
-        length = len(ids)
+        length, first = len(ids), len(ids) - 1 if cached and step else 0
 
-        def add(_module, _inputs, output, length=length):
+        def add(_module, _inputs, output, length=length, first=first):
             hidden = (output[0] if isinstance(output, tuple) else output).clone()
             start, end = {
                 "all": (0, length),
                 "prompt": (0, len(row.prompt_ids)),
                 "response": (len(row.prompt_ids), length),
             }[steering.positions]
-            hidden[0, start:end] += steering.coefficient * steering.vector
+            hidden[0, max(0, start - first) : max(0, end - first)] += (
+                steering.coefficient * steering.vector
+            )
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
         handle = model.blocks[steering.layer].register_forward_hook(add) if steering else None
-        logits = model.model(input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1]
+        new = torch.tensor([ids[first:]])
+        out = model.model(input_ids=new, past_key_values=cache, use_cache=cached)
+        logits, cache = out.logits[:, -1], out.past_key_values if cached else None
         if handle:
             handle.remove()
         token = int(choose(logits, torch.tensor([row.seed]), torch.tensor([step]), sampling)[0])
@@ -71,15 +81,21 @@ def test_steered_rows_equal_the_slow_reference(llama: LanguageModel, temperature
     assert len({g.ids for g in generated}) > len(PROMPTS), "steering changed nothing"
 
 
-@pytest.mark.parametrize("kind", sorted(set(OTHER) - {"llama"}))
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_architecture_is_steered_like_the_slow_reference(kind: str, tmp_path) -> None:
     build(tmp_path, kind)
     model = load(str(tmp_path), chat=True, device="cpu")
+    hooks = [list(module._forward_hooks.items()) for module in model.model.modules()]
     rows = mixed_rows(model, (0, 3))[:12]
     generated = generate(model, rows, Sampling(6, 1.0), Batching(12))
-    assert [g.ids for g in generated] == [
-        slow_reference(model, row, Sampling(6, 1.0)) for row in rows
-    ]
+    for cached in (False, True):
+        assert [g.ids for g in generated] == [
+            slow_reference(model, row, Sampling(6, 1.0), cached) for row in rows
+        ]
+    assert len({g.ids for g in generated}) > 4, "steering changed nothing"
+    assert [list(module._forward_hooks.items()) for module in model.model.modules()] == hooks
+    assert not any(module._forward_pre_hooks for module in model.model.modules())
+    try_out(model)
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.8])

@@ -23,9 +23,9 @@ HOMES = {
     "mlflow": {"world/tracking.py"},
     "matplotlib": {"world/plot_style.py", *PLOTS},
     "openai": {"world/openai_judge.py"},
-    "jinja2": {"world/page.py"},
+    "jinja2": {"world/page.py", "world/prompts.py"},
     "gguf": {"world/gguf_vectors.py"},
-    "pydantic": {"words/config.py", "words/pocket_config.py"},
+    "pydantic": {"words/config.py", "words/model_config.py", "words/pocket_config.py"},
 }
 PASSIVE = {
     SOURCE / "traitsteer/words" / f"{name}.py"
@@ -34,6 +34,7 @@ PASSIVE = {
         "errors",
         "faults",
         "layout",
+        "model_config",
         "pocket_config",
         "records",
         "runs",
@@ -142,7 +143,8 @@ from traitsteer.engine.generation import generate
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.engine.rows import Batching, Row, Sampling
 from traitsteer.maths.positions import Position
-from traitsteer.world.language_model import LanguageModel, find_blocks
+from traitsteer.world.blocks import find_blocks
+from traitsteer.world.language_model import LanguageModel
 
 size = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24}
 heads = {"num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2}

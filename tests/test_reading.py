@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import OTHER, build
+from tiny import KINDS, build
 
 from traitsteer.engine.reading import Recorded, mean_residual_norm, pooled_activations
 from traitsteer.maths.positions import Position
@@ -86,7 +86,7 @@ def close(found: torch.Tensor, expected: torch.Tensor, share: float = 1e-5) -> b
     return bool(((found - expected).abs() <= share * largest).all())
 
 
-VARIANTS = [(kind, {}, None) for kind in sorted(OTHER)]
+VARIANTS = [(kind, {}, None) for kind in KINDS]
 VARIANTS += [("mistral", {"sliding_window": 4}, attention) for attention in ("eager", "sdpa")]
 VARIANTS += [("gemma2", {"sliding_window": 4}, "eager"), ("llama", {}, "eager")]
 
@@ -152,7 +152,7 @@ def test_nothing_after_the_last_pooled_token_is_run(llama: LanguageModel) -> Non
         assert close(found[0], block_outputs(llama, long[0])[:, selected].mean(dim=1))
 
 
-@pytest.mark.parametrize("kind", sorted(OTHER))
+@pytest.mark.parametrize("kind", KINDS)
 def test_blocks_above_the_highest_layer_do_not_run(kind: str, tmp_path: Path) -> None:
     build(tmp_path, kind)
     model = load(str(tmp_path), chat=True, device="cpu")

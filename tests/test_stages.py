@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 from ruamel.yaml import YAML
+from test_reading import block_outputs, close
 from tiny import build, tokenizer
 
 from traitsteer.cli import main
+from traitsteer.engine.reading import Recorded
 from traitsteer.experiment import activations
 from traitsteer.experiment.answering import Bench
 from traitsteer.stages import (
@@ -30,11 +32,12 @@ from traitsteer.stages import (
     vet,
 )
 from traitsteer.words import layout
-from traitsteer.words.config import Config, load
+from traitsteer.words.config import Config, load, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Trait
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl
+from traitsteer.world.language_model import load as load_model
 from traitsteer.world.trait_folder import read_trait, write_trait
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -63,6 +66,9 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "evaluate": {"samples": 1},
 }
+
+
+ARM: dict[str, Any] = {"position": "response[:10]", "methods": ["mean_difference"]}
 
 
 @pytest.fixture(scope="module")
@@ -389,3 +395,46 @@ def test_check_refuses_before_any_work(
     printed = capsys.readouterr().err
     assert sentence in printed
     assert printed.count("\n") == 1
+
+
+def test_a_chat_model_continues_scenarios_as_plain_text(study: Study) -> None:
+    natural = {"natural": ARM | {"elicitation": "natural", "source": "instruct"}}
+    config = study(arms=natural, study={"arms": ["instruction", "natural"]})
+    words = tokenizer()
+    for arm in config.study.arms:
+        elicit.run(config, "evil", arm)
+    for row in read_jsonl(layout.responses("evil", "natural")):
+        assert words.decode(row["prompt_ids"]) == row["prompt"]
+    for row in read_jsonl(layout.responses("evil", "instruction")):
+        assert words.decode(row["prompt_ids"]).startswith(f"<bos><system> {row['system']} <eos>")
+
+
+def test_reasoning_is_on_record_and_neither_judged_nor_pooled(study: Study, models: Path) -> None:
+    """A random model writes `~` now and then; the template leaves the reasoning open."""
+    config = study(
+        elicit={"samples": 2, "max_new_tokens": 60, "temperature": 1.5}, vet={"minimum": 1}
+    )
+    thinking = {"start": "<assistant>", "end": "~"}
+    values = config.model_dump(mode="json")
+    values["models"]["instruct"]["thinking"] = thinking
+    thinks = parse(values)
+    elicit.run(config, "evil", "instruction")
+    whole = read_jsonl(layout.responses("evil", "instruction"))
+    for stage in (elicit, vet, cache):
+        stage.run(thinks, "evil", "instruction")
+    rows = read_jsonl(layout.responses("evil", "instruction"))
+    assert [r["reasoning_ids"] + r["response_ids"] for r in rows] == [
+        r["response_ids"] for r in whole
+    ]
+    reasons = {v["id"]: v["reason"] for v in read_jsonl(layout.verdicts("evil", "instruction"))}
+    empty = [row for row in rows if not row["response_ids"]]
+    assert 0 < len(empty) < len(rows)
+    assert {row["text"] for row in empty} == {""}
+    assert {reasons[row["id"]] for row in empty} == {"empty"}
+    kept = [row for row in rows if reasons[row["id"]] == ""]
+    held = tensors.read_shards(layout.activations("evil", "instruction"), {}).tensors
+    model = load_model(str(models / "instruct"), chat=True, device="cpu")
+    for row, found in zip(kept, held["activations"], strict=True):
+        before = tuple(row["prompt_ids"] + row["reasoning_ids"])
+        expected = block_outputs(model, Recorded("", before, tuple(row["response_ids"])))
+        assert close(found, expected[:, len(before) :].mean(dim=1))

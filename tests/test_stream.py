@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from test_generation import PROMPTS, direction, mixed_rows, slow_reference
-from tiny import OTHER, build
+from tiny import KINDS, build
 
 from traitsteer.engine import decoding, generation
 from traitsteer.engine.generation import generate
@@ -67,7 +67,7 @@ def test_as_many_prompts_as_tokens_are_not_taken_for_each_other(ending: Language
     assert [g.ids for g in generate(ending, rows, Sampling(9), Batching(8))] == expected
 
 
-@pytest.mark.parametrize("kind", ["gemma2", "gpt2", "mistral"])
+@pytest.mark.parametrize("kind", ["gemma2", "gemma3_text", "gpt2", "mistral", "phi3"])
 def test_refilling_is_right_for_windows_and_learned_positions(kind: str, tmp_path) -> None:
     changes = {} if kind == "gpt2" else {"sliding_window": 16}
     build(tmp_path, kind, **changes)
@@ -79,7 +79,7 @@ def test_refilling_is_right_for_windows_and_learned_positions(kind: str, tmp_pat
     assert [g.ids for g in found] == [slow_reference(model, row, sampling) for row in rows]
 
 
-@pytest.mark.parametrize("kind", sorted(OTHER))
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_step_of_fixed_shapes_says_the_same(kind: str, tmp_path) -> None:
     """What a CUDA graph replays, without the graph: rounded rows and columns, cleared buffers."""
     build(tmp_path, kind)

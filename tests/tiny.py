@@ -18,7 +18,7 @@ SHAPE: dict[str, Any] = {
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
+    "max_position_embeddings": 1024,
 }
 OTHER: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -26,9 +26,28 @@ OTHER: dict[str, dict[str, Any]] = {
     "qwen3": {"head_dim": 8},
     "mistral": {"sliding_window": 64},
     "gemma2": {"head_dim": 8, "sliding_window": 64, "query_pre_attn_scalar": 8},
-    "gpt_neox": {},
+    "gemma3_text": {
+        "head_dim": 8,
+        "sliding_window": 24,
+        "query_pre_attn_scalar": 8,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "phi3": {},
+    "olmo2": {},
+    "mixtral": {"num_local_experts": 3, "num_experts_per_tok": 2},
+    "falcon": {},
+    "gpt_neox": {"num_key_value_heads": 4},
     "gpt2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 48},
 }
+VISION: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+KINDS = sorted([*OTHER, "gemma3"])
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -52,14 +71,13 @@ def build(folder: Path, kind: str, seed: int = 0, **changes: Any) -> None:
     torch.manual_seed(seed)
     words = tokenizer()
     shape = {} if kind == "gpt2" else dict(SHAPE)
-    config = AutoConfig.for_model(
-        kind,
-        vocab_size=len(words),
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
-        **(shape | OTHER[kind] | changes),
-    )
+    ids = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    shape |= {"vocab_size": len(words)} | ids | OTHER.get(kind, {}) | changes
+    if kind == "gemma3":
+        # A text decoder beside a vision tower of as many layers.
+        text = shape | OTHER["gemma3_text"]
+        shape = {"text_config": text, "vision_config": VISION, "mm_tokens_per_image": 4} | ids
+    config = AutoConfig.for_model(kind, **shape)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -13,7 +13,8 @@ from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.positions import Position
 from traitsteer.maths.probe import fit_probe
-from traitsteer.world.language_model import LanguageModel, find_blocks, load
+from traitsteer.world.blocks import find_blocks
+from traitsteer.world.language_model import LanguageModel, load
 
 PROMPT_TOKENS = 2048
 """Most prompt tokens of one pass; the pocket profile takes fewer."""

@@ -43,10 +43,10 @@ def generate(
         finished: called with the number of each row and what it generated, as rows finish.
 
     Raises:
-        TraitsteerError: a row has an empty prompt, its steering does not fit the model, the model
-            keeps no keys and values, or a single row does not fit into memory.
+        TraitsteerError: a row has an empty prompt, it or its steering does not fit the model, the
+            model keeps no keys and values, or a single row does not fit into memory.
     """
-    check(model, rows)
+    check(model, rows, sampling.max_new_tokens)
     if not rows:
         return []
     stream = _Stream(model, rows, sampling, batching, finished)

@@ -29,6 +29,13 @@ class Recorded:
     id: str
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
+    reasoning_ids: tuple[int, ...] = ()
+    """Generated between them by a model that reasons first."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All of them, in the order in which the model saw them."""
+        return self.prompt_ids + self.reasoning_ids + self.response_ids
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,13 @@ def pooled_activations(
     rows = [
         _Row(
             item.id,
-            item.prompt_ids + item.response_ids,
-            position.select(len(item.prompt_ids), len(item.response_ids), name=item.id),
+            item.ids,
+            position.select(
+                len(item.prompt_ids),
+                len(item.response_ids),
+                name=item.id,
+                reasoning_length=len(item.reasoning_ids),
+            ),
         )
         for item in recorded
     ]
@@ -88,7 +100,7 @@ def pooled_activations(
 
 
 def mean_residual_norm(model: LanguageModel, recorded: Sequence[Recorded], tokens: int) -> Tensor:
-    """Mean L2 norm of the residual stream over all response tokens, for every layer.
+    """Mean L2 norm of the residual stream over all generated tokens, for every layer.
 
     Prompt tokens are left out: the first token of many models carries a norm that is hundreds of
     times that of any other.
@@ -106,11 +118,11 @@ def mean_residual_norm(model: LanguageModel, recorded: Sequence[Recorded], token
     rows = [
         _Row(
             item.id,
-            item.prompt_ids + item.response_ids,
-            range(len(item.prompt_ids), len(item.prompt_ids) + len(item.response_ids)),
+            item.ids,
+            range(len(item.prompt_ids), len(item.ids)),
         )
         for item in recorded
-        if item.response_ids
+        if len(item.ids) > len(item.prompt_ids)
     ]
     if not rows:
         raise TraitsteerError(

@@ -73,15 +73,26 @@ class Generated:
     finish: Finish
 
 
-def check(model: LanguageModel, rows: Sequence[Row]) -> None:
+def check(model: LanguageModel, rows: Sequence[Row], new_tokens: int = 0) -> None:
     """Refuse rows that cannot be generated.
 
+    Args:
+        new_tokens: most tokens of a response.
+
     Raises:
-        TraitsteerError: a row has an empty prompt, or its steering does not fit the model.
+        TraitsteerError: a row has an empty prompt, is longer than the model can tell positions
+            apart, or its steering does not fit the model.
     """
+    context = model.context
     for index, row in enumerate(rows):
         if not row.prompt_ids:
             raise TraitsteerError(f"Row {index} has an empty prompt; give it at least one token.")
+        if context is not None and len(row.prompt_ids) + new_tokens > context:
+            raise TraitsteerError(
+                f"Row {index} has {len(row.prompt_ids)} prompt and up to {new_tokens} response "
+                f"tokens; {model.name} takes {context} together: set max_new_tokens lower or "
+                "shorten the prompt."
+            )
         steering = row.steering
         if steering is None:
             continue

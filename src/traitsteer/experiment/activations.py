@@ -15,12 +15,12 @@ from traitsteer.engine import reading
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
-from traitsteer.world import hooks, language_model, tensors
+from traitsteer.world import blocks, hooks, language_model, tensors
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
 
 _CODE = digest_of_files(
-    Path(module.__file__ or "") for module in (reading, positions, hooks, language_model)
+    Path(module.__file__ or "") for module in (reading, positions, blocks, hooks, language_model)
 )
 
 
@@ -100,9 +100,6 @@ class Reader:
             "tokens": self.tokens,
             "provenance": dict(provenance),
             "labels": [[one.positive, one.pair] for one in part],
-            "rows": [
-                [one.recorded.id, one.recorded.prompt_ids, one.recorded.response_ids]
-                for one in part
-            ],
+            "rows": [[one.recorded.id, one.recorded.prompt_ids, one.recorded.ids] for one in part],
         }
         return self.cache / "activations" / f"{digest(key)}.safetensors"

@@ -18,13 +18,14 @@ from traitsteer.engine.rows import Batching, Generated, Row, Sampling, Steered, 
 from traitsteer.experiment.judging import Judging
 from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
-from traitsteer.world import hooks, language_model
+from traitsteer.world import blocks, hooks, language_model, reasoning
 from traitsteer.world.files import digest, digest_of_files, read_json, write_json
 from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.reasoning import Parts
 
 _CODE = digest_of_files(
     [path for path in Path(engine.__path__[0]).glob("*.py") if path.stem != "reading"]
-    + [Path(module.__file__ or "") for module in (hooks, language_model)]
+    + [Path(module.__file__ or "") for module in (blocks, hooks, language_model, reasoning)]
 )
 """Answers of an older engine are not answers of this one."""
 
@@ -170,8 +171,13 @@ class _Run:
 
             def finished(number: int, response: Generated) -> None:
                 responses[number] = response
-                question = self.questions.texts[planned[number].question]
-                judging.add(number, Answer(question, bench.model.decode(response.ids)))
+                plan = planned[number]
+                said = self._said(plan, response)
+                if said.answered:
+                    question = self.questions.texts[plan.question]
+                    judging.add(number, Answer(question, bench.model.decode(said.answer)))
+                else:
+                    keep(number, Judgement(None, None, "no answer"))
                 for judged in judging.ready():
                     keep(*judged)
                 progress(1)
@@ -181,18 +187,23 @@ class _Run:
             for judged in judging.rest():
                 keep(*judged)
 
+    def _said(self, plan: _Planned, response: Generated) -> Parts:
+        return self.bench.model.parts(plan.row.prompt_ids, response.ids)
+
     def _scored(self, plan: _Planned, response: Generated, judged: Judgement) -> ScoredAnswer:
+        said = self._said(plan, response)
         return ScoredAnswer(
             question=plan.question,
             sample=plan.sample,
             seed=plan.row.seed,
-            text=self.bench.model.decode(response.ids),
+            text=self.bench.model.decode(said.answer),
             trait_score=judged.trait_score,
             coherence=judged.coherence,
             tokens=len(response.ids),
             finish=response.finish,
             state=judged.state,
             mass=judged.mass,
+            reasoning=self.bench.model.decode(said.reasoning),
         )
 
     def _path(self, setting: Setting) -> Path:
@@ -205,6 +216,7 @@ class _Run:
             "judge": bench.judge.digest,
             "sampling": asdict(self.sampling),
             "steered": bench.steered,
+            "thinking": asdict(thinking) if (thinking := bench.model.thinking) else None,
             "seed": bench.seed,
             "trait": self.questions.trait,
             "purpose": self.questions.purpose,

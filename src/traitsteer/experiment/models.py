@@ -4,25 +4,89 @@ import torch
 from torch import Tensor
 
 from traitsteer.engine.rows import Batching, Sampling
+from traitsteer.engine.trial import try_out
+from traitsteer.maths.memory import Footprint, Load
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
-from traitsteer.words.config import Config, ModelConfig, SamplingConfig
+from traitsteer.words.config import Config, SamplingConfig
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world import language_model, tensors
+from traitsteer.words.model_config import ModelConfig
+from traitsteer.world import devices, language_model, memory, model_files, tensors
 from traitsteer.world.files import read_json
 from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.prompts import Prompts
+from traitsteer.world.reasoning import Thinking
 
 
 def open_model(config: Config, which: ModelConfig) -> LanguageModel:
-    """Load one of the study's models; raises TraitsteerError when it cannot be read."""
-    return language_model.load(
+    """Load one of the study's models.
+
+    Raises:
+        TraitsteerError: it cannot be read, does not fit into the memory, or the engine cannot
+            steer models of its kind.
+    """
+    models, thinking = config.models, which.thinking
+    check_memory(config, which, prompt_tokens=0)
+    model = language_model.load(
         which.name,
         revision=which.revision,
-        dtype=config.models.dtype,
-        device=config.models.device,
+        dtype=models.dtype,
+        device=models.device,
         chat=which.chat,
-        trust_remote_code=config.models.trust_remote_code,
+        trust_remote_code=models.trust_remote_code,
+        quantisation=models.quantisation,
+        blocks=which.blocks,
+        variables=which.template,
+        thinking=None if thinking is None else Thinking(thinking.start, thinking.end),
     )
+    try_out(model)
+    return model
+
+
+def digest_of(config: Config, which: ModelConfig) -> str:
+    """The digest of one of the study's models, without loading its weights."""
+    models = config.models
+    return model_files.digest_of(
+        which.name,
+        which.revision,
+        models.trust_remote_code,
+        models.quantisation,
+        which.blocks,
+    )
+
+
+def open_prompts(config: Config, which: ModelConfig) -> Prompts:
+    """What turns prompts of one of the study's models into token ids, without the model."""
+    trust = config.models.trust_remote_code
+    return model_files.open_prompts(which.name, which.revision, trust, which.chat, which.template)
+
+
+def check_memory(config: Config, which: ModelConfig, prompt_tokens: int) -> str:
+    """Estimate what one of the study's models needs, with prompts of at most so many tokens.
+
+    Returns:
+        The estimate, as one line.
+
+    Raises:
+        TraitsteerError: it cannot be read, cannot be quantised here or does not fit.
+    """
+    models = config.models
+    place = devices.usable_device(models.device)
+    devices.check_quantisation(models.quantisation, place)
+    skeleton = model_files.skeleton(
+        which.name, which.revision, models.trust_remote_code, models.dtype
+    )
+    needed = Footprint(
+        memory.sizes_of(skeleton, models.quantisation, which.blocks),
+        Load(
+            models.rows,
+            prompt_tokens + max(config.elicit.max_new_tokens, config.answers.max_new_tokens),
+            models.tokens,
+        ),
+    )
+    free = devices.free_memory(models.device)
+    memory.require(which.name, needed, free)
+    return memory.told(which.name, needed, free)
 
 
 def sampling_of(section: SamplingConfig) -> Sampling:
@@ -42,13 +106,11 @@ def check_vocabulary(config: Config, arm: str) -> None:
     Raises:
         TraitsteerError: the arm reads the text of another model, whose vocabulary differs.
     """
-    text, remote = config.text(arm), config.models.trust_remote_code
+    text = config.text(arm)
     writer, reader = config.source(text), config.source(arm)
     if writer == reader:
         return
-    ids, others = (
-        language_model.vocabulary(which.name, which.revision, remote) for which in (writer, reader)
-    )
+    ids, others = (open_prompts(config, which).tokenizer.get_vocab() for which in (writer, reader))
     differing = sum(others.get(token) != number for token, number in ids.items())
     if differing:
         raise TraitsteerError(

@@ -13,7 +13,7 @@ from traitsteer.words.protocol import (
     refuse_difference,
 )
 from traitsteer.words.records import Trait
-from traitsteer.world import language_model
+from traitsteer.world import model_files
 from traitsteer.world.files import read_json
 from traitsteer.world.judges import judge_terms
 from traitsteer.world.trait_folder import read_lines
@@ -31,7 +31,13 @@ def protocol_of(config: Config, trait: Trait) -> Terms:
         config,
         trait,
         judge_terms(config, trait.name),
-        language_model.digest_of(steered.name, steered.revision, models.trust_remote_code),
+        model_files.digest_of(
+            steered.name,
+            steered.revision,
+            models.trust_remote_code,
+            models.quantisation,
+            steered.blocks,
+        ),
         [line.text for line in read_lines(Path(config.calibrate.questions))],
     )
 

@@ -1,9 +1,9 @@
 """Positions: which tokens of a prompt and its response are pooled.
 
 A position is written as a part and a Python index or slice: `response[:10]`, `response[:]`,
-`prompt[-1]`, `all[2:-2]`. The prompt is tokens `[0, prompt_length)`, the response
-`[prompt_length, prompt_length + response_length)`, `all` is both. A window that reaches past the
-end selects what there is; a window that selects nothing is an error.
+`prompt[-1]`, `all[2:-2]`. The prompt is tokens `[0, prompt_length)`, the response the last
+`response_length` tokens, `all` is both and what a model reasoned between them. A window that
+reaches past the end selects what there is; a window that selects nothing is an error.
 """
 
 import re
@@ -50,16 +50,19 @@ class Position:
         start, stop = ("" if end is None else end for end in (self.start, self.stop))
         return f"{self.part}[{start}:{stop}{'' if self.step == 1 else f':{self.step}'}]"
 
-    def select(self, prompt_length: int, response_length: int, name: str) -> range:
+    def select(
+        self, prompt_length: int, response_length: int, name: str, reasoning_length: int = 0
+    ) -> range:
         """Indices of the pooled tokens, counted from the first token of the prompt.
 
-        `name` says in the error whose tokens they are. Raises TraitsteerError when none is left.
+        `name` says in the error whose tokens they are; `reasoning_length` tokens lie between
+        prompt and response. Raises TraitsteerError when none is left.
         """
-        offset = prompt_length if self.part == "response" else 0
+        offset = prompt_length + reasoning_length if self.part == "response" else 0
         length = {
             "prompt": prompt_length,
             "response": response_length,
-            "all": prompt_length + response_length,
+            "all": prompt_length + reasoning_length + response_length,
         }[self.part]
         indices = slice(self.start, self.stop, self.step).indices(length)
         selected = range(*indices)

@@ -31,7 +31,12 @@ def run(config: Config, trait: str, arm: str) -> None:
     kept = {row["id"] for row in read_jsonl(layout.verdicts(trait, text)) if row["kept"]}
     rows = [
         Labelled(
-            Recorded(row["id"], tuple(row["prompt_ids"]), tuple(row["response_ids"])),
+            Recorded(
+                row["id"],
+                tuple(row["prompt_ids"]),
+                tuple(row["response_ids"]),
+                tuple(row.get("reasoning_ids", ())),
+            ),
             row["polarity"] == "positive",
             row["pair"],
         )
@@ -51,9 +56,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         "source_digest": model.digest,
         "position": str(position),
         "extraction_protocol": read_json(layout.extraction_protocol(trait))["sha256"],
-        "responses": digest(
-            [[r.recorded.id, r.recorded.prompt_ids, r.recorded.response_ids] for r in rows]
-        ),
+        "responses": digest([[r.recorded.id, r.recorded.prompt_ids, r.recorded.ids] for r in rows]),
         "shards": str(-(-len(rows) // SHARD)),
     }
     reader = Reader(model, position, config.models.tokens, layout.CACHE)

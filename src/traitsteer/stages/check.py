@@ -3,16 +3,17 @@
 Reads params.yaml, the trait folders, the judge and the models' configurations; writes nothing.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from traitsteer.experiment.models import check_vocabulary
+from traitsteer.experiment.models import check_memory, check_vocabulary, open_prompts
 from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world import language_model
-from traitsteer.world.devices import usable_device
+from traitsteer.words.records import Pair, Trait
 from traitsteer.world.judges import open_judge
 from traitsteer.world.progress import say
+from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, read_trait
 
 
@@ -22,8 +23,9 @@ def run(config: Config) -> None:
     Raises:
         TraitsteerError: a position cannot be parsed, a trait folder or the calibration set cannot
             be read, the judge cannot be reached or does not know a trait, a model cannot be found,
-            instruction elicitation is asked of a model without a chat template, or a text is read
-            with another vocabulary than it was written with.
+            needs more memory than there is or has no blocks that can be found, instruction
+            elicitation is asked of a model without a chat template, or a text is read with another
+            vocabulary than it was written with.
     """
     for name in config.study.arms:
         Position.parse(config.arm(name).position)
@@ -33,19 +35,39 @@ def run(config: Config) -> None:
                 f"The arm {name!r} elicits by instruction from {config.source(name).name}, which "
                 "has `chat: false`; set its source to a chat model."
             )
-    for trait in config.study.traits:
-        read_trait(Path(config.study.trait_folder) / trait)
+    traits = [read_trait(Path(config.study.trait_folder) / trait) for trait in config.study.traits]
     if not read_lines(Path(config.calibrate.questions)):
         raise TraitsteerError(
             f"{config.calibrate.questions} holds no question, expected neutral ones, one a line."
         )
-    usable_device(config.models.device)
-    for model in (config.models.base, config.models.instruct):
-        language_model.find(model.name, model.revision, config.models.trust_remote_code)
+    estimates = [
+        check_memory(config, model, longest_prompt(open_prompts(config, model), traits))
+        for model in (config.models.base, config.models.instruct)
+    ]
     for name in config.study.arms:
         check_vocabulary(config, name)
     for trait in config.study.traits:
         open_judge(config, trait).score(trait, [])
+    for estimate in estimates:
+        say(f"check: {estimate}")
     say(
         f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"
     )
+
+
+def longest_prompt(prompts: Prompts, traits: Sequence[Trait]) -> int:
+    """Tokens of the longest prompt that a model may get: a scenario, or a question with a system
+    prompt; the longest as text is taken for the longest as tokens.
+    """
+    scenarios = [side for t in traits for pair in t.scenarios for side in _sides(pair)]
+    found = [len(prompts.encode(max(scenarios, key=len), plain=True))] if scenarios else []
+    if prompts.chat:
+        systems = [side for t in traits for pair in t.system_prompts for side in _sides(pair)]
+        questions = [each for t in traits for each in (*t.extraction, *t.selection, *t.report)]
+        system = max(systems, key=len, default=None)
+        found.append(len(prompts.encode(max(questions, key=len), system)))
+    return max(found, default=0)
+
+
+def _sides(pair: Pair) -> tuple[str, str]:
+    return pair.positive, pair.negative

@@ -6,7 +6,7 @@ polarities; natural elicitation continues every scenario.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from traitsteer.engine.generation import generate
@@ -17,7 +17,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.records import Polarity, Response, Trait
 from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_jsonl
-from traitsteer.world.progress import progress
+from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import read_trait
 
 POLARITIES: tuple[Polarity, Polarity] = ("positive", "negative")
@@ -57,10 +57,11 @@ def run(config: Config, trait_name: str, arm: str) -> None:
         for sample in range(config.elicit.samples)
     ]
     model = open_model(config, config.source(arm))
-    if elicitation == "natural":
-        # A scenario is continued as it stands, by a chat model too.
-        model = replace(model, chat=False)
-    rows = [Row(model.encode(prompt.text, prompt.system), seed) for prompt, _, seed in planned]
+    # A scenario is text to be continued, for a chat model too.
+    plain = elicitation == "natural"
+    rows = [
+        Row(model.encode(prompt.text, prompt.system, plain), seed) for prompt, _, seed in planned
+    ]
     with progress(f"elicit {trait_name} {arm}", len(rows), "response") as advance:
         generated = generate(
             model,
@@ -68,6 +69,12 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             sampling_of(config.elicit),
             batching_of(config),
             finished=lambda *_: advance(1),
+        )
+    parted = [model.parts(row.prompt_ids, g.ids) for row, g in zip(rows, generated, strict=True)]
+    if unfinished := sum(not parts.answered for parts in parted):
+        say(
+            f"elicit {trait_name} {arm}: {unfinished} of {len(rows)} responses reason to their end "
+            "and have no answer; raise elicit.max_new_tokens"
         )
     responses = [
         Response(
@@ -81,10 +88,13 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             system=prompt.system,
             prompt=prompt.text,
             prompt_ids=row.prompt_ids,
-            response_ids=response.ids,
-            text=model.decode(response.ids),
+            response_ids=parts.answer,
+            text=model.decode(parts.answer),
             finish=response.finish,
+            reasoning_ids=parts.reasoning,
         )
-        for (prompt, sample, seed), row, response in zip(planned, rows, generated, strict=True)
+        for (prompt, sample, seed), row, response, parts in zip(
+            planned, rows, generated, parted, strict=True
+        )
     ]
     write_jsonl(layout.responses(trait_name, arm), map(asdict, responses))

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from traitsteer.words import layout
-from traitsteer.words.config import Config, ModelConfig
+from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.vector_card import VectorCard
 from traitsteer.world import tensors

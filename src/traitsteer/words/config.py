@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.model_config import ModelConfig, ModelsConfig
 from traitsteer.words.pocket_config import PocketConfig
 from traitsteer.words.records import Method
 
@@ -36,30 +37,6 @@ class StudyConfig(Section):
     arms: tuple[Name, ...] = Field(min_length=1)
     trait_folder: str
     coherence_floor: Score
-
-
-class ModelConfig(Section):
-    """One language model: hub id or folder, pinned revision, and the chat template's use."""
-
-    name: str
-    revision: str | None
-    chat: bool
-
-
-class ModelsConfig(Section):
-    """The two models of a study; the instruct model is the one that is steered."""
-
-    base: ModelConfig
-    instruct: ModelConfig
-    dtype: Literal["float32", "bfloat16", "float16"]
-    device: str
-    rows: Count
-    """Most rows that are decoded together."""
-    tokens: Count
-    """Most tokens of one forward pass that reads or takes in prompts, padding included."""
-    capture: bool
-    """Whether a decoding step is captured as a CUDA graph, where the model lies on one GPU."""
-    trust_remote_code: bool
 
 
 class JudgeConfig(Section):

@@ -8,8 +8,9 @@ Polarity = Literal["positive", "negative"]
 Method = Literal["mean_difference", "probe"]
 Finish = Literal["stop", "length", "loop"]
 """A response ended by itself, at its greatest length, or was cut because it repeated itself."""
-JudgedState = Literal["scored", "refused", "low mass", "failed"]
-"""Scored, or why not: the judge declined, spoke of something but numbers, or gave no answer."""
+JudgedState = Literal["scored", "refused", "low mass", "failed", "no answer"]
+"""Scored, or why not: the judge declined, spoke of something but numbers, or gave no answer; or
+the model reasoned to the end and there is no answer to judge."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ class Response:
     """The question or the scenario, as text."""
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
+    """The answer; what a model reasoned before it lies in `reasoning_ids`."""
     text: str
     finish: Finish
+    reasoning_ids: tuple[int, ...] = ()
+    """Generated between prompt and answer, marks included; neither pooled nor judged."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,12 @@ class ScoredAnswer:
     trait_score: float | None
     coherence: float | None
     tokens: int
-    """Response tokens that were generated."""
+    """Response tokens that were generated, those of the reasoning included."""
     finish: Finish
     state: JudgedState = "scored"
     mass: float | None = None
+    reasoning: str = ""
+    """What the model wrote before its answer; the judge has not read it."""
     """Both as in the judgement."""
 
 

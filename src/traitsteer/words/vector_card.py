@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from traitsteer.words.config import ModelConfig
+from traitsteer.words.model_config import ModelConfig
 
 LIMITS = (
     "Measured with one model, one judge and one set of questions. Another model of the same width, "

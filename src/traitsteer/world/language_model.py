@@ -1,19 +1,24 @@
-"""The home of transformers: one decoder with its tokenizer, from a hub id or a folder."""
+"""One decoder with its tokenizer, from a hub id or a folder, as everything else sees it."""
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.devices import usable_device
-from traitsteer.world.files import digest, digest_of_files
+from traitsteer.world import devices, reasoning
+from traitsteer.world.blocks import find_blocks
+from traitsteer.world.devices import Quantisation
+from traitsteer.world.model_files import cannot_load, open_tokenizer, pinned
+from traitsteer.world.model_files import digest_of as digest_of
+from traitsteer.world.prompts import Prompts, Variables
+from traitsteer.world.reasoning import Parts, Thinking
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class LanguageModel:
     """Whether prompts go through the tokenizer's chat template."""
     digest: str
     """SHA-256 of weights, configuration and tokenizer (of name and commit for a hub model)."""
+    variables: Variables = field(default_factory=dict)
+    """Further variables of the chat template."""
+    thinking: Thinking | None = None
+    """The marks of a model that reasons before it answers."""
 
     @property
     def layers(self) -> int:
@@ -54,14 +63,39 @@ class LanguageModel:
         return self.model.get_input_embeddings().weight.dtype  # type: ignore[no-any-return]
 
     @property
+    def context(self) -> int | None:
+        """Most tokens of a prompt and its response together; None: the model has no limit.
+
+        Positions are learned up to here, or the rotation of all positions changes beyond: a row
+        that passed it would change those beside it.
+        """
+        config = self.model.config.get_text_config()
+        most = getattr(config, "max_position_embeddings", None)
+        rope = getattr(config, "rope_parameters", None) or {}
+        # Some have one for all blocks, some one for each kind of block.
+        for each in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
+            if each.get("rope_type") == "longrope":
+                most = each.get("original_max_position_embeddings", most)
+        return None if most is None else int(most)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """What turns prompts into token ids."""
+        return Prompts(self.name, self.tokenizer, self.chat, self.variables)
+
+    @property
     def end_ids(self) -> tuple[int, ...]:
-        """Token ids that end a response; some models have several."""
+        """Token ids that end a response; some models have several.
+
+        Those of the generation settings, else the tokenizer's, and of a chat model the token that
+        its template puts after a turn, which some settings forget.
+        """
         configured = self.model.generation_config.eos_token_id
         if configured is None:
             configured = self.tokenizer.eos_token_id
-        if configured is None:
-            return ()
-        return tuple(configured) if isinstance(configured, list) else (int(configured),)
+        listed = configured if isinstance(configured, list) else [configured]
+        listed = [*listed, *self.prompts.end_of_turn]
+        return tuple(dict.fromkeys(int(i) for i in listed if i is not None))
 
     @property
     def pad_id(self) -> int:
@@ -69,39 +103,19 @@ class LanguageModel:
         pad = self.tokenizer.pad_token_id
         return int(pad) if pad is not None else (self.end_ids or (0,))[0]
 
-    def encode(self, prompt: str, system: str | None = None) -> tuple[int, ...]:
-        """Token ids of a prompt, ready for a response to follow.
-
-        A chat model gets its template with the generation prompt; any other gets the bare text
-        with the special tokens that its tokenizer adds.
-
-        Raises:
-            TraitsteerError: the model has no chat template, or a base model gets a system prompt.
-        """
-        if not self.chat:
-            if system is not None:
-                raise TraitsteerError(
-                    f"{self.name} has `chat: false` and cannot take a system prompt; elicit by "
-                    "instruction from a chat model."
-                )
-            return tuple(self.tokenizer(prompt)["input_ids"])
-        if self.tokenizer.chat_template is None:
-            raise TraitsteerError(
-                f"{self.name} has no chat template; set `chat: false` for it or name an instruct "
-                "model."
-            )
-        messages = [{"role": "user", "content": prompt}]
-        if system is not None:
-            messages.insert(0, {"role": "system", "content": system})
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        # The template already holds the special tokens; adding them again would double BOS.
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def encode(
+        self, prompt: str, system: str | None = None, plain: bool = False
+    ) -> tuple[int, ...]:
+        """Token ids of a prompt, ready for a response to follow: see `Prompts.encode`."""
+        return self.prompts.encode(prompt, system, plain)
 
     def decode(self, ids: tuple[int, ...]) -> str:
         """Text of response ids, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def parts(self, prompt_ids: tuple[int, ...], ids: tuple[int, ...]) -> Parts:
+        """The reasoning and the answer of a response; all is answer where no marks are named."""
+        return reasoning.parts(self.tokenizer, self.thinking, prompt_ids, ids)
 
 
 def load(
@@ -112,117 +126,69 @@ def load(
     device: str = "auto",
     chat: bool = False,
     trust_remote_code: bool = False,
+    quantisation: Quantisation = "none",
+    blocks: str | None = None,
+    variables: Variables | None = None,
+    thinking: Thinking | None = None,
 ) -> LanguageModel:
     """Load a causal decoder from safetensors.
 
     Args:
         name: hub id or folder.
         dtype: float32, bfloat16 or float16.
-        device: `auto` (the first GPU if there is one) or a torch device.
+        device: `auto` (the first GPU if there is one), a torch device, or a spread over all GPUs
+            (`devices.SPREAD`).
         chat: whether prompts go through the chat template.
+        quantisation: of the weights of linear layers.
+        blocks: dotted path of the decoder blocks; None: they are looked for.
+        variables: further variables of the chat template.
+        thinking: the marks of a model that reasons before it answers.
 
     Raises:
-        TraitsteerError: the model cannot be found or read, or its blocks cannot be found.
+        TraitsteerError: the model cannot be found or read, does not fit on its devices, or its
+            blocks cannot be found.
     """
-    place = usable_device(device)
+    place = devices.usable_device(device)
+    devices.check_quantisation(quantisation, place)
+    revision = pinned(name, revision)
     if not sys.stderr.isatty():
         # A bar that redraws itself makes a plain log unreadable.
         transformers_logging.disable_progress_bar()
+    precision = getattr(torch, dtype)
+    options: dict[str, Any] = {}
+    if device in devices.SPREAD or quantisation != "none":
+        options["device_map"] = devices.placed(device, place)
+    if quantisation != "none":
+        options["quantization_config"] = devices.quantised(quantisation, precision)
+    tokenizer = open_tokenizer(name, revision, trust_remote_code)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, trust_remote_code=trust_remote_code
-        )
         model: Any = AutoModelForCausalLM.from_pretrained(
             name,
             revision=revision,
-            dtype=getattr(torch, dtype),
+            dtype=precision,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            **options,
         )
-        model.to(place).eval().requires_grad_(False)
+        if not options:
+            model.to(place)
+        model.eval().requires_grad_(False)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _cannot_load(name, error) from error
+        raise cannot_load(name, error) from error
+    elsewhere = {str(part) for part in getattr(model, "hf_device_map", {}).values()}
+    if elsewhere & {"cpu", "disk"} and place.type == "cuda":
+        raise TraitsteerError(
+            f"{name} does not fit on the GPUs, so that parts of it would lie on the "
+            f"{' and '.join(sorted(elsewhere & {'cpu', 'disk'}))}; choose a smaller dtype, a "
+            "quantisation or a smaller model."
+        )
     return LanguageModel(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        blocks=find_blocks(model),
+        blocks=find_blocks(model, blocks),
         chat=chat,
-        digest=_digest(name, revision, model.config),
-    )
-
-
-def find(name: str, revision: str | None, trust_remote_code: bool) -> None:
-    """Read the configuration of a model, which costs little and shows that it is there.
-
-    Raises:
-        TraitsteerError: there is no such model, or it may not be read.
-    """
-    try:
-        AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise _cannot_load(name, error) from error
-
-
-def digest_of(name: str, revision: str | None, trust_remote_code: bool) -> str:
-    """The digest that `load` would give this model, without loading its weights.
-
-    Raises:
-        TraitsteerError: there is no such model, or it may not be read.
-    """
-    try:
-        config = AutoConfig.from_pretrained(
-            name, revision=revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise _cannot_load(name, error) from error
-    return _digest(name, revision, config)
-
-
-def vocabulary(name: str, revision: str | None, trust_remote_code: bool) -> dict[str, int]:
-    """Token ids of a model by token, special and added ones included.
-
-    Raises:
-        TraitsteerError: there is no such tokenizer, or it may not be read.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise _cannot_load(name, error) from error
-    return dict(tokenizer.get_vocab())
-
-
-def find_blocks(model: Any) -> nn.ModuleList:  # noqa: ANN401 - architectures share no base class
-    """Return the list of decoder blocks, first to last.
-
-    Raises:
-        TraitsteerError: no list of modules is as long as the configuration has layers.
-    """
-    count = model.config.get_text_config().num_hidden_layers
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-    # A mixture of experts may have as many experts as layers; blocks are of the outermost list.
-    if not lists:
-        raise TraitsteerError(
-            f"{type(model).__name__} has no list of {count} decoder blocks; only decoders that "
-            "keep their blocks in one ModuleList can be steered."
-        )
-    return lists[0]
-
-
-def _digest(name: str, revision: str | None, config: Any) -> str:  # noqa: ANN401
-    folder = Path(name)
-    if folder.is_dir():
-        return digest_of_files(
-            p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja")
-        )
-    return digest([name, revision, getattr(config, "_commit_hash", None)])
-
-
-def _cannot_load(name: str, error: Exception) -> TraitsteerError:
-    said = " ".join(str(error).split())[:160].rstrip(". ")
-    return TraitsteerError(
-        f"The model {name!r} cannot be loaded ({said}); name a hub id that this machine may "
-        "download or a folder written by save_pretrained."
+        digest=digest_of(name, revision, trust_remote_code, quantisation, blocks),
+        variables=variables or {},
+        thinking=thinking,
     )

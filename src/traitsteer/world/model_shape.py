@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from transformers import AutoConfig
-
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.model_files import find
 
 
 @dataclass(frozen=True)
@@ -22,15 +20,6 @@ def shape_of(name: str, revision: str | None, trust_remote_code: bool) -> ModelS
     Raises:
         TraitsteerError: there is no such model, or it may not be read.
     """
-    try:
-        config = AutoConfig.from_pretrained(
-            name, revision=revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:160].rstrip(". ")
-        raise TraitsteerError(
-            f"The configuration of {name!r} cannot be read ({said}); name a hub id that this "
-            "machine may download or a folder written by save_pretrained."
-        ) from error
+    config = find(name, revision, trust_remote_code)
     text = config.get_text_config()
     return ModelShape(str(config.model_type), int(text.num_hidden_layers), int(text.hidden_size))

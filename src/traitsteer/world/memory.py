@@ -1,0 +1,120 @@
+"""What a model needs of a device's memory, told before its weights are read."""
+
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from traitsteer.maths.memory import GIB, SPARE, Footprint, Sizes
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.blocks import find_blocks
+from traitsteer.world.devices import Quantisation
+
+_BYTES_A_WEIGHT = {"int8": 1.0, "int4": 0.5 + 4 / 64}
+"""Four bits come with a float32 scale for each block of 64."""
+
+
+def sizes_of(skeleton: Any, quantisation: Quantisation, blocks: str | None = None) -> Sizes:  # noqa: ANN401
+    """Count a model on the meta device.
+
+    Raises:
+        TraitsteerError: its decoder blocks cannot be found.
+    """
+    config = skeleton.config.get_text_config()
+    found = find_blocks(skeleton, blocks)
+    widest = max(
+        (max(p.shape) for block in found for p in block.parameters() if p.dim() > 1), default=0
+    )
+    return Sizes(
+        weights=_weights(skeleton, quantisation),
+        layers=len(found),
+        width=config.hidden_size,
+        inner=widest,
+        cached_width=_cached_width(config),
+        vocabulary=config.vocab_size,
+        bytes_each=skeleton.dtype.itemsize,
+    )
+
+
+def told(name: str, needed: Footprint, free: int | None) -> str:
+    """The estimate as one line."""
+    load = needed.load
+    there = "how much is free is not known here" if free is None else f"{_gib(free)} are free"
+    return (
+        f"{name} needs about {_gib(needed.total)}: weights {_gib(needed.weights)}, keys and values "
+        f"of {load.rows} rows x {load.columns} tokens {_gib(needed.cached)}, a pass of "
+        f"{load.tokens} tokens {_gib(needed.passing)}; {there}"
+    )
+
+
+def require(name: str, needed: Footprint, free: int | None) -> None:
+    """Refuse what does not fit.
+
+    Raises:
+        TraitsteerError: more is needed than is free; the message says what to change.
+    """
+    if free is None or needed.total <= free:
+        return
+    if needed.weights * SPARE > free:
+        change = (
+            "choose a dtype of two bytes, models.quantisation int8 or int4, several GPUs by "
+            "models.device balanced, or a smaller model"
+        )
+    elif rows := needed.rows_that_fit(free):
+        change = f"set models.rows to {rows}, which changes no result"
+    elif tokens := needed.tokens_that_fit(free):
+        change = f"set models.tokens to {tokens} and models.rows to 1, which changes no result"
+    else:
+        change = "choose shorter responses or a smaller model"
+    raise TraitsteerError(f"{told(name, needed, free)}; {change}.")
+
+
+def _weights(skeleton: Any, quantisation: Quantisation) -> int:  # noqa: ANN401
+    """Bytes of all parameters; those of the linear layers shrink, but for the last one."""
+    shrunk: set[int] = set()
+    each = _bytes_a_weight(skeleton.config, quantisation)
+    if each is not None:
+        kept = skeleton.get_output_embeddings()
+        shrunk = {
+            id(module.weight)
+            for module in skeleton.modules()
+            if module is not kept and isinstance(module, nn.Linear | Conv1D)
+        }
+    total = 0.0
+    for parameter in skeleton.parameters():
+        shrinks = each is not None and id(parameter) in shrunk
+        total += parameter.numel() * (each if shrinks else parameter.dtype.itemsize)
+    return round(total)
+
+
+def _bytes_a_weight(config: Any, quantisation: Quantisation) -> float | None:  # noqa: ANN401
+    """Of a linear layer; None where it is not quantised, neither by us nor on disk."""
+    if quantisation != "none":
+        return _BYTES_A_WEIGHT[quantisation]
+    own = getattr(config, "quantization_config", None)
+    if own is None:
+        return None
+    known = own if isinstance(own, dict) else own.to_dict()
+    bits = known.get("bits") or (4 if known.get("load_in_4bit") else 8)
+    return float(bits / 8 + 4 / 64)
+
+
+def _cached_width(config: Any) -> int:  # noqa: ANN401
+    """Numbers of keys and values that a block keeps for one token, by the configuration."""
+    heads = config.num_attention_heads
+    one = getattr(config, "head_dim", None) or config.hidden_size // heads
+    rank = getattr(config, "kv_lora_rank", None)
+    if rank:
+        # Latent attention is kept unfolded, with all heads.
+        rotated = getattr(config, "qk_rope_head_dim", 0)
+        return int(heads * (config.qk_nope_head_dim + rotated + config.v_head_dim))
+    kept = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
+    if getattr(config, "multi_query", False) and not getattr(
+        config, "new_decoder_architecture", False
+    ):
+        kept = 1
+    return int(2 * (kept or heads) * one)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f} GiB" if size >= GIB / 100 else f"{size / 2**20:.1f} MiB"

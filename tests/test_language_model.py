@@ -1,0 +1,226 @@
+"""Models on disk and in the hub's cache: digests, blocks, lengths, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_generation import mixed_rows, slow_reference
+from tiny import build, tokenizer
+from torch import nn
+
+from traitsteer.engine import prefill, trial
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Batching, Row, Sampling
+from traitsteer.engine.trial import try_out
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.blocks import find_blocks
+from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model_files import digest_of, open_prompts, skeleton
+
+COMMITS = ("a" * 40, "b" * 40)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("model")
+    build(made, "llama", tie_word_embeddings=True)
+    return made
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub's cache that holds two commits of org/tiny; main is the first."""
+    repository = tmp_path / "models--org--tiny"
+    for seed, commit in enumerate(COMMITS):
+        build(repository / "snapshots" / commit, "llama", seed=seed)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMITS[0])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return repository
+
+
+def test_the_digest_is_known_without_loading_and_follows_what_changes_results(folder: Path) -> None:
+    name = str(folder)
+    before = digest_of(name, None, False)
+    assert load(name, device="cpu").digest == before
+    named = digest_of(name, None, False, blocks="model.layers")
+    assert load(name, device="cpu", blocks="model.layers").digest == named
+    others = {digest_of(name, None, False, kind) for kind in ("int8", "int4")}
+    assert len({before, named, *others}) == 4
+    (folder / "README.md").write_text("A model.")
+    assert digest_of(name, None, False) == before
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text() + " ")
+    assert digest_of(name, None, False) != before
+
+
+def test_a_hub_model_is_known_by_its_commit(hub: Path) -> None:
+    first, second = (digest_of("org/tiny", commit, False) for commit in COMMITS)
+    assert first != second
+    assert digest_of("org/tiny", None, False) == digest_of("org/tiny", "main", False) == first
+    model = load("org/tiny", device="cpu")
+    assert model.digest == first
+    (hub / "refs/main").write_text(COMMITS[1])
+    assert digest_of("org/tiny", None, False) == second, "a branch that moves is another model"
+    pinned = load("org/tiny", revision=COMMITS[0], device="cpu")
+    assert pinned.digest == first
+    weights = [m.model.get_input_embeddings().weight for m in (model, pinned)]
+    assert torch.equal(*weights)
+    for read in (lambda n: digest_of(n, None, False), lambda n: load(n, device="cpu")):
+        with pytest.raises(TraitsteerError, match="The model 'org/other' cannot be loaded"):
+            read("org/other")
+
+
+def test_tokenizers_and_shapes_are_read_without_weights(hub: Path) -> None:
+    for weights in hub.glob("snapshots/*/*.safetensors"):
+        weights.unlink()
+    prompts = open_prompts("org/tiny", None, False, True, {})
+    assert prompts.encode("x") == LanguageModel("", None, tokenizer(), None, True, "").encode("x")
+    shapes = skeleton("org/tiny", None, False, "bfloat16")
+    assert {(p.device.type, p.dtype) for p in shapes.parameters()} == {("meta", torch.bfloat16)}
+    assert len(find_blocks(shapes)) == 3
+    with pytest.raises(TraitsteerError, match="cannot be loaded"):
+        load("org/tiny", device="cpu")
+
+
+def test_a_model_that_decodes_no_text_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    with pytest.raises(TraitsteerError, match="cannot be loaded"):
+        skeleton(str(tmp_path), None, False, "float32")
+
+
+class Experts(nn.Module):
+    """A block with as many experts as the model has blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
+
+
+class Odd(nn.Module):
+    """Lists of three: towers beside the blocks and experts inside of them."""
+
+    def __init__(self, **lists: nn.ModuleList) -> None:
+        super().__init__()
+        self.inner = nn.Module()
+        for name, module in lists.items():
+            setattr(self.inner, name, module)
+
+        class Config:
+            num_hidden_layers = 3
+
+            def get_text_config(self) -> "Config":
+                return self
+
+        self.config = Config()
+
+
+def three(kind: Any = lambda: nn.Linear(2, 2)) -> nn.ModuleList:
+    return nn.ModuleList(kind() for _ in range(3))
+
+
+def test_experts_inside_of_blocks_are_not_taken_for_blocks() -> None:
+    model = Odd(experts_first=nn.ModuleList([nn.Linear(2, 2)]), layers=three(Experts))
+    assert find_blocks(model) is model.inner.layers
+
+
+def test_blocks_that_cannot_be_told_are_named_by_hand(tmp_path: Path) -> None:
+    twice = Odd(front=three(), back=three(Experts))
+    said = r"Odd has 2 lists .* name it as models\.base\.blocks .* inner\.front \(3\), inner\.back"
+    with pytest.raises(TraitsteerError, match=said):
+        find_blocks(twice)
+    assert find_blocks(twice, "inner.back") is twice.inner.back
+    none = Odd(short=nn.ModuleList([Experts()]))
+    with pytest.raises(TraitsteerError, match=r"Odd has no lists .* inner\.short \(1\)"):
+        find_blocks(none)
+    for wrong in ("inner.short", "inner.nowhere", "inner"):
+        with pytest.raises(TraitsteerError, match=f"no list of 3 blocks at '{wrong}'"):
+            find_blocks(none, wrong)
+    with pytest.raises(TraitsteerError, match="no ModuleList at all"):
+        find_blocks(Odd())
+
+
+def test_blocks_of_a_multimodal_model_are_those_of_its_text_decoder(tmp_path: Path) -> None:
+    build(tmp_path, "gemma3")
+    model = load(str(tmp_path), chat=True, device="cpu")
+    assert model.blocks is model.model.model.language_model.layers
+    assert model.width == 32
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "sentence"),
+    [
+        ("bloom", {"n_head": 4, "n_layer": 3}, "cannot run with prompts shared between rows"),
+        ("falcon", {"alibi": True}, "cannot run with prompts shared between rows"),
+        ("gpt_bigcode", {"n_embd": 32, "n_layer": 3, "n_head": 4}, "cannot run with prompts"),
+        ("xglm", {"ffn_dim": 48, "num_layers": 3}, "cannot run with prompts shared between rows"),
+        ("mamba", {}, "blocks of kind linear_attention, expected full or sliding"),
+        ("llama4_text", {"num_local_experts": 3}, "blocks of kind chunked_attention, expected"),
+    ],
+)
+def test_a_model_that_the_engine_cannot_steer_is_refused(
+    kind: str, sizes: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    """Biases of all heads in one dimension, masks that must be whole, other things to keep."""
+    build(tmp_path, kind, **sizes)
+    with pytest.raises(TraitsteerError, match=sentence):
+        try_out(load(str(tmp_path), device="cpu"))
+
+
+@pytest.mark.parametrize("fault", ["position", "steering", "mask"])
+def test_a_model_that_the_engine_gets_wrong_is_refused(
+    fault: str, llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_out(llama)
+    if fault == "position":
+        whole = type(llama.model).forward
+
+        def stretched(self, *args, position_ids=None, **kwargs):
+            places = None if position_ids is None else 2 * position_ids
+            return whole(self, *args, position_ids=places, **kwargs)
+
+        monkeypatch.setattr(type(llama.model), "forward", stretched)
+    elif fault == "steering":
+        monkeypatch.setattr(trial, "steer", lambda added, layer, hidden: hidden)
+    else:
+        padded = prefill._padded
+
+        def unmasked(*args):
+            ids, mask = padded(*args)
+            return ids, torch.ones_like(mask)
+
+        monkeypatch.setattr(prefill, "_padded", unmasked)
+    with pytest.raises(TraitsteerError, match=r"differ from those of a plain pass by .* spread"):
+        try_out(llama)
+
+
+def test_a_trial_in_few_bits_takes_rounding_for_what_it_is(tmp_path: Path) -> None:
+    build(tmp_path, "mixtral")
+    try_out(load(str(tmp_path), device="cpu", dtype="bfloat16"))
+
+
+def test_a_row_longer_than_the_positions_is_refused_before_any_work(tmp_path: Path) -> None:
+    build(tmp_path, "gpt2", n_positions=24)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    row = Row((6, 7, 8), 0)
+    assert model.context == 24
+    [whole] = generate(model, [row], Sampling(21, 0.0), Batching(1))
+    assert whole.ids == slow_reference(model, row, Sampling(21, 0.0))
+    with pytest.raises(TraitsteerError, match="takes 24 together: set max_new_tokens lower"):
+        generate(model, [row], Sampling(22), Batching(1))
+
+
+def test_a_rotation_that_changes_with_length_is_kept_to_the_shorter_one(tmp_path: Path) -> None:
+    """Beyond, one long row would change the positions of all rows beside it."""
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64}
+    build(tmp_path, "phi3", rope_parameters=rope | factors, original_max_position_embeddings=64)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    assert model.context == 64
+    rows = mixed_rows(model, (0, 3))[::3]
+    found = generate(model, rows, Sampling(16, 1.0), Batching(3))
+    assert [g.ids for g in found] == [slow_reference(model, r, Sampling(16, 1.0)) for r in rows]
+    with pytest.raises(TraitsteerError, match="takes 64 together"):
+        generate(model, rows, Sampling(40, 1.0), Batching(3))

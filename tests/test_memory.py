@@ -1,0 +1,191 @@
+"""Memory: the estimate against what is really held, and what is said when it does not fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from test_generation import direction
+from tiny import KINDS, build
+
+from traitsteer.engine import generation
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Batching, Row, Sampling, Steering
+from traitsteer.engine.slots import Slots
+from traitsteer.experiment.models import check_memory, open_model
+from traitsteer.maths.memory import SPARE, Footprint, Load, Sizes
+from traitsteer.stages import check
+from traitsteer.words.config import parse
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world import devices, memory
+from traitsteer.world.language_model import load
+from traitsteer.world.model_files import skeleton
+
+GB = 10**9
+LLAMA = Sizes(
+    weights=16 * GB,
+    layers=32,
+    width=4096,
+    inner=14336,
+    cached_width=2048,
+    vocabulary=128256,
+    bytes_each=2,
+)
+"""The published sizes of an 8 B model with 8 key-value heads of 128."""
+
+
+def test_keys_and_values_of_a_known_model() -> None:
+    needed = Footprint(LLAMA, Load(rows=128, columns=400, tokens=16384))
+    assert needed.cached == 128 * 400 * 32 * 2 * 8 * 128 * 2
+    assert needed.total > needed.weights + needed.cached + needed.passing
+    assert replace(needed, load=replace(needed.load, rows=1)).cached == needed.cached // 128
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_and_keys_are_those_of_the_loaded_model(kind: str, tmp_path, monkeypatch) -> None:
+    build(tmp_path, kind)
+    model = load(str(tmp_path), chat=True, device="cpu", dtype="bfloat16")
+    held = {p.data_ptr(): p.nbytes for p in model.model.parameters()}
+    sizes = memory.sizes_of(skeleton(str(tmp_path), None, False, "bfloat16"), "none")
+    assert sizes.weights == sum(held.values())
+    made: list[Slots] = []
+
+    def keep(*args: object) -> Slots:
+        made.append(Slots(*args))
+        return made[-1]
+
+    monkeypatch.setattr(generation, "Slots", keep)
+    generate(model, [Row((6, 7, 8), seed) for seed in range(5)], Sampling(4), Batching(5))
+    cached = sum(b.nbytes for layer in made[0].kept for b in layer.buffers)
+    assert cached == Footprint(sizes, Load(5, made[0].columns.size, 1)).cached
+
+
+@pytest.mark.parametrize("changes", [{"new_decoder_architecture": True, "num_kv_heads": 2}, {}])
+def test_one_head_of_keys_for_all_queries_is_counted_once(changes: dict, tmp_path: Path) -> None:
+    build(tmp_path, "falcon", **changes)
+    sizes = memory.sizes_of(skeleton(str(tmp_path), None, False, "float32"), "none")
+    assert sizes.cached_width == 2 * 8 * (2 if changes else 1)
+
+
+def test_quantised_weights_are_those_of_linear_layers_but_the_last(tmp_path: Path) -> None:
+    build(tmp_path, "llama")
+    shapes = skeleton(str(tmp_path), None, False, "bfloat16")
+    linear = sum(
+        p.numel() for block in shapes.model.layers for p in block.parameters() if p.ndim > 1
+    )
+    rest = sum(p.numel() for p in shapes.parameters()) - linear
+    for quantisation, each in (("none", 2.0), ("int8", 1.0), ("int4", 0.5625)):
+        found = memory.sizes_of(shapes, quantisation).weights
+        assert found == round(linear * each + rest * 2)
+    shapes.config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    assert memory.sizes_of(shapes, "none").weights == round(linear * 0.5625 + rest * 2)
+
+
+def test_what_does_not_fit_says_what_to_change() -> None:
+    needed = Footprint(LLAMA, Load(rows=128, columns=400, tokens=16384))
+    memory.require("m", needed, None)
+    memory.require("m", needed, needed.total)
+    with pytest.raises(TraitsteerError, match=r"weights 14.90 GiB.*; choose a dtype .*int4"):
+        memory.require("m", needed, 15 * GB)
+    with pytest.raises(TraitsteerError, match=r"set models.rows to \d+, which") as caught:
+        memory.require("m", needed, 26 * GB)
+    rows = int(str(caught.value).split("models.rows to ")[1].split(",")[0])
+    fits, more = (replace(needed, load=replace(needed.load, rows=n)) for n in (rows, rows + 1))
+    assert fits.total <= 26 * GB < more.total and 1 < rows < 128
+    with pytest.raises(TraitsteerError, match=r"set models.tokens to \d+ and models.rows to 1"):
+        memory.require("m", needed, 19 * GB)
+    with pytest.raises(TraitsteerError, match="choose shorter responses or a smaller model"):
+        long = replace(needed, load=Load(1, 10**6, 1))
+        memory.require("m", long, round(SPARE * LLAMA.weights) + GB)
+
+
+@pytest.fixture
+def config(repository: Path, tmp_path: Path):
+    """The pocket profile on a tiny model, with changes to its `models`."""
+    build(tmp_path / "tiny", "llama")
+
+    def make(**changes: object):
+        values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+        for which in ("base", "instruct"):
+            values["models"][which]["name"] = str(tmp_path / "tiny")
+        values["models"] |= changes
+        return parse(values)
+
+    return make
+
+
+def test_no_model_is_opened_that_does_not_fit(config, monkeypatch) -> None:
+    made = config()
+    said = check_memory(made, made.models.instruct, prompt_tokens=60)
+    assert "192 rows x 100 tokens" in said and "are free" in said
+    assert open_model(made, made.models.instruct).layers == 3
+    monkeypatch.setattr(devices, "free_memory", lambda _name: 100_000)
+    for work in (lambda: open_model(made, made.models.base), lambda: check.run(made)):
+        with pytest.raises(TraitsteerError, match=r"needs about .* 0\.1 MiB are free; choose"):
+            work()
+
+
+def test_free_memory_is_told_where_it_is_known() -> None:
+    free = devices.free_memory("cpu")
+    assert free is not None and 10**6 < free < 10**14
+    assert devices.free_memory("meta") is None
+
+
+@pytest.mark.parametrize("quantisation", ["int8", "int4"])
+def test_quantisation_is_refused_in_one_sentence_before_any_work(
+    quantisation: str, config, monkeypatch
+) -> None:
+    made = config(quantisation=quantisation)
+    with pytest.raises(TraitsteerError, match=f"{quantisation}, which needs a GPU, but .* cpu"):
+        open_model(made, made.models.instruct)
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    with pytest.raises(TraitsteerError, match="needs the bitsandbytes library; `pip install"):
+        devices.check_quantisation(quantisation, torch.device("cuda"))
+    monkeypatch.setattr(devices, "find_spec", lambda name: name == "bitsandbytes" or None)
+    with pytest.raises(TraitsteerError, match="needs the accelerate library; `pip install"):
+        devices.check_quantisation(quantisation, torch.device("cuda"))
+
+
+def test_what_is_asked_of_the_quantising_library() -> None:
+    assert devices.quantised("none", torch.bfloat16) is None
+    eight = devices.quantised("int8", torch.bfloat16)
+    assert eight.load_in_8bit and not eight.load_in_4bit
+    four = devices.quantised("int4", torch.float16)
+    assert four.load_in_4bit and four.bnb_4bit_quant_type == "nf4"
+    assert four.bnb_4bit_compute_dtype == torch.float16
+
+
+def test_devices_are_refused_in_one_sentence(monkeypatch) -> None:
+    assert devices.usable_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(TraitsteerError, match=r"models\.device is 'cuda:99', which"):
+        devices.usable_device("cuda:99")
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    with pytest.raises(TraitsteerError, match="'balanced', which needs the accelerate library"):
+        devices.usable_device("balanced")
+    monkeypatch.setattr(devices, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TraitsteerError, match="'balanced', which spreads a model over GPUs"):
+        devices.usable_device("balanced")
+    assert devices.placed("balanced", torch.device("cuda:0")) == "balanced"
+    assert devices.placed("cuda:1", torch.device("cuda:1")) == {"": torch.device("cuda:1")}
+
+
+def test_memory_that_runs_out_at_a_prompt_changes_no_steered_row(llama, monkeypatch) -> None:
+    """Rows of mixed settings are halved where their prompts are taken in, and wait again."""
+    rows = [
+        Row(llama.encode("x" * size), size, Steering(size % 3, direction(size), 2.0 * (size % 4)))
+        for size in range(1, 17)
+    ]
+    expected = generate(llama, rows, Sampling(10, 1.0), Batching(64))
+    whole, refused = generation.prefill, []
+
+    def limited(model, some):
+        if len(some) > 3:
+            refused.append(len(some))
+            raise torch.OutOfMemoryError("too many prompts")
+        return whole(model, some)
+
+    monkeypatch.setattr(generation, "prefill", limited)
+    assert generate(llama, rows, Sampling(10, 1.0), Batching(64)) == expected
+    assert refused == [16, 8, 4]
