@@ -10,6 +10,7 @@ CACHE = Path(".cache")
 
 CALIBRATION = Path("models/calibration.json")
 CROSS = Path("data/cross.json")
+PERPLEXITY = Path("data/perplexity.json")
 COMPARISON = Path("reports/comparison.json")
 METRICS = Path("reports/metrics.json")
 PLOTS = Path("reports/plots")
@@ -60,5 +61,5 @@ def search(trait: str, arm: str) -> Path:
 
 
 def evaluation(trait: str, arm: str) -> Path:
-    """Folder of the report scores: `<method>.json`, `<method>.answers.jsonl`, `protocol.json`."""
+    """Folder of the report scores and chosen vectors, three files a method, and `protocol.json`."""
     return Path("data/evaluation") / trait / arm
