@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from traitsteer.experiment.nulls import KINDS
 from traitsteer.maths.frontier import AtCoherence, FrontierStep, delta_at_coherence
 from traitsteer.maths.permutation import rank_p_value, sign_flip_p_value
@@ -17,6 +15,7 @@ from traitsteer.maths.statistics import (
     independent_difference_interval,
     mean_interval,
     paired_difference_interval,
+    paired_differences,
     share_interval,
 )
 from traitsteer.words import scores
@@ -116,11 +115,8 @@ class Evidence:
 
     def p_value(self) -> float:
         """Of the steered delta, by turning the signs of whole questions."""
-        rises = [
-            _mean(values) - _mean(self.baseline[question])
-            for question, values in self.trait["steered"].items()
-        ]
-        return round(sign_flip_p_value(np.array(rises), self.terms.seed), 6)
+        rises = paired_differences(self.trait["steered"], self.baseline)
+        return round(sign_flip_p_value(rises, self.terms.seed), 6)
 
     def null(self, kind: str) -> dict[str, Any]:
         """One kind of null vectors: all of them pooled, each alone, and the vector beside them."""
@@ -189,10 +185,7 @@ class Evidence:
 
     def shrinkage(self, selected: Values) -> dict[str, Any]:
         """How much larger the delta was that the choice rested on: the winner's curse."""
-        reported = {
-            question: [_mean(values) - _mean(self.baseline[question])]
-            for question, values in self.trait["steered"].items()
-        }
+        reported = paired_differences(self.trait["steered"], self.baseline)[:, None]
         return independent_difference_interval(selected, reported, self.terms.confidence).rounded()
 
     def _delta(self, name: str) -> float:
@@ -273,11 +266,6 @@ def _pooled(values: Mapping[str, Values], names: Sequence[str]) -> Values:
         question: [value for name in names for value in values[name][question]]
         for question in values[names[0]]
     }
-
-
-def _mean(values: Sequence[float | None]) -> float:
-    present = [value for value in values if value is not None]
-    return sum(present) / len(present) if present else float("nan")
 
 
 def _minus(a: float | None, b: float | None) -> float | None:

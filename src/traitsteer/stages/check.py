@@ -19,9 +19,10 @@ def run(config: Config) -> None:
     """Refuse what a study would stumble over later.
 
     Raises:
-        TraitsteerError: a position cannot be parsed, a trait folder or the calibration set cannot
-            be read, the judge cannot be reached or does not know a trait, a model cannot be found,
-            or instruction elicitation is asked of a model without a chat template.
+        TraitsteerError: a position cannot be parsed, a trait folder, the calibration set or the
+            neutral texts cannot be read, the judge cannot be reached or does not know a trait, a
+            model cannot be found, or instruction elicitation is asked of a model without a chat
+            template.
     """
     for name in config.study.arms:
         arm = config.arm(name)
@@ -33,10 +34,12 @@ def run(config: Config) -> None:
             )
     for trait in config.study.traits:
         read_trait(Path(config.study.trait_folder) / trait)
-    if not read_lines(Path(config.calibrate.questions)):
-        raise TraitsteerError(
-            f"{config.calibrate.questions} holds no question, expected neutral ones, one a line."
-        )
+    for lines, what in (
+        (config.calibrate.questions, "question"),
+        (config.cross.neutral, "text"),
+    ):
+        if not read_lines(Path(lines)):
+            raise TraitsteerError(f"{lines} holds no {what}, expected neutral ones, one a line.")
     usable_device(config.models.device)
     for model in (config.models.base, config.models.instruct):
         language_model.find(model.name, model.revision, config.models.trust_remote_code)
