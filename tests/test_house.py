@@ -19,7 +19,12 @@ HOMES = {
     "pytorch_lightning": {"maths/probe.py"},
     "optuna": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
-    "matplotlib": {"world/plots.py", "world/plot_style.py", "world/search_plots.py"},
+    "matplotlib": {
+        "world/evidence_plots.py",
+        "world/plots.py",
+        "world/plot_style.py",
+        "world/search_plots.py",
+    },
     "openai": {"world/openai_judge.py"},
     "jinja2": {"world/page.py"},
     "pydantic": {"words/config.py", "words/pocket_config.py"},
