@@ -102,7 +102,11 @@ def _null(delta: float, count: int, spread: float, draw: random.Random) -> dict[
     return {
         "pooled": interval(pooled, 0.4 + spread / 2),
         "each": [
-            {"delta": round(each, 4), "coherence": round(draw.uniform(70, 91), 4)}
+            {
+                "delta": round(each, 4),
+                "coherence": round(draw.uniform(70, 91), 4),
+                "cosine": round(draw.uniform(-0.3, 0.3), 4),
+            }
             for each in deltas
         ],
         "p_value": round((1 + sum(each >= delta for each in deltas)) / (1 + count), 6),

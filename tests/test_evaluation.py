@@ -54,6 +54,7 @@ class Planted:
             for kind, count in KINDS.items()
             for n in range(count)
         } | {"negated": draw.uniform(0, 20, SHAPE)}
+        self.cosines = {name: n / 100 for n, name in enumerate(self.nulls)}
         self.selected = draw.uniform(0, 20, (9, 2)) + rise + 8
         self.unsteered = draw.uniform(0, 20, (9, 2))
         self.prompted = {f"prompted-{n}": draw.uniform(80, 99, (QUESTIONS, 1)) for n in range(2)}
@@ -64,7 +65,9 @@ class Planted:
         self.given["frontier-0.6"] = answers(self.before + 1.1 * rise, 50)
 
     def summary(self) -> dict:
-        return summary(FOUND, scored(self.selected, self.unsteered), self.given, LADDER, TERMS)
+        return summary(
+            FOUND, scored(self.selected, self.unsteered), self.given, self.cosines, LADDER, TERMS
+        )
 
 
 def interval(found: dict) -> tuple:
@@ -106,6 +109,8 @@ def test_every_null_stands_beside_the_vector_and_none_does_what_it_does() -> Non
         assert [each["delta"] for each in null["each"]] == close(
             *(values.mean() - planted.before.mean() for values in own)
         )
+        cosines = [each for name, each in planted.cosines.items() if name.startswith(kind)]
+        assert [each["cosine"] for each in null["each"]] == cosines
         assert null["p_value"] == pytest.approx(1 / (1 + len(own)), abs=1e-6)
         assert null["pooled"]["lower"] < 0 < null["pooled"]["upper"]
     assert found["random"] == found["nulls"]["random"]["pooled"]
@@ -198,7 +203,14 @@ def test_missing_scores_are_left_out_and_counted_and_never_zero() -> None:
         "baseline": answers(planted.before),
         "steered": answers(planted.after, 75, lost),
     }
-    found = summary(FOUND, scored(planted.selected, planted.unsteered), planted.given, (), TERMS)
+    found = summary(
+        FOUND,
+        scored(planted.selected, planted.unsteered),
+        planted.given,
+        planted.cosines,
+        (),
+        TERMS,
+    )
     assert found["delta"] == {"value": 60.0, "lower": 60.0, "upper": 60.0, "n": QUESTIONS - 1}
     assert found["both"]["value"] == 100
     assert found["missing"] == 3
@@ -217,7 +229,7 @@ def test_a_strength_that_the_judge_cannot_score_is_left_out_of_the_frontier() ->
 def test_nothing_feasible_leaves_the_baseline_and_what_prompting_reaches() -> None:
     planted = Planted()
     given = {name: planted.given[name] for name in ("baseline", *planted.prompted)}
-    found = summary({"best": None}, [], given, LADDER, TERMS)
+    found = summary({"best": None}, [], given, {}, LADDER, TERMS)
     assert found["status"] == "nothing feasible"
     assert found["prompted"]["delta"]["value"] > 60
     kept = ("status", "baseline", "baseline_coherence", "missing", "prompted")

@@ -211,6 +211,8 @@ def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
             "orthogonal": 1,
             "negated": 1,
         }
+        assert found["nulls"]["negated"]["each"][0]["cosine"] == -1
+        assert abs(found["nulls"]["orthogonal"]["each"][0]["cosine"]) < 1e-4
         strengths = [step["strength"] for step in found["frontier"]]
         assert strengths == pytest.approx([best["strength"] * each for each in (0.5, 1, 1.5)])
         rows = read_jsonl(folder / f"{method}.answers.jsonl")

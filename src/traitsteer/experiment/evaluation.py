@@ -118,7 +118,7 @@ class Evidence:
         rises = paired_differences(self.trait["steered"], self.baseline)
         return round(sign_flip_p_value(rises, self.terms.seed), 6)
 
-    def null(self, kind: str) -> dict[str, Any]:
+    def null(self, kind: str, cosines: Mapping[str, float]) -> dict[str, Any]:
         """One kind of null vectors: all of them pooled, each alone, and the vector beside them."""
         names, steered = self.named(kind), self.trait["steered"]
         pooled = _pooled(self.trait, names)
@@ -129,8 +129,12 @@ class Evidence:
                 pooled, self.baseline, self.terms.confidence
             ).rounded(),
             "each": [
-                {"delta": round(delta, 4), "coherence": round(held, 4)}
-                for delta, held in zip(deltas, coherence, strict=True)
+                {
+                    "delta": round(delta, 4),
+                    "coherence": round(held, 4),
+                    "cosine": round(cosines[name], 4),
+                }
+                for name, delta, held in zip(names, deltas, coherence, strict=True)
             ],
             "p_value": round(rank_p_value(self._delta("steered"), deltas), 6),
             "difference": paired_difference_interval(
@@ -216,6 +220,7 @@ def summary(
     found: Mapping[str, Any],
     searched: Sequence[Mapping[str, Any]],
     answers: Mapping[str, Sequence[ScoredAnswer]],
+    cosines: Mapping[str, float],
     ladder: Sequence[float],
     terms: Terms,
 ) -> dict[str, Any]:
@@ -225,6 +230,8 @@ def summary(
         found: its search, and `searched` every score of it.
         answers: by setting: baseline, steered, nulls, prompted, frontier; without a feasible
             setting baseline and prompted alone.
+        cosines: between each null vector and the vector, by setting. Shuffled labels may by chance
+            still name the direction in which responses differ most.
     """
     evidence, best = Evidence(answers, terms), found["best"]
     result = {
@@ -242,7 +249,7 @@ def summary(
             steps.remove(step)
             lost.append(step.strength)
     [first] = [trial for trial in found["trials"] if trial["number"] == best["number"]]
-    nulls = {kind: evidence.null(kind) for kind in KINDS}
+    nulls = {kind: evidence.null(kind, cosines) for kind in KINDS}
     return result | {
         **{name: best[name] for name in CHOSEN},
         "selection_delta": best["delta"],

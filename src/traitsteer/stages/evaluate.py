@@ -24,6 +24,7 @@ from traitsteer.experiment.evaluation import Terms, steps_of, summary
 from traitsteer.experiment.models import read_vectors
 from traitsteer.experiment.nulls import null_vectors, read_fitted
 from traitsteer.experiment.protocols import frozen_protocol
+from traitsteer.maths.statistics import cosine
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -68,6 +69,7 @@ def _evaluate(
         found,
         read_jsonl(layout.search(trait.name, arm) / f"{method}.scores.jsonl"),
         answers,
+        _cosines(settings),
         config.evaluate.ladder,
         Terms(
             config.study.coherence_floor,
@@ -110,6 +112,18 @@ def _settings(
     fitted = read_fitted(config, trait.name, arm, method, layer)
     nulls = null_vectors(config, vector, fitted, (trait.name, arm, method))
     return settings | {n: Setting(layer, null, best["coefficient"]) for n, null in nulls.items()}
+
+
+def _cosines(settings: Mapping[str, Setting]) -> dict[str, float]:
+    """Between every steered setting's vector and the chosen one."""
+    if "steered" not in settings:
+        return {}
+    vector = settings["steered"].vector
+    return {
+        name: float(cosine(setting.vector, vector))
+        for name, setting in settings.items()
+        if setting.coefficient != 0
+    }
 
 
 def _prompted(config: Config, bench: Bench, trait: Trait) -> dict[str, Setting]:
