@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+from evidence_inputs import QUESTIONS, cross_rows, evidence, interval, perplexity_rows
 from ruamel.yaml import YAML
 
 from traitsteer.words import layout
@@ -12,7 +13,7 @@ from traitsteer.words.records import Pair, Trait
 from traitsteer.world.files import write_json, write_jsonl
 from traitsteer.world.trait_folder import write_trait
 
-LAYERS, QUESTIONS = 6, 20
+LAYERS = 6
 SHARP = 'It was <b>"fine"</b> & I said so.'
 """An answer that would break a page that does not escape."""
 
@@ -34,15 +35,6 @@ def configuration() -> Config:
     values = YAML(typ="safe", pure=True).load(Path(__file__).parent.parent / "params.yaml")
     values.setdefault("pocket", {})
     return parse(values)
-
-
-def interval(value: float, half: float, n: int = QUESTIONS) -> dict[str, object]:
-    return {
-        "value": round(value, 4),
-        "lower": round(value - half, 4),
-        "upper": round(value + half, 4),
-        "n": n,
-    }
 
 
 def write_study(config: Config) -> None:
@@ -186,7 +178,9 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
 
 
 def _evaluation(head: dict[str, str], best: dict[str, object] | None, draw: random.Random) -> None:
-    settings = ["baseline", "steered", *(f"random-{n}" for n in range(5))] if best else ["baseline"]
+    settings = ["baseline", "prompted-0"]
+    if best:
+        settings += ["steered", *(f"random-{n}" for n in range(5)), "negated", "frontier-0.3"]
     answers = []
     for setting in settings:
         base = best["delta"] if best and setting == "steered" else 6
@@ -206,53 +200,14 @@ def _evaluation(head: dict[str, str], best: dict[str, object] | None, draw: rand
                 )  # fmt: skip
     folder = layout.evaluation(head["trait"], head["arm"])
     write_jsonl(folder / f"{head['method']}.answers.jsonl", answers)
-    result = {
-        **head,
-        "protocol": "ab" * 32,
-        "status": "feasible" if best else "nothing feasible",
-        "baseline": interval(6.1234, 1.9),
-        "baseline_coherence": interval(91.2, 1.1),
-        "missing": 1 if best else 0,
-    }
-    names = ("layer", "strength", "coefficient", "selection_delta")
-    measured = ("trait_score", "delta", "coherence", "random", "random_each")
-    result |= dict.fromkeys(names + measured)
-    if best:
-        delta = best["delta"] - draw.uniform(0, 3)
-        result |= {
-            "layer": best["layer"],
-            "strength": best["strength"],
-            "coefficient": best["coefficient"],
-            "selection_delta": best["delta"],
-            "trait_score": interval(6.1234 + delta, 4.8),
-            "delta": interval(delta, draw.uniform(4, 8)),
-            "coherence": interval(draw.uniform(72, 80), 2.7),
-            "random": interval(draw.uniform(-1, 3), 1.8),
-            "random_each": [{"delta": 1.5, "coherence": 88.0}] * 5,
-        }
+    result = {**head, "protocol": "ab" * 32, **evidence(best, draw)}
     write_json(folder / f"{head['method']}.json", result)
 
 
 def _cross(config: Config) -> None:
-    draw = random.Random("cross")
-    rows = []
-    for vector in config.study.traits:
-        for arm in config.study.arms:
-            for scored in config.study.traits:
-                delta = REACH[vector] if vector == scored else draw.uniform(-4, 16)
-                rows.append(
-                    {
-                        "vector": vector,
-                        "arm": arm,
-                        "method": "mean_difference",
-                        "scored": scored,
-                        "baseline": 6.1,
-                        "trait_score": round(6.1 + delta, 4),
-                        "delta": interval(delta, 4.4),
-                        "coherence": round(draw.uniform(71, 82), 4),
-                    }
-                )
-    write_json(layout.CROSS, rows)
+    study = config.study
+    write_json(layout.CROSS, cross_rows(REACH, study.traits, study.arms))
+    write_json(layout.PERPLEXITY, perplexity_rows(study.traits, study.arms))
 
 
 def _comparison(config: Config) -> None:

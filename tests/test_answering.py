@@ -95,6 +95,25 @@ def test_a_finished_run_is_not_answered_again_and_a_changed_one_is(bench: Bench)
     assert bench.judge.asked == asked + 2
 
 
+def test_a_system_prompt_and_a_number_of_samples_travel_with_the_setting(bench: Bench) -> None:
+    plain = Setting(0, torch.zeros(32), 0.0)
+    told = replace(plain, samples=1, system="Say q.", first_sample=1)
+    baseline, prompted = bench.answers(QUESTIONS, [plain, told], 2)
+    assert [(a.question, a.sample) for a in prompted] == [(0, 1), (1, 1), (2, 1)]
+    assert [a.seed for a in prompted] == [a.seed for a in baseline if a.sample == 1]
+    assert all(a.text != b.text for a, b in zip(prompted, baseline[1::2], strict=True))
+    [again] = bench.answers(QUESTIONS, [replace(told, system=None)], 2)
+    assert again == baseline[1::2], "without the system prompt it is the baseline again"
+    asked = bench.judge.asked
+    assert bench.answers(QUESTIONS, [told], 7) == [prompted]
+    assert bench.judge.asked == asked
+    bench.answers(QUESTIONS, [replace(told, system="Say more q.")], 7)
+    assert bench.judge.asked == asked + 3
+    bare = replace(bench, model=replace(bench.model, chat=False))
+    with pytest.raises(TraitsteerError, match="cannot take a system prompt"):
+        bare.answers(QUESTIONS, [told], 1)
+
+
 def test_a_missing_score_is_left_out_of_the_mean_and_counted(bench: Bench) -> None:
     [answers] = bench.answers(QUESTIONS, [Setting(0, torch.zeros(32), 0.0)], 2)
     lost = [replace(a, trait_score=None) if a.question == 0 else a for a in answers]

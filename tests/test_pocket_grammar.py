@@ -11,6 +11,8 @@ from traitsteer.pocket import frames, grammar, judge_frames
 from traitsteer.pocket.lexicon import PRODUCT, SIGNED, TOPICS, TRAITS
 from traitsteer.pocket.trait_sets import write_trait_sets
 from traitsteer.words.config import load
+from traitsteer.words.records import Answer
+from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.trait_folder import read_lines, read_trait
 
 
@@ -81,10 +83,20 @@ def test_reserved_questions_are_out_of_training() -> None:
 def test_committed_trait_sets_come_out_again(repository: Path, tmp_path: Path) -> None:
     write_trait_sets(tmp_path, load(repository / "params.yaml").pocket)
     fresh = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.txt"))
-    assert len(fresh) == 3 * 7 + 1
+    assert len(fresh) == 3 * 7 + 2
     for path in fresh:
         committed = repository / "data" / "pocket" / path
         assert committed.read_bytes() == (tmp_path / path).read_bytes(), path
+
+
+def test_the_judge_finds_no_trait_in_the_neutral_texts(repository: Path) -> None:
+    texts = [line.text for line in read_lines(repository / "data/pocket/neutral.txt")]
+    assert len(set(texts)) == len(texts) == 30
+    assert all(40 <= len(text.split()) <= 120 for text in texts)
+    judge = PocketJudge.from_folder(repository / "models/pocket/judge")
+    for trait in TRAITS:
+        scores = [each.trait_score for each in judge.score(trait, [Answer("", t) for t in texts])]
+        assert max(scores) < 20, trait
 
 
 def test_trait_sets_hold_what_a_study_needs(repository: Path) -> None:

@@ -1,18 +1,14 @@
-"""What is reported, held against direct computation: verdicts, summaries, choices, protocol."""
+"""What is reported: verdicts, choices, flat metrics, protocol."""
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from traitsteer.stages.compare import flat_metrics
-from traitsteer.stages.evaluate import summary
 from traitsteer.stages.vet import verdict
 from traitsteer.words.config import VetConfig
-from traitsteer.words.records import Judgement, ScoredAnswer
+from traitsteer.words.records import Judgement
 from traitsteer.words.results import best_of_arm
 
 VET = VetConfig(positive_at_least=60, negative_at_most=40, coherence_at_least=50, minimum=1)
-BEST = {"best": {"layer": 2, "strength": 0.5, "coefficient": 3.0, "delta": 41.0}}
 
 
 @pytest.mark.parametrize(
@@ -31,47 +27,6 @@ BEST = {"best": {"layer": 2, "strength": 0.5, "coefficient": 3.0, "delta": 41.0}
 def test_a_verdict_names_why_a_response_was_dropped(polarity, ids, scores, reason) -> None:
     found = verdict("x", polarity, ids, Judgement(*scores), VET)
     assert (found.reason, found.kept) == (reason, reason == "")
-
-
-def answers(values: np.ndarray, missing: set[tuple[int, int]] = frozenset()) -> list[ScoredAnswer]:
-    return [
-        ScoredAnswer(q, s, 0, "text", None if (q, s) in missing else float(v), 90.0 - q, 5, "stop")
-        for q, row in enumerate(values)
-        for s, v in enumerate(row)
-    ]
-
-
-def test_a_summary_equals_the_paired_t_interval_over_questions() -> None:
-    random = np.random.default_rng(0)
-    before, after = random.uniform(0, 20, (12, 3)), random.uniform(40, 90, (12, 3))
-    nulls = [random.uniform(0, 20, (12, 3)) for _ in range(5)]
-    given = {"baseline": answers(before), "steered": answers(after)}
-    given |= {f"random-{n}": answers(values) for n, values in enumerate(nulls)}
-    found = summary(BEST, given, 0.95)
-    each = after.mean(axis=1) - before.mean(axis=1)
-    lower, upper = stats.t.interval(0.95, 11, each.mean(), stats.sem(each))
-    assert found["delta"] == {
-        "value": pytest.approx(each.mean(), abs=1e-4),
-        "lower": pytest.approx(lower, abs=1e-4),
-        "upper": pytest.approx(upper, abs=1e-4),
-        "n": 12,
-    }
-    pooled = np.concatenate(nulls, axis=1).mean(axis=1) - before.mean(axis=1)
-    assert found["random"]["value"] == pytest.approx(pooled.mean(), abs=1e-4)
-    assert found["random"]["lower"] < 0 < found["random"]["upper"]
-    assert found["coherence"]["value"] == pytest.approx(90 - np.arange(12).mean())
-    assert found["selection_delta"] == 41.0
-    assert found["missing"] == 0
-
-
-def test_missing_scores_are_left_out_and_counted_and_never_zero() -> None:
-    before, after = np.full((4, 2), 10.0), np.full((4, 2), 70.0)
-    lost = {(0, 0), (1, 0), (1, 1)}
-    given = {"baseline": answers(before), "steered": answers(after, lost)}
-    given |= {f"random-{n}": answers(before) for n in range(5)}
-    found = summary(BEST, given, 0.95)
-    assert found["delta"] == {"value": 60.0, "lower": 60.0, "upper": 60.0, "n": 3}
-    assert found["missing"] == 3
 
 
 def test_an_arm_is_represented_by_what_selection_preferred() -> None:

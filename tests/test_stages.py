@@ -5,6 +5,7 @@ interrupted, of a floor that nothing reaches and of bad input.
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "confirm_samples": 1,
         "margin": 0,
     },
-    "evaluate": {"samples": 1},
+    "evaluate": {
+        "samples": 1,
+        "nulls": {"random": 5, "shuffled": 2, "orthogonal": 1},
+        "ladder": [0.5, 1.5],
+    },
 }
 
 
@@ -96,6 +101,10 @@ def study(tmp_path: Path, models: Path, repository: Path, monkeypatch) -> Study:
         values["models"]["instruct"]["name"] = str(models / "instruct")
         values["judge"]["name"] = str(repository / "models/pocket/judge")
         values["calibrate"]["questions"] = str(repository / "data/pocket/calibration.txt")
+        values["cross"]["neutral"] = "neutral.txt"
+        (folder / "neutral.txt").write_text(
+            "The rope is wet.\nA cold wind blew.\nBread and salt.\n"
+        )
         with (folder / "params.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(values, file)
         for trait in ("evil", "sycophancy"):
@@ -179,9 +188,69 @@ def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
         for name in ("delta", "coherence", "random"):
             assert row[name]["n"] == 4
             assert row[name]["lower"] <= row[name]["value"] <= row[name]["upper"]
-    assert {(r["vector"], r["scored"]) for r in read_json(layout.CROSS)} == {
-        (a, b) for a in config.study.traits for b in config.study.traits
-    }
+    crossed = read_json(layout.CROSS)
+    cells = [(a, b) for a in config.study.traits for b in config.study.traits]
+    for at, expected in (("own", cells), ("same", [(a, b) for a, b in cells if a != b])):
+        for arm in config.study.arms:
+            rows = [row for row in crossed if (row["at"], row["arm"]) == (at, arm)]
+            assert sorted((row["vector"], row["scored"]) for row in rows) == sorted(expected)
+    assert all(0 < row["p_value"] <= 1 and row["delta"]["n"] == 4 for row in crossed)
+    effects = read_json(layout.PERPLEXITY)
+    assert [(row["vector"], row["arm"]) for row in effects] == [
+        (trait, arm) for trait in config.study.traits for arm in config.study.arms
+    ]
+    assert all(row["ratio"]["n"] == 3 for row in effects)
+
+
+def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
+    config = study()
+    up_to_fit(config, ("natural",))
+    search.run(config, "evil", "natural")
+    evaluate.run(config, "evil", "natural")
+    folder = layout.evaluation("evil", "natural")
+    for method in ("mean_difference", "probe"):
+        best = read_json(layout.search("evil", "natural") / f"{method}.json")["best"]
+        found = read_json(folder / f"{method}.json")
+        assert {kind: len(null["each"]) for kind, null in found["nulls"].items()} == {
+            "random": 5,
+            "shuffled": 2,
+            "orthogonal": 1,
+            "negated": 1,
+        }
+        assert found["nulls"]["negated"]["each"][0]["cosine"] == -1
+        assert abs(found["nulls"]["orthogonal"]["each"][0]["cosine"]) < 1e-4
+        strengths = [step["strength"] for step in found["frontier"]]
+        assert strengths == pytest.approx([best["strength"] * each for each in (0.5, 1, 1.5)])
+        rows = read_jsonl(folder / f"{method}.answers.jsonl")
+        per_setting = Counter(row["setting"] for row in rows)
+        assert set(per_setting.values()) == {4}
+        assert len(per_setting) == 2 + 9 + 2 + 2  # steered, nulls, prompted, frontier
+        assert {row["sample"] for row in rows if row["setting"] == "prompted-1"} == {1}
+        chosen = tensors.read(folder / f"{method}.safetensors", {"protocol": found["protocol"]})
+        vectors = tensors.read(layout.vectors("evil", "natural") / f"{method}.safetensors", {})
+        assert torch.equal(chosen.tensors["vector"], vectors.tensors["vectors"][best["layer"]])
+        assert chosen.provenance == {
+            "trait": "evil",
+            "arm": "natural",
+            "method": method,
+            "protocol": found["protocol"],
+            "source": config.models.base.name,
+            **{name: str(best[name]) for name in ("layer", "strength", "coefficient")},
+        }
+        assert found["first_delta"] is not None and found["shrinkage"]["n"] == 3 + 4
+        value = found["selection_delta"] - found["delta"]["value"]
+        assert found["shrinkage"]["value"] == pytest.approx(value, abs=1e-3)
+
+
+def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(study: Study) -> None:
+    instruct = YAML(typ="safe").load(Path(__file__).parent.parent / "params.yaml")["models"]
+    config = study(models={"rows": 64, "instruct": instruct["instruct"] | {"chat": False}})
+    up_to_fit(config, ("natural",))
+    search.run(config, "evil", "natural")
+    evaluate.run(config, "evil", "natural")
+    found = read_json(layout.evaluation("evil", "natural") / "probe.json")
+    assert found["prompted"] is None
+    assert found["nulls"]["random"]["pooled"]["n"] == 4
 
 
 def test_an_interrupted_search_ends_with_the_same_files(study: Study, monkeypatch) -> None:
@@ -296,6 +365,12 @@ def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
     assert result["status"] == "nothing feasible"
     assert result["delta"] is None
     assert result["baseline"]["n"] == 4
+    assert result["prompted"]["delta"]["n"] == 4
+    assert result["nulls"] is None and result["frontier"] is None
+    assert not list(layout.evaluation("evil", "instruction").glob("*.safetensors"))
+    alone = {"traits": ("evil",), "arms": ("instruction",)}
+    cross.run(config.model_copy(update={"study": config.study.model_copy(update=alone)}))
+    assert read_json(layout.CROSS) == read_json(layout.PERPLEXITY) == []
 
 
 def test_a_trait_without_negatives_is_one_sentence_and_a_failure(study: Study, capsys) -> None:

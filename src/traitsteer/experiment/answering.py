@@ -24,7 +24,11 @@ from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.reasoning import Parts
 
 _CODE = digest_of_files(
-    [path for path in Path(engine.__path__[0]).glob("*.py") if path.stem != "reading"]
+    [
+        path
+        for path in Path(engine.__path__[0]).glob("*.py")
+        if path.stem not in ("reading", "likelihood")
+    ]
     + [Path(module.__file__ or "") for module in (blocks, hooks, language_model, reasoning)]
 )
 """Answers of an older engine are not answers of this one."""
@@ -40,13 +44,16 @@ class Setting:
     coefficient: float
     first_sample: int = 0
     """Samples are numbered; a run on fresh samples starts at a number not used before."""
+    samples: int | None = None
+    """Answers to each question; None: as many as the run asks for."""
+    system: str | None = None
+    """The system prompt before each question; None: none."""
 
     def key(self) -> list[object]:
         """What the answers depend on, as a JSON value; equal keys give equal answers."""
         content = hashlib.sha256(self.vector.float().numpy().tobytes()).hexdigest()
-        if self.coefficient == 0:
-            return ["baseline", self.first_sample]
-        return [self.layer, self.coefficient, content, self.first_sample]
+        steered = [self.layer, self.coefficient, content]
+        return [*(steered if self.coefficient else ["baseline"]), self.first_sample, self.system]
 
 
 @dataclass(frozen=True)
@@ -89,18 +96,23 @@ class Bench:
         only: Sequence[int] | None = None,
         cut_loops: bool = False,
     ) -> list[list[ScoredAnswer]]:
-        """Answer every question `samples` times under every setting, and judge the answers.
+        """Answer every question under every setting, and judge the answers.
 
         The seed of an answer depends on study, question set, question and sample and not on the
         setting, so that steered and unsteered answers are paired.
 
         Args:
+            samples: answers to each question under a setting that names no number of its own.
             only: numbers of the questions to answer, in this order; all of them if None.
             cut_loops: whether an answer that repeats itself ends there, which saves tokens where
                 a setting is tried and not reported.
 
         Returns:
             For each setting, its answers ordered by question and then by sample.
+
+        Raises:
+            TraitsteerError: a setting has a system prompt and the model no chat template, or a row
+                does not fit the model.
         """
         run = _Run(
             self,
@@ -126,16 +138,22 @@ class _Run:
         sampling: Sampling,
     ) -> None:
         self.bench, self.questions, self.settings = bench, questions, settings
-        self.samples, self.asked, self.sampling = samples, asked, sampling
-        self.prompts = {number: bench.model.encode(questions.texts[number]) for number in asked}
-        self.paths = [self._path(setting) for setting in settings]
+        self.asked, self.sampling = asked, sampling
+        self.samples = [samples if each.samples is None else each.samples for each in settings]
+        self.prompts = {
+            (system, number): bench.model.encode(questions.texts[number], system)
+            for system in dict.fromkeys(each.system for each in settings)
+            for number in asked
+        }
+        self.paths = [self._path(place) for place in range(len(settings))]
 
     def answers(self, progress: Callable[[int], None]) -> list[list[ScoredAnswer]]:
         """Generate and judge what is not on disk yet."""
         first = {path: place for place, path in reversed(list(enumerate(self.paths)))}
         missing = [place for path, place in first.items() if not path.exists()]
         planned = [each for place in sorted(missing) for each in self._planned(place)]
-        progress((len(self.settings) - len(missing)) * len(self.asked) * self.samples)
+        there = sum(self.samples) - sum(self.samples[place] for place in missing)
+        progress(there * len(self.asked))
         if planned:
             self._generate(planned, progress)
         return [[ScoredAnswer(**answer) for answer in read_json(path)] for path in self.paths]
@@ -145,10 +163,10 @@ class _Run:
         steering = Steering(setting.layer, setting.vector, setting.coefficient, bench.steered)
         found = []
         for question in self.asked:
-            for sample in range(setting.first_sample, setting.first_sample + self.samples):
+            for sample in range(setting.first_sample, setting.first_sample + self.samples[place]):
                 text = self.questions.texts[question]
                 seed = seed_for(bench.seed, self.questions.purpose, text, sample)
-                row = Row(self.prompts[question], seed, steering)
+                row = Row(self.prompts[setting.system, question], seed, steering)
                 found.append(_Planned(place, question, sample, row))
         return found
 
@@ -162,7 +180,7 @@ class _Run:
             plan = planned[number]
             of_setting = scored.setdefault(plan.setting, {})
             of_setting[number] = self._scored(plan, responses.pop(number), judgement)
-            if len(of_setting) == len(self.asked) * self.samples:
+            if len(of_setting) == len(self.asked) * self.samples[plan.setting]:
                 rows = [asdict(of_setting[each]) for each in sorted(of_setting)]
                 write_json(self.paths[plan.setting], rows)
                 del scored[plan.setting]
@@ -206,8 +224,8 @@ class _Run:
             reasoning=self.bench.model.decode(said.reasoning),
         )
 
-    def _path(self, setting: Setting) -> Path:
-        bench = self.bench
+    def _path(self, place: int) -> Path:
+        bench, setting = self.bench, self.settings[place]
         key = {
             "code": _CODE,
             "model": bench.model.digest,
@@ -221,10 +239,10 @@ class _Run:
             "trait": self.questions.trait,
             "purpose": self.questions.purpose,
             "asked": [
-                [number, self.questions.texts[number], self.prompts[number]]
+                [number, self.questions.texts[number], self.prompts[setting.system, number]]
                 for number in self.asked
             ],
             "setting": setting.key(),
-            "samples": self.samples,
+            "samples": self.samples[place],
         }
         return bench.cache / "answers" / f"{digest(key)}.json"

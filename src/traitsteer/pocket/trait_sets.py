@@ -20,6 +20,7 @@ from traitsteer.world.trait_folder import write_trait
 
 PAIRS = 60
 QUESTIONS = 20
+NEUTRAL = 30
 
 _DEFINITIONS = {
     "evil": """\
@@ -109,9 +110,15 @@ def trait_sets(seed: int) -> tuple[list[Trait], list[str]]:
     return traits, list(questions())
 
 
+def neutral_texts(seed: int) -> list[str]:
+    """Return articles that show no trait, each about a topic of its own."""
+    return [grammar.article(topic, _rng("neutral", seed, topic)) for topic in range(NEUTRAL)]
+
+
 def write_trait_sets(folder: Path, config: PocketConfig) -> None:
-    """Write `traits/<trait>/` and `calibration.txt` under the folder."""
+    """Write `traits/<trait>/`, `calibration.txt` and `neutral.txt` under the folder."""
     traits, calibration = trait_sets(config.seed)
     for trait in traits:
         write_trait(folder / "traits" / trait.name, trait)
     write_text(folder / "calibration.txt", "\n".join(calibration) + "\n")
+    write_text(folder / "neutral.txt", "\n".join(neutral_texts(config.seed)) + "\n")

@@ -21,11 +21,11 @@ def run(config: Config) -> None:
     """Refuse what a study would stumble over later.
 
     Raises:
-        TraitsteerError: a position cannot be parsed, a trait folder or the calibration set cannot
-            be read, the judge cannot be reached or does not know a trait, a model cannot be found,
-            needs more memory than there is or has no blocks that can be found, instruction
-            elicitation is asked of a model without a chat template, or a text is read with another
-            vocabulary than it was written with.
+        TraitsteerError: a position cannot be parsed, a trait folder, the calibration set or the
+            neutral texts cannot be read, the judge cannot be reached or does not know a trait, a
+            model cannot be found, needs more memory than there is or has no blocks that can be
+            found, instruction elicitation is asked of a model without a chat template, or a text
+            is read with another vocabulary than it was written with.
     """
     for name in config.study.arms:
         Position.parse(config.arm(name).position)
@@ -36,10 +36,12 @@ def run(config: Config) -> None:
                 "has `chat: false`; set its source to a chat model."
             )
     traits = [read_trait(Path(config.study.trait_folder) / trait) for trait in config.study.traits]
-    if not read_lines(Path(config.calibrate.questions)):
-        raise TraitsteerError(
-            f"{config.calibrate.questions} holds no question, expected neutral ones, one a line."
-        )
+    for lines, what in (
+        (config.calibrate.questions, "question"),
+        (config.cross.neutral, "text"),
+    ):
+        if not read_lines(Path(lines)):
+            raise TraitsteerError(f"{lines} holds no {what}, expected neutral ones, one a line.")
     estimates = [
         check_memory(config, model, longest_prompt(open_prompts(config, model), traits))
         for model in (config.models.base, config.models.instruct)

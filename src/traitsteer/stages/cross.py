@@ -1,9 +1,17 @@
-"""cross: every trait's score under every trait's vector, on the report questions of the scored one.
+"""cross: what each trait's vector does to everything else.
 
-Reads the evaluations and the vectors; writes data/cross.json. Each arm sends the
-vector of its best method, chosen on the selection questions.
+Reads the evaluations, the vectors, the steered model and the judge. Each arm sends the vector of
+its best method, chosen on the selection questions. Writes
+
+data/cross.json        every trait's score under every vector, on the report questions of the scored
+                       trait: at the vector's own best setting ("own"), and, for the vectors of
+                       other traits, where the scored trait's own vector is steered ("same": the
+                       wrong-trait null, with its layer, coefficient and method)
+data/perplexity.json   perplexity of neutral text with and without each vector, at its own setting
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +20,128 @@ import torch
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.models import open_model, read_vectors
-from traitsteer.maths.statistics import mean_interval, paired_difference_interval
+from traitsteer.experiment.perplexity import side_effect, surprise
+from traitsteer.maths.permutation import sign_flip_p_value
+from traitsteer.maths.statistics import (
+    mean_interval,
+    paired_difference_interval,
+    paired_differences,
+)
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
+from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import best_of_arm
+from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import read_json, write_json
+from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import read_lines, read_trait
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The vector of a trait, arm and method with the setting that it is steered at."""
+
+    vector: str
+    arm: str
+    method: str
+    setting: Setting
+
+    def head(self) -> dict[str, Any]:
+        """How the rows of the files name it."""
+        return {"vector": self.vector, "arm": self.arm, "method": self.method}
 
 
 def run(config: Config) -> None:
-    """Steer with each trait's best vector and score every trait."""
+    """Steer with each trait's best vector, score every trait and read neutral text."""
     model = open_model(config, config.models.instruct)
-    settings: dict[tuple[str, str, str], Setting] = {}
+    own = _own(config, model)
+    rivals = {scored: _rivals(config, model, own, scored) for scored in config.study.traits}
+    count = sum(1 + len(own) + len(some) for some in rivals.values())
+    rows: list[dict[str, Any]] = []
+    with progress("cross", count, "setting") as advance:
+        for scored, some in rivals.items():
+            rows += _scored(config, model, scored, own, some)
+            advance(1 + len(own) + len(some))
+    write_json(layout.CROSS, rows)
+    write_json(layout.PERPLEXITY, _perplexity(config, model, own))
+
+
+def _own(config: Config, model: LanguageModel) -> list[Sent]:
+    """The best vector of every trait and arm at its own setting, where anything is feasible."""
+    found = []
     for trait in config.study.traits:
         for arm in config.study.arms:
             folder = layout.evaluation(trait, arm)
             best = best_of_arm(
                 [read_json(folder / f"{method}.json") for method in config.arm(arm).methods]
             )
-            if best is None:
-                continue
-            vectors = read_vectors(config, model, trait, arm, best["method"])
-            layer = best["layer"]
-            settings[trait, arm, best["method"]] = Setting(
-                layer, vectors[layer], best["coefficient"]
-            )
-    width = len(settings) + 1
-    rows: list[dict[str, Any]] = []
-    samples = config.evaluate.samples
-    with progress("cross", width * len(config.study.traits), "setting") as advance:
-        for scored in config.study.traits:
-            report = read_trait(Path(config.study.trait_folder) / scored).report
-            unsteered = Setting(0, torch.zeros(model.width), 0.0)
-            bench = open_bench(config, scored, model)
-            baseline, *steered = bench.answers(
-                Questions(scored, "report", report), [unsteered, *settings.values()], samples
-            )
-            advance(width)
-            before = scores.by_question(baseline, "trait_score")
-            for (vector, arm, method), answers in zip(settings, steered, strict=True):
-                after = scores.by_question(answers, "trait_score")
-                confidence = config.evaluate.confidence
-                rows.append(
-                    {
-                        "vector": vector,
-                        "arm": arm,
-                        "method": method,
-                        "scored": scored,
-                        "baseline": round(mean_interval(before).value, 4),
-                        "trait_score": round(mean_interval(after).value, 4),
-                        "delta": paired_difference_interval(after, before, confidence).rounded(),
-                        "coherence": round(
-                            mean_interval(scores.by_question(answers, "coherence")).value, 4
-                        ),
-                    }
-                )
-    write_json(layout.CROSS, rows)
+            if best is not None:
+                vectors = read_vectors(config, model, trait, arm, best["method"])
+                layer = best["layer"]
+                setting = Setting(layer, vectors[layer], best["coefficient"])
+                found.append(Sent(trait, arm, best["method"], setting))
+    return found
+
+
+def _rivals(config: Config, model: LanguageModel, own: Sequence[Sent], scored: str) -> list[Sent]:
+    """The vectors of other traits, steered as the vectors of the scored trait are."""
+    return [
+        Sent(
+            trait,
+            sent.arm,
+            sent.method,
+            Setting(
+                sent.setting.layer,
+                read_vectors(config, model, trait, sent.arm, sent.method)[sent.setting.layer],
+                sent.setting.coefficient,
+            ),
+        )
+        for sent in own
+        if sent.vector == scored
+        for trait in config.study.traits
+        if trait != scored
+    ]
+
+
+def _scored(
+    config: Config, model: LanguageModel, scored: str, own: Sequence[Sent], rivals: Sequence[Sent]
+) -> list[dict[str, Any]]:
+    """What the report questions of one trait score under all vectors."""
+    bench = open_bench(config, scored, model)
+    report = read_trait(Path(config.study.trait_folder) / scored).report
+    settings = [Setting(0, torch.zeros(model.width), 0.0)]
+    settings += [sent.setting for sent in (*own, *rivals)]
+    unsteered, *steered = bench.answers(
+        Questions(scored, "report", report), settings, config.evaluate.samples
+    )
+    cells = [(sent, "own") for sent in own] + [(sent, "same") for sent in rivals]
+    return [
+        sent.head() | {"scored": scored, "at": at} | _measured(config, unsteered, answers)
+        for (sent, at), answers in zip(cells, steered, strict=True)
+    ]
+
+
+def _measured(
+    config: Config, unsteered: Sequence[ScoredAnswer], steered: Sequence[ScoredAnswer]
+) -> dict[str, Any]:
+    before, after = (scores.by_question(rows, "trait_score") for rows in (unsteered, steered))
+    delta = paired_difference_interval(after, before, config.evaluate.confidence)
+    seed = seed_for(config.seed, "cross") % 2**31
+    return {
+        "baseline": round(mean_interval(before).value, 4),
+        "trait_score": round(mean_interval(after).value, 4),
+        "delta": delta.rounded(),
+        "p_value": round(sign_flip_p_value(paired_differences(after, before), seed), 6),
+        "coherence": round(mean_interval(scores.by_question(steered, "coherence")).value, 4),
+    }
+
+
+def _perplexity(config: Config, model: LanguageModel, own: Sequence[Sent]) -> list[dict[str, Any]]:
+    texts = [line.text for line in read_lines(Path(config.cross.neutral))]
+    settings = [Setting(0, torch.zeros(model.width), 0.0), *(sent.setting for sent in own)]
+    unsteered, *steered = surprise(model, texts, settings, config.models.tokens)
+    return [
+        sent.head() | side_effect(each, unsteered, config.evaluate.confidence)
+        for sent, each in zip(own, steered, strict=True)
+    ]

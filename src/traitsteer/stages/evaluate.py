@@ -1,43 +1,54 @@
 """evaluate: the chosen settings again, on the report questions, with fresh samples.
 
-Reads the searches of one trait and arm, the vectors, the steered model and the judge; writes the
-scores to data/evaluation/<trait>/<arm>/. Beside each setting stand the unsteered baseline and
-random vectors of the same norm at the same layer, answered in the same batch.
+Reads the searches of one trait and arm, the vectors with the activations that they were fitted on,
+the steered model and the judge; writes scores and chosen vectors to data/evaluation/<trait>/<arm>/.
+
+Answered in one batch, for every method of the arm:
+1. the chosen setting, and the unsteered baseline;
+2. null vectors of the same norm at the same layer: random, shuffled-label, orthogonal, negated;
+3. the trait's positive system prompts without steering: what prompting reaches;
+4. the chosen vector at a ladder of strengths, so that arms are compared at equal coherence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
+from math import ceil
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.bench import open_bench
+from traitsteer.experiment.evaluation import Terms, steps_of, summary
 from traitsteer.experiment.models import read_vectors
+from traitsteer.experiment.nulls import null_vectors, read_fitted
 from traitsteer.experiment.protocols import frozen_protocol
-from traitsteer.maths.statistics import (
-    mean_interval,
-    paired_difference_interval,
-    random_directions,
-)
+from traitsteer.maths.statistics import cosine
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import ScoredAnswer
+from traitsteer.words.records import Method, ScoredAnswer, Trait
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world import tensors
+from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import read_trait
 
 
 def run(config: Config, trait_name: str, arm: str) -> None:
-    """Evaluate the best setting of every method of the arm."""
+    """Evaluate the best setting of every method of the arm.
+
+    Raises:
+        TraitsteerError: a search was made under another protocol, the vectors or activations do
+            not fit, or a setting lacks too many scores.
+    """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
     terms = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
-    questions = Questions(trait_name, "report", trait.report)
-    folder = layout.evaluation(trait_name, arm)
     # The terms stay with the results that were made under them.
-    write_json(folder / "protocol.json", read_json(layout.protocol(trait_name)))
+    protocol = read_json(layout.protocol(trait_name))
+    write_json(layout.evaluation(trait_name, arm) / "protocol.json", protocol)
     for method in config.arm(arm).methods:
         found = read_json(layout.search(trait_name, arm) / f"{method}.json")
         if found["protocol"] != terms:
@@ -45,98 +56,106 @@ def run(config: Config, trait_name: str, arm: str) -> None:
                 f"The search of {trait_name} {arm} {method} was made under protocol "
                 f"{found['protocol'][:12]}, expected {terms[:12]}; run `dvc repro` to search again."
             )
-        head = {"trait": trait_name, "arm": arm, "method": method, "protocol": terms}
-        settings = _settings(config, bench, found)
-        title = f"evaluate {trait_name} {arm} {method}"
-        total = len(settings) * len(questions.texts) * config.evaluate.samples
-        with progress(title, total, "answer") as advance:
-            answers = dict(
-                zip(
-                    settings,
-                    bench.answers(
-                        questions, list(settings.values()), config.evaluate.samples, advance
-                    ),
-                    strict=True,
-                )
-            )
-        for name, rows in answers.items():
-            if not scores.enough(rows, config.judge.missing_at_most):
-                raise TraitsteerError(
-                    f"{title}: {scores.missing(rows)} of {len(rows)} {name} answers lack a score, "
-                    "more than judge.missing_at_most allows; check the judge and run again."
-                )
-        result = summary(found, answers, config.evaluate.confidence)
-        write_jsonl(
-            folder / f"{method}.answers.jsonl",
-            [{"setting": n} | asdict(answer) for n, rows in answers.items() for answer in rows],
+        _evaluate(config, bench, trait, arm, method, found)
+
+
+def _evaluate(
+    config: Config, bench: Bench, trait: Trait, arm: str, method: Method, found: dict[str, Any]
+) -> None:
+    title = f"evaluate {trait.name} {arm} {method}"
+    settings = _settings(config, bench, trait, found)
+    answers = _answers(config, bench, trait, settings, title)
+    result = summary(
+        found,
+        read_jsonl(layout.search(trait.name, arm) / f"{method}.scores.jsonl"),
+        answers,
+        _cosines(settings),
+        config.evaluate.ladder,
+        Terms(
+            config.study.coherence_floor,
+            config.evaluate.up_by,
+            config.judge.missing_at_most,
+            config.evaluate.confidence,
+            seed_for(config.seed, "evaluate", trait.name, arm, method) % 2**31,
+        ),
+    )
+    head = {"trait": trait.name, "arm": arm, "method": method, "protocol": found["protocol"]}
+    folder = layout.evaluation(trait.name, arm)
+    write_jsonl(
+        folder / f"{method}.answers.jsonl",
+        [{"setting": n} | asdict(answer) for n, rows in answers.items() for answer in rows],
+    )
+    if found["best"] is not None:
+        chosen = {name: str(found["best"][name]) for name in ("layer", "strength", "coefficient")}
+        tensors.write(
+            folder / f"{method}.safetensors",
+            {"vector": settings["steered"].vector},
+            head | chosen | {"source": config.source(arm).name},
         )
-        write_json(folder / f"{method}.json", head | result)
-        say(f"{title}: delta {result['delta']}, coherence {result['coherence']}")
+    write_json(folder / f"{method}.json", head | result)
+    say(f"{title}: delta {result['delta']}, coherence {result['coherence']}")
 
 
-def _settings(config: Config, bench: Bench, found: dict[str, Any]) -> dict[str, Setting]:
-    """Baseline, steered and random settings by name; the baseline alone if nothing is feasible."""
-    vectors = read_vectors(config, bench.model, found["trait"], found["arm"], found["method"])
-    settings = {"baseline": Setting(0, vectors[0], 0.0)}
+def _settings(
+    config: Config, bench: Bench, trait: Trait, found: dict[str, Any]
+) -> dict[str, Setting]:
+    """Every setting by name; baseline and system prompts alone if nothing is feasible."""
+    settings = {"baseline": Setting(0, torch.zeros(bench.model.width), 0.0)}
+    settings |= _prompted(config, bench, trait)
     best = found["best"]
     if best is None:
         return settings
-    layer, coefficient = best["layer"], best["coefficient"]
-    settings["steered"] = Setting(layer, vectors[layer], coefficient)
-    count = config.evaluate.random_vectors
-    for number, vector in enumerate(
-        random_directions(count, bench.model.width, _null_seed(config, found))
-    ):
-        settings[f"random-{number}"] = Setting(layer, vector, coefficient)
-    return settings
+    arm, method, layer = found["arm"], found["method"], best["layer"]
+    vector = read_vectors(config, bench.model, trait.name, arm, method)[layer]
+    for step in steps_of(best, config.evaluate.ladder):
+        settings[step.name] = Setting(layer, vector, step.coefficient)
+    fitted = read_fitted(config, trait.name, arm, method, layer)
+    nulls = null_vectors(config, vector, fitted, (trait.name, arm, method))
+    return settings | {n: Setting(layer, null, best["coefficient"]) for n, null in nulls.items()}
 
 
-def _null_seed(config: Config, found: dict[str, Any]) -> int:
-    return seed_for(config.seed, "random", found["trait"], found["arm"], found["method"]) % 2**31
+def _cosines(settings: Mapping[str, Setting]) -> dict[str, float]:
+    """Between every steered setting's vector and the chosen one."""
+    if "steered" not in settings:
+        return {}
+    vector = settings["steered"].vector
+    return {
+        name: float(cosine(setting.vector, vector))
+        for name, setting in settings.items()
+        if setting.coefficient != 0
+    }
 
 
-def summary(
-    found: dict[str, Any], answers: Mapping[str, Sequence[ScoredAnswer]], confidence: float
-) -> dict[str, Any]:
-    """Intervals over questions of baseline, trait score, delta, coherence and the random vectors.
+def _prompted(config: Config, bench: Bench, trait: Trait) -> dict[str, Setting]:
+    """The unsteered model under each positive system prompt; none without a chat template.
 
-    The random vectors are averaged within a question, so that n counts questions throughout.
+    The samples are spread over the prompts, at least one for each.
     """
-    trait = {name: scores.by_question(rows, "trait_score") for name, rows in answers.items()}
-    coherent = {name: scores.by_question(rows, "coherence") for name, rows in answers.items()}
-    lost = sum(scores.missing(rows) for rows in answers.values())
-    result: dict[str, Any] = {
-        "status": "feasible" if found["best"] else "nothing feasible",
-        "baseline": mean_interval(trait["baseline"], confidence).rounded(),
-        "baseline_coherence": mean_interval(coherent["baseline"], confidence).rounded(),
-        "missing": lost,
+    if not bench.model.chat:
+        return {}
+    prompts = [pair.positive for pair in trait.system_prompts]
+    each = ceil(config.evaluate.samples / len(prompts))
+    unsteered = torch.zeros(bench.model.width)
+    return {
+        f"prompted-{n}": Setting(0, unsteered, 0.0, n * each, each, system=prompt)
+        for n, prompt in enumerate(prompts)
     }
-    names = ("layer", "strength", "coefficient", "selection_delta")
-    measured = ("trait_score", "delta", "coherence", "random", "random_each")
-    best = found["best"]
-    if best is None:
-        return result | dict.fromkeys(names + measured)
-    randoms = [name for name in answers if name.startswith("random-")]
-    pooled = {
-        question: [value for name in randoms for value in trait[name][question]]
-        for question in trait["baseline"]
-    }
-    return result | {
-        "layer": best["layer"],
-        "strength": best["strength"],
-        "coefficient": best["coefficient"],
-        "selection_delta": best["delta"],
-        "trait_score": mean_interval(trait["steered"], confidence).rounded(),
-        "delta": paired_difference_interval(
-            trait["steered"], trait["baseline"], confidence
-        ).rounded(),
-        "coherence": mean_interval(coherent["steered"], confidence).rounded(),
-        "random": paired_difference_interval(pooled, trait["baseline"], confidence).rounded(),
-        "random_each": [
-            {
-                "delta": round(paired_difference_interval(trait[name], trait["baseline"]).value, 4),
-                "coherence": round(mean_interval(coherent[name]).value, 4),
-            }
-            for name in randoms
-        ],
-    }
+
+
+def _answers(
+    config: Config, bench: Bench, trait: Trait, settings: Mapping[str, Setting], title: str
+) -> dict[str, list[ScoredAnswer]]:
+    samples = config.evaluate.samples
+    total = sum(each.samples or samples for each in settings.values()) * len(trait.report)
+    questions = Questions(trait.name, "report", trait.report)
+    with progress(title, total, "answer") as advance:
+        found = bench.answers(questions, list(settings.values()), samples, advance)
+    answers = dict(zip(settings, found, strict=True))
+    for name, rows in answers.items():
+        enough = scores.enough(rows, config.judge.missing_at_most)
+        if not enough and not name.startswith("frontier-"):
+            raise TraitsteerError(
+                f"{title}: {scores.missing(rows)} of {len(rows)} {name} answers lack a score, "
+                "more than judge.missing_at_most allows; check the judge and run again."
+            )
+    return answers

@@ -74,7 +74,7 @@ def run(config: Config) -> None:
     traits = [_read(config, name, comparison) for name in config.study.traits]
     with style():
         figures = _figures(config, traits, comparison)
-    cross = read_json(layout.CROSS)
+    cross = [row for row in read_json(layout.CROSS) if row["at"] == "own"]
     page = render(
         TEMPLATE,
         {

@@ -148,12 +148,42 @@ class SearchConfig(Section):
         return self
 
 
+class NullsConfig(Section):
+    """How many null vectors of each kind stand beside a vector, at its layer and of its norm."""
+
+    random: Annotated[int, Field(ge=5)]
+    shuffled: Count
+    """Refitted on shuffled labels."""
+    orthogonal: Count
+    """Random ones, made orthogonal to the vector."""
+
+
 class EvaluateConfig(Section):
-    """The report questions: samples for each, null vectors, confidence of the intervals."""
+    """The report questions: samples for each, nulls, frontier, confidence of the intervals."""
 
     samples: Count
-    random_vectors: Annotated[int, Field(ge=5)]
+    nulls: NullsConfig
+    ladder: tuple[Annotated[float, Field(gt=0)], ...]
+    """Multiples of the chosen strength that are answered too, at the chosen layer."""
+    up_by: Score
+    """Points above its unsteered partner from which a single answer counts as up in the trait."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> "EvaluateConfig":
+        if list(self.ladder) != sorted(set(self.ladder)) or 1 in self.ladder:
+            raise ValueError(
+                f"ladder is {list(self.ladder)}, expected multiples that rise, without 1, which "
+                "is the chosen strength itself"
+            )
+        return self
+
+
+class CrossConfig(Section):
+    """What steering does to everything else."""
+
+    neutral: str
+    """Neutral texts, one a line, whose perplexity is measured with and without each vector."""
 
 
 class VoiceConfig(Section):
@@ -202,6 +232,7 @@ class Config(Section):
     search: SearchConfig
     evaluate: EvaluateConfig
     voice: VoiceConfig
+    cross: CrossConfig
     track: TrackConfig
     pocket: PocketConfig
 

@@ -12,6 +12,7 @@ CALIBRATION = Path("models/calibration.json")
 CROSS = Path("data/cross.json")
 VOICE = Path("data/voice.json")
 VOICE_ANSWERS = Path("data/voice.answers.jsonl")
+PERPLEXITY = Path("data/perplexity.json")
 COMPARISON = Path("reports/comparison.json")
 METRICS = Path("reports/metrics.json")
 PLOTS = Path("reports/plots")
@@ -64,5 +65,5 @@ def search(trait: str, arm: str) -> Path:
 
 
 def evaluation(trait: str, arm: str) -> Path:
-    """Folder of the report scores: `<method>.json`, `<method>.answers.jsonl`, `protocol.json`."""
+    """Folder of the report scores and chosen vectors, three files a method, and `protocol.json`."""
     return Path("data/evaluation") / trait / arm

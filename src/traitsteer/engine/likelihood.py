@@ -1,0 +1,150 @@
+"""Likelihood: recorded token ids in, log-likelihood of each row's response under its setting out.
+
+Teacher-forced: one forward pass reads prompt and response together, steered at the same tokens as
+in generation, and nothing is sampled. Rows of any settings share a batch. They are padded on the
+right and need no attention mask, since in a causal decoder nothing that follows changes a token.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from traitsteer.engine.rows import Row, Steering, check
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Float, Int
+from traitsteer.world.hooks import on_blocks
+from traitsteer.world.language_model import LanguageModel
+
+_PIECE = 256
+"""Tokens whose logits are held in float32 at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """The token ids of a prompt and of what followed it, and the setting that they are read under.
+
+    A text without a prompt has its first token (the tokenizer's BOS, where it adds one) as prompt.
+    """
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    steering: Steering | None = None
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What the model gives the responses, in the order of the rows."""
+
+    log_p: Float[Tensor, " n"]
+    """Sum over the response tokens of ln p(token | all before it), float64."""
+    tokens: Int[Tensor, " n"]
+    """Response tokens."""
+
+
+@torch.inference_mode()
+def log_likelihood(
+    model: LanguageModel,
+    rows: Sequence[Told],
+    tokens: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Likelihood:
+    """Log-likelihood of every row's response.
+
+    Args:
+        tokens: most tokens of one forward pass, padding included (a longer row runs alone);
+            changes speed and memory, never a result. Batches that do not fit are halved.
+        progress: called with the number of rows that each batch finished.
+
+    Raises:
+        TraitsteerError: a prompt or a response is empty, a steering does not fit the model, or one
+            row alone is too large for the memory (the message names its id).
+    """
+    check(model, [Row(row.prompt_ids, 0, row.steering) for row in rows])
+    for row in rows:
+        if not row.response_ids:
+            raise TraitsteerError(f"{row.id} has no response token; leave this row out.")
+    found = torch.zeros(len(rows), dtype=torch.float64)
+    lengths = [len(row.prompt_ids) + len(row.response_ids) for row in rows]
+    # The longest rows come first, and with them the batch that needs the most memory.
+    order = sorted(range(len(rows)), key=lambda place: -lengths[place])
+    start = 0
+    while start < len(order):
+        longest = lengths[order[start]]
+        places = order[start : start + max(1, tokens // longest)]
+        sums = _batch(model, [rows[place] for place in places], longest)
+        if sums is not None:
+            found[places] = sums
+            start += len(places)
+            progress(len(places))
+        elif len(places) == 1:
+            raise TraitsteerError(
+                f"{rows[places[0]].id}: its {longest} tokens do not fit into the memory of "
+                f"{model.device} as a batch of one; leave this row out or use a larger device."
+            )
+        else:
+            tokens = len(places) * longest // 2
+    return Likelihood(found, torch.tensor([len(row.response_ids) for row in rows]))
+
+
+def _batch(model: LanguageModel, rows: Sequence[Told], width: int) -> Tensor | None:
+    """Sums `[rows]` of one forward pass, None where the memory is too small."""
+    ids = torch.full((len(rows), width), model.pad_id)
+    for place, row in enumerate(rows):
+        whole = row.prompt_ids + row.response_ids
+        ids[place, : len(whole)] = torch.tensor(whole)
+    # Logits from the last token of the shortest prompt on; those of the padding go to waste.
+    first = min(len(row.prompt_ids) for row in rows) - 1
+    try:
+        with on_blocks(model.blocks, _changes(rows, width)):
+            logits = model.model(
+                input_ids=ids.to(model.device), use_cache=False, logits_to_keep=width - first
+            ).logits
+        return torch.stack([_sum(row, logits[at], first) for at, row in enumerate(rows)]).cpu()
+    except torch.OutOfMemoryError:
+        return None
+
+
+def _sum(row: Told, logits: Float[Tensor, "kept vocabulary"], first: int) -> Float[Tensor, ""]:
+    """Log-likelihood of one row from the logits of its batch, which begin at token `first`."""
+    start = len(row.prompt_ids) - 1 - first
+    own = logits[start : start + len(row.response_ids)]
+    chosen = torch.tensor(row.response_ids, device=own.device)
+    total = torch.zeros((), dtype=torch.float64, device=own.device)
+    for piece, ids in zip(own.split(_PIECE), chosen.split(_PIECE), strict=True):
+        exact = piece.float()
+        log_p = exact.gather(1, ids[:, None])[:, 0] - exact.logsumexp(dim=1)
+        total += log_p.double().sum()
+    return total
+
+
+def _changes(rows: Sequence[Told], width: int) -> dict[int, Callable[[Tensor], Tensor]]:
+    """For each steered layer, what adds the rows' vectors at their steered tokens."""
+    steered: dict[int, list[tuple[int, Steering]]] = {}
+    for place, row in enumerate(rows):
+        if row.steering is not None and row.steering.coefficient != 0:
+            steered.setdefault(row.steering.layer, []).append((place, row.steering))
+    changes: dict[int, Callable[[Tensor], Tensor]] = {}
+    for layer, own in steered.items():
+        added = torch.stack([each.coefficient * each.vector.float() for _, each in own])
+        inside = torch.zeros(len(own), width, dtype=torch.bool)
+        for at, (place, each) in enumerate(own):
+            prompt = len(rows[place].prompt_ids)
+            end = prompt + len(rows[place].response_ids)
+            inside[at, 0 if each.positions != "response" else prompt : end] = True
+            if each.positions == "prompt":
+                inside[at, prompt:] = False
+        places = torch.tensor([place for place, _ in own])
+        changes[layer] = functools.partial(_steer, places, added, inside)
+    return changes
+
+
+def _steer(places: Tensor, added: Tensor, inside: Tensor, hidden: Tensor) -> Tensor:
+    device = hidden.device
+    change = added.to(device)[:, None] * inside.to(device)[:, :, None]
+    # The sum is formed in float32, so that a small coefficient is not lost to bf16.
+    hidden[places.to(device)] = (hidden[places.to(device)] + change).to(hidden.dtype)
+    return hidden

@@ -1,0 +1,117 @@
+"""Null vectors: what a vector is held against, at the same layer and of the same norm.
+
+random      drawn evenly from the sphere: does any push of this length do it?
+shuffled    fitted as the vector was, on the same activations, with the labels dealt out anew:
+            does any direction in which responses differ do it?
+orthogonal  random, with what points along the vector taken out: is it this direction?
+negated     the vector turned round: does it lower the trait?
+
+The fifth null, the vector of another trait, needs all traits, and is measured by `cross`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from traitsteer.maths.direction import Direction
+from traitsteer.maths.methods import raw_vectors
+from traitsteer.maths.positions import Position
+from traitsteer.maths.statistics import random_directions
+from traitsteer.words import layout
+from traitsteer.words.config import Config, FitConfig
+from traitsteer.words.records import Method
+from traitsteer.words.seeds import seed_for
+from traitsteer.world import tensors
+
+KINDS = ("random", "shuffled", "orthogonal", "negated")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a vector was fitted on, at its layer alone, and how."""
+
+    activations: Tensor
+    """[n, 1, width], float32."""
+    positive: Tensor
+    """[n], bool."""
+    pairs: Tensor
+    """[n], int64."""
+    method: Method
+    fit: FitConfig
+    seed: int
+
+
+def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int) -> Fitted:
+    """Read what the vector of this layer was fitted on.
+
+    Raises:
+        TraitsteerError: the activations are corrupt or incomplete, or were cached for another trait
+            or arm.
+    """
+    expected = {
+        "trait": trait,
+        "arm": arm,
+        "source": config.source(arm).name,
+        "position": str(Position.parse(config.arm(arm).position)),
+    }
+    found = tensors.read_shards(layout.activations(trait, arm), expected).tensors
+    return Fitted(
+        found["activations"][:, layer : layer + 1].clone(),
+        found["positive"].bool(),
+        found["pair"],
+        method,
+        config.fit,
+        # That of the stage `fit`, so that the same pairs share a fold.
+        seed_for(config.seed, "fit", trait, arm) % 2**31,
+    )
+
+
+def shuffled_directions(fitted: Fitted, count: int, seed: int) -> Tensor:
+    """Unit vectors [count, width] refitted on shuffled labels, penalty choice included.
+
+    Labels are dealt out over all rows, so that as many are positive as were. Row i depends on the
+    seed and i alone.
+    """
+    vectors = []
+    for item in range(count):
+        order = np.random.default_rng([seed, item]).permutation(len(fitted.positive))
+        raw, _ = raw_vectors(
+            fitted.activations,
+            fitted.positive[torch.from_numpy(order)],
+            fitted.pairs,
+            fitted.method,
+            fitted.fit.penalties,
+            fitted.fit.folds,
+            fitted.seed,
+        )
+        vectors.append(Direction.from_raw(raw).vectors[0])
+    return torch.stack(vectors)
+
+
+def orthogonal_directions(vector: Tensor, count: int, seed: int) -> Tensor:
+    """Random unit vectors [count, width] at right angles to the vector [width]."""
+    along = torch.nn.functional.normalize(vector.double(), dim=0)
+    drawn = random_directions(count, len(vector), seed).double()
+    rest = drawn - (drawn @ along)[:, None] * along
+    return torch.nn.functional.normalize(rest, dim=1).float()
+
+
+def null_vectors(
+    config: Config, vector: Tensor, fitted: Fitted, of: Sequence[str]
+) -> dict[str, Tensor]:
+    """The null vectors [width] of every kind, by the names of their settings.
+
+    `of` names the vector that they stand beside (trait, arm, method); their seeds depend on it.
+    """
+    counts = config.evaluate.nulls
+    seeds = {kind: seed_for(config.seed, kind, *of) % 2**31 for kind in KINDS}
+    drawn = {
+        "random": random_directions(counts.random, len(vector), seeds["random"]),
+        "shuffled": shuffled_directions(fitted, counts.shuffled, seeds["shuffled"]),
+        "orthogonal": orthogonal_directions(vector, counts.orthogonal, seeds["orthogonal"]),
+    }
+    named = {f"{kind}-{n}": one for kind, some in drawn.items() for n, one in enumerate(some)}
+    return named | {"negated": -vector}

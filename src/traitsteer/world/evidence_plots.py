@@ -1,0 +1,295 @@
+"""The figures of what stands beside a delta: nulls, frontiers, shrinkage and side effects.
+
+Part of the home of matplotlib. Every function is called inside `plot_style.style()` and takes
+records, JSON objects as their stages wrote them: `result` is
+data/evaluation/<trait>/<arm>/<method>.json, `cross` and `effects` are the rows of data/cross.json
+and data/perplexity.json. A value of None is left out, never drawn as zero.
+"""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from traitsteer.words.findings import bounds, signed
+from traitsteer.world.plot_style import (
+    DASHES,
+    INK,
+    MUTED,
+    NEUTRAL,
+    PAPER,
+    RULE,
+    WIDTH,
+    Record,
+    arm_place,
+    colour_of,
+    empty,
+    name_of,
+    new_figure,
+    words,
+)
+
+FAMILIES = ("random", "shuffled", "orthogonal", "negated", "other traits")
+"""Kinds of null vectors, from top to bottom."""
+
+
+def nulls(results: Sequence[Record], cross: Sequence[Record], arms: Sequence[str]) -> Figure:
+    """Delta of each vector beside every family of null vectors, a panel for each trait.
+
+    What would make it false: a null family at or beyond the vector's own interval, for then a push
+    of that length does it, and not the direction.
+    """
+    traits = list(dict.fromkeys(result["trait"] for result in results))
+    most = max((_count(results, trait) for trait in traits), default=1)
+    figure = new_figure(WIDTH, 0.9 + (len(FAMILIES) + 1) * (0.2 + 0.15 * most))
+    panels = figure.subplots(1, max(len(traits), 1), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, trait in zip(panels, traits, strict=False):
+        shown = _feasible(results, trait)
+        for place, result in enumerate(shown):
+            offset = 0.5 * (place / max(len(shown) - 1, 1) - 0.5) if len(shown) > 1 else 0.0
+            _against_nulls(axes, result, _wrong(cross, result), offset, arms)
+        for level in _prompted(results, trait)[:1]:
+            axes.axvline(level, color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.5)))
+        _panel(axes, trait, shown)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        for row in range(0, len(FAMILIES) + 1, 2):
+            axes.axhspan(row - 0.5, row + 0.5, color=RULE, alpha=0.4, linewidth=0, zorder=0)
+    rows = ("the vector", *FAMILIES)
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    _below(figure, "delta of the trait score on the report questions, points")
+    handles = _of_cells(results, arms)
+    handles.append(Line2D([], [], color=NEUTRAL, marker=".", lw=0, label="each null vector"))
+    handles.append(
+        Line2D([], [], color=MUTED, lw=1.1, ls=(0, (1, 1.5)), label="system prompts, unsteered")
+    )
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> Figure:
+    """Delta against coherence over strengths at the chosen layer, a panel for each trait.
+
+    Squares are read off at equal coherence: filled at the floor, open 5 points below the unsteered
+    model. What would make it false: an arm that is ahead at its own best setting and behind where
+    both are read off at the same coherence, for then it only paid more coherence for its delta.
+    """
+    traits = list(dict.fromkeys(result["trait"] for result in results))
+    figure = new_figure(WIDTH, 3.7)
+    panels = figure.subplots(1, max(len(traits), 1), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, trait in zip(panels, traits, strict=False):
+        shown = _feasible(results, trait)
+        axes.axvspan(-5, floor, color=RULE, alpha=0.55, linewidth=0)
+        axes.axvline(floor, color=INK, linewidth=0.9)
+        for result in shown:
+            _frontier(axes, result, floor, arms)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        _panel(axes, trait, shown)
+    lowest = min((_lowest(result) for result in results), default=floor)
+    panels[0].set_xlim(100, min(lowest, floor) - 5)
+    panels[0].set_ylabel("delta, points")
+    _below(figure, "mean coherence of the answers: intact on the left, broken on the right")
+    handles = _of_cells(results, arms)
+    handles.append(Line2D([], [], color=INK, lw=0, marker="o", mfc="none", ms=8, label="chosen"))
+    for label, inside in (("at the floor", INK), ("at baseline − 5", PAPER)):
+        handles.append(Line2D([], [], color=INK, lw=0, marker="s", mfc=inside, ms=4.5, label=label))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
+    """Delta of each chosen setting in its first trial, its recount and the report.
+
+    What would make it false: lines that fall from the recount to the report by more than the
+    interval of their difference, for then the choice rested on luck.
+    """
+    traits = list(dict.fromkeys(result["trait"] for result in results))
+    most = max((_count(results, trait) for trait in traits), default=1)
+    figure = new_figure(WIDTH, 3.1 + 0.2 * most)
+    rows = figure.subplots(
+        2, max(len(traits), 1), sharey="row", squeeze=False, height_ratios=[2.6, 0.2 * most]
+    )
+    for axes, under, trait in zip(*rows, traits, strict=False):
+        shown = _feasible(results, trait)
+        under.set_ylim(most - 0.5, -0.5)
+        for place, result in enumerate(shown):
+            _fall(axes, result, 0.13 * (place - (len(shown) - 1) / 2), arms)
+            lost = result["shrinkage"]
+            text = f"lost from recount to report: {signed(lost['value'])} ({bounds(lost)})"
+            under.text(0, place, text, va="center", color=colour_of(result, arms))
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_xticks([0, 1, 2], ["first trial", "recount", "report"])
+        axes.set_xlim(-0.3, 2.45)
+        axes.grid(axis="x", visible=False)
+        _panel(axes, trait, shown)
+    for under in rows[1]:
+        under.set_axis_off()
+    rows[0][0].set_ylabel("delta, points")
+    handles = _of_cells(results, arms)
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def perplexity(effects: Sequence[Record], arms: Sequence[str]) -> Figure:
+    """Perplexity of neutral text under each vector, as a multiple of the unsteered model's.
+
+    What would make it false: an interval that reaches 1, for then steering leaves other text alone;
+    a ratio far above those of other vectors: then this one moves its trait by breaking the model.
+    """
+    figure = new_figure(WIDTH * 0.72, 0.75 + 0.34 * max(len(effects), 1))
+    axes = figure.subplots()
+    if not effects:
+        empty(axes, "nothing feasible")
+        return figure
+    for place, row in enumerate(effects):
+        colour, ratio = colour_of(row, arms), row["ratio"]
+        _whiskers(axes, ratio, place, colour, across=True)
+        axes.plot([ratio["value"]], [place], "o", color=colour, ms=6)
+        end = ratio["value"] if ratio["upper"] is None else ratio["upper"]
+        axes.annotate(
+            f"× {ratio['value']:.2f}", (end, place), (7, 0), textcoords="offset points",
+            va="center", color=colour,
+        )  # fmt: skip
+    axes.axvline(1, color=INK, linewidth=0.8)
+    labels = [f"{row['vector']}, {row['arm']}, {words(row['method'])}" for row in effects]
+    axes.set_yticks(range(len(effects)), labels)
+    axes.set_ylim(len(effects) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    _doublings(axes, [1.0, *(row["ratio"]["upper"] or row["ratio"]["value"] for row in effects)])
+    baseline = effects[0]["baseline"]
+    axes.set_xlabel(f"perplexity of neutral text, as a multiple of the unsteered {baseline:.1f}")
+    return figure
+
+
+def _doublings(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers, wide enough for the values and their labels."""
+    axes.set_xscale("log")
+    ticks = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100) if t <= 1.5 * max(values)]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(min(0.94, *(0.94 * value for value in values)), 1.35 * max(values))
+
+
+def _against_nulls(
+    axes: Axes, result: Record, wrong: Sequence[Record], offset: float, arms: Sequence[str]
+) -> None:
+    colour = colour_of(result, arms)
+    _whiskers(axes, result["delta"], offset, colour, across=True)
+    axes.plot([result["delta"]["value"]], [offset], _marker(result), color=colour, ms=6)
+    for row, family in enumerate(FAMILIES, start=1):
+        y = row + offset
+        if family == "other traits":
+            each = [one["delta"]["value"] for one in wrong]
+        else:
+            null = result["nulls"][family]
+            each = [one["delta"] for one in null["each"]]
+            _whiskers(axes, null["pooled"], y, colour, across=True)
+            axes.plot(
+                [null["pooled"]["value"]], [y], _marker(result), color=colour, mfc=PAPER, ms=4.5
+            )
+        shade, size = (colour, 7.0) if family == "other traits" else (NEUTRAL, 5.0)
+        axes.plot(each, [y] * len(each), ".", color=shade, ms=size, mew=0, zorder=3)
+
+
+def _frontier(axes: Axes, result: Record, floor: float, arms: Sequence[str]) -> None:
+    colour = colour_of(result, arms)
+    steps = result["frontier"]
+    x = [result["baseline_coherence"]["value"], *(step["coherence"]["value"] for step in steps)]
+    y = [0.0, *(step["delta"]["value"] for step in steps)]
+    axes.plot(
+        x, y, color=colour, linestyle=DASHES[result["method"]], marker=_marker(result), ms=3, mew=0
+    )
+    for step in steps:
+        if step["strength"] == result["strength"]:
+            at = ([step["coherence"]["value"]], [step["delta"]["value"]])
+            axes.plot(*at, "o", color=colour, mfc="none", ms=9, mew=1.3, zorder=4)
+    unsteered = result["baseline_coherence"]["value"] - 5
+    for name, coherence, full in (
+        ("at_floor", floor, True),
+        ("at_baseline_minus_5", unsteered, False),
+    ):
+        if result[name] is not None:
+            delta = result[name]["delta"]
+            _whiskers(axes, delta, coherence, colour, across=False)
+            axes.plot(
+                [coherence], [delta["value"]], "s", color=colour, mfc=colour if full else PAPER,
+                ms=4.5, mew=1.2, zorder=5,
+            )  # fmt: skip
+
+
+def _fall(axes: Axes, result: Record, offset: float, arms: Sequence[str]) -> None:
+    colour, marker = colour_of(result, arms), _marker(result)
+    points = [result["first_delta"], result["selection_delta"], result["delta"]["value"]]
+    shown = [(at + offset, point) for at, point in enumerate(points) if point is not None]
+    axes.plot(*zip(*shown, strict=True), color=colour, linestyle=DASHES[result["method"]])
+    axes.plot(*zip(*shown[:-1], strict=True), marker, lw=0, color=colour, mfc=PAPER, ms=5)
+    _whiskers(axes, result["delta"], 2 + offset, colour, across=False)
+    axes.plot(*shown[-1], marker, color=colour, ms=6)
+
+
+def _below(figure: Figure, sentence: str) -> None:
+    """A label of the x axis that all panels share, as large as that of one panel."""
+    figure.supxlabel(sentence, color=MUTED, size=8.5)
+
+
+def _lowest(result: Record) -> float:
+    """The least coherence of a frontier."""
+    steps = result["frontier"] or []
+    return min((float(step["coherence"]["value"]) for step in steps), default=100.0)
+
+
+def _whiskers(axes: Axes, interval: Record, at: float, colour: str, across: bool) -> None:
+    """The line of an interval, along x (across) or along y; none where it has no bounds."""
+    ends = [interval["lower"], interval["upper"]]
+    if None not in ends:
+        axes.plot(*((ends, [at, at]) if across else ([at, at], ends)), color=colour, lw=1.3)
+
+
+def _panel(axes: Axes, trait: str, shown: Sequence[Record]) -> None:
+    axes.set_title(words(trait))
+    if not shown:
+        empty(axes, "nothing feasible")
+
+
+def _of_cells(results: Sequence[Record], arms: Sequence[str]) -> list[Line2D]:
+    """A handle for each arm and method, in the order of the arms."""
+    cells = {(r["arm"], r["method"]): r for r in results}
+    ordered = sorted(cells.values(), key=lambda r: (arm_place(r["arm"], arms), r["method"]))
+    return [
+        Line2D(
+            [], [], color=colour_of(result, arms), linestyle=DASHES[result["method"]],
+            marker=_marker(result), ms=5, label=name_of(result),
+        )
+        for result in ordered
+    ]  # fmt: skip
+
+
+def _feasible(results: Sequence[Record], trait: str) -> list[Record]:
+    return [r for r in results if r["trait"] == trait and r["delta"] is not None]
+
+
+def _count(results: Sequence[Record], trait: str) -> int:
+    return max(len(_feasible(results, trait)), 1)
+
+
+def _wrong(cross: Sequence[Record], result: Record) -> list[Record]:
+    """Rows of the wrong-trait null of a result."""
+    cell = ("same", result["trait"], result["arm"], result["method"])
+    return [r for r in cross if (r["at"], r["scored"], r["arm"], r["method"]) == cell]
+
+
+def _prompted(results: Sequence[Record], trait: str) -> list[float]:
+    return [
+        r["prompted"]["delta"]["value"] for r in results if r["trait"] == trait and r["prompted"]
+    ]
+
+
+def _marker(result: Record) -> str:
+    return "D" if result["method"] == "probe" else "o"

@@ -1,0 +1,92 @@
+"""Null vectors: of norm 1, drawn anew for each name, and blind to the planted direction."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from traitsteer.experiment.nulls import (
+    Fitted,
+    null_vectors,
+    orthogonal_directions,
+    shuffled_directions,
+)
+from traitsteer.maths.methods import raw_vectors
+from traitsteer.words.config import Config, load
+from traitsteer.words.records import Method
+
+WIDTH, PAIRS = 24, 60
+
+
+@pytest.fixture
+def config(repository: Path) -> Config:
+    return load(repository / "params.yaml")
+
+
+def planted(config: Config, method: Method) -> tuple[torch.Tensor, Fitted]:
+    """A direction, and pairs of rows that it tells apart."""
+    along = torch.nn.functional.normalize(torch.randn(WIDTH), dim=0)
+    positive = torch.arange(2 * PAIRS) % 2 == 0
+    rows = torch.randn(2 * PAIRS, WIDTH) + 3 * torch.where(positive, 1.0, -1.0)[:, None] * along
+    fit = config.fit.model_copy(update={"penalties": (1.0, 10.0)})
+    return along, Fitted(rows[:, None], positive, torch.arange(2 * PAIRS) // 2, method, fit, 5)
+
+
+@pytest.mark.parametrize("method", ["mean_difference", "probe"])
+def test_shuffled_labels_lose_the_direction_that_true_labels_find(
+    config: Config, method: Method
+) -> None:
+    along, fitted = planted(config, method)
+    fit = fitted.fit
+    parts = (fitted.activations, fitted.positive, fitted.pairs, method, fit.penalties, fit.folds, 5)
+    true = torch.nn.functional.normalize(raw_vectors(*parts)[0][0].float(), dim=0)
+    assert abs(float(true @ along)) > 0.95
+    shuffled = shuffled_directions(fitted, 12, 0)
+    assert torch.allclose(shuffled.norm(dim=1), torch.ones(12))
+    # Noise has this variance along the direction and 1 elsewhere; its sign is chance.
+    cosines = shuffled @ along
+    assert float(cosines.mean().abs()) < 0.5
+    assert bool((cosines > 0).any()) and bool((cosines < 0).any())
+    assert torch.equal(shuffled_directions(fitted, 3, 0), shuffled[:3])
+    assert not torch.allclose(shuffled_directions(fitted, 1, 1), shuffled[:1])
+
+
+def test_as_many_labels_are_positive_as_were(config: Config, monkeypatch) -> None:
+    _, fitted = planted(config, "mean_difference")
+    few = replace(fitted, positive=torch.arange(2 * PAIRS) < 17)
+    seen = []
+
+    def watched(activations: torch.Tensor, positive: torch.Tensor, *rest: object) -> object:
+        seen.append(positive)
+        return raw_vectors(activations, positive, *rest)
+
+    monkeypatch.setattr("traitsteer.experiment.nulls.raw_vectors", watched)
+    shuffled_directions(few, 4, 0)
+    assert [int(labels.sum()) for labels in seen] == [17] * 4
+    assert len({tuple(labels.tolist()) for labels in seen}) == 4
+
+
+def test_orthogonal_vectors_have_no_part_along_the_vector() -> None:
+    vector = torch.randn(WIDTH)
+    found = orthogonal_directions(vector, 6, 0)
+    assert torch.allclose(found.norm(dim=1), torch.ones(6))
+    assert float((found @ vector).abs().max()) < 1e-5
+    assert float((found @ found.T - torch.eye(6)).abs().max()) < 0.99, "they differ"
+
+
+def test_every_kind_is_there_in_its_number_and_belongs_to_its_vector(config: Config) -> None:
+    along, fitted = planted(config, "mean_difference")
+    found = null_vectors(config, along, fitted, ("evil", "natural", "mean_difference"))
+    counts = config.evaluate.nulls
+    names = [f"random-{n}" for n in range(counts.random)]
+    names += [f"shuffled-{n}" for n in range(counts.shuffled)]
+    names += [f"orthogonal-{n}" for n in range(counts.orthogonal)]
+    assert list(found) == [*names, "negated"]
+    assert torch.equal(found["negated"], -along)
+    assert all(abs(float(vector.norm()) - 1) < 1e-5 for vector in found.values())
+    again = null_vectors(config, along, fitted, ("evil", "natural", "mean_difference"))
+    assert all(torch.equal(again[name], vector) for name, vector in found.items())
+    other = null_vectors(config, along, fitted, ("evil", "instruction", "mean_difference"))
+    assert not torch.allclose(other["random-0"], found["random-0"])
+    assert abs(float(found["random-0"] @ found["orthogonal-0"])) < 0.9
