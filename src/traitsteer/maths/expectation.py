@@ -17,6 +17,8 @@ Kind = Literal["waits", "open", "ended", "other"]
 """Nothing but space so far; a number that may go on; a whole number; no number that is allowed."""
 
 _DIGITS = "0123456789"
+_SPACE = " \t\r\n\f\v\u00a0▁ĠĊ"
+"""White space, also as vocabularies write it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ CHOICES = Numerals(range(3))
 
 @lru_cache(maxsize=1 << 18)
 def _heard(begun: frozenset[str], texts: frozenset[str], said: str, token: str) -> Heard:
-    text = token if said else token.lstrip()
+    text = token if said else token.lstrip(_SPACE)
     if not said and token and not text:
         return Heard("waits", "")
     found = text[: len(text) - len(text.lstrip(_DIGITS))]

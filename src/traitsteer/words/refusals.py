@@ -14,5 +14,5 @@ _DECLINES = re.compile(
 
 
 def declines(text: str) -> bool:
-    """Whether the text begins as refusals do: an apology, a "cannot", a reference to being an AI."""
+    """Whether the text begins as refusals do: an apology, "I cannot", "As an AI"."""
     return _DECLINES.match(text.strip().lstrip("*\"'“‘ ")) is not None

@@ -1,8 +1,8 @@
 """A judge that is a language model: what it is asked about an answer, and what its numbers mean.
 
-Each answer is asked about three times: the trait by its rubric, the writing, and whether the text is
-on the subject. Coherence is the score of the writing, at most 50 where the text is off the subject.
-Who answers, an endpoint or a local model, is handed in.
+Each answer is asked about three times: the trait by its rubric, the writing, and whether the text
+is on the subject. Coherence is the score of the writing, at most 50 where the text is off the
+subject. Who answers, an endpoint or a local model, is handed in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,9 +126,7 @@ class ModelJudge:
                 for a, b in pairs
             ]
         )
-        return [
-            None if each.likeliest is None else PREFERRED[each.likeliest] for each in heard
-        ]
+        return [None if each.likeliest is None else PREFERRED[each.likeliest] for each in heard]
 
     def questions(self, trait: str, answer: Answer) -> list[Question]:
         """What is asked about one answer, in the order that `judgement` takes."""

@@ -1,4 +1,4 @@
-"""Calls and tokens that a judge has cost, counted on disk across runs, and the budget that ends them.
+"""Calls and tokens that a judge has cost, counted on disk across runs, against a budget.
 
 The file holds one JSON object a line, appended before a call is sent and corrected after it. So a
 killed run leaves its count behind, and runs at the same time see each other's. Deleting the file
