@@ -5,12 +5,13 @@ Reads params.yaml, the trait folders, the judge and the models' configurations; 
 
 from pathlib import Path
 
+from traitsteer.experiment.calls import announce_study
 from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import language_model
 from traitsteer.world.devices import usable_device
-from traitsteer.world.judges import open_judge
+from traitsteer.world.judges import find_judge
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import read_lines, read_trait
 
@@ -41,7 +42,8 @@ def run(config: Config) -> None:
     for model in (config.models.base, config.models.instruct):
         language_model.find(model.name, model.revision, config.models.trust_remote_code)
     for trait in config.study.traits:
-        open_judge(config, trait).score(trait, [])
+        find_judge(config, trait)
+    announce_study(config)
     say(
         f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"
     )

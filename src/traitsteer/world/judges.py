@@ -11,12 +11,12 @@ from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Judge
 from traitsteer.world import language_model
-from traitsteer.world.files import digest, digest_of_files
+from traitsteer.world.files import digest
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.model_judge import OFF_TOPIC, ModelJudge
 from traitsteer.world.pacing import Patience
 from traitsteer.world.pocket_judge import PocketJudge
-from traitsteer.world.prompt_files import read_prompts
+from traitsteer.world.prompt_files import Prompts, read_prompts
 from traitsteer.world.replies import FOLLOWED, SENT
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Budget, Spending
@@ -43,20 +43,16 @@ def judge_terms(config: Config, trait: str) -> dict[str, Any]:
         "kind": judge.kind,
         "name": name,
         "rubric": _rubric(config, trait),
-        "prompts": digest(dict(read_prompts(Path(judge.prompts)).texts)),
+        "prompts": digest(dict(prompts_of(config).texts)),
         "minimum_mass": judge.minimum_mass,
         "off_topic": OFF_TOPIC,
     }
     if judge.kind == "openai":
         address = urlsplit(os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL)
         return terms | {"host": address.hostname or "", "sent": dict(SENT), "followed": FOLLOWED}
-    folder = Path(name)
-    files = [*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")]
-    return terms | {
-        "revision": judge.revision,
-        "files": digest_of_files(files) if folder.is_dir() else None,
-        "dtype": config.models.dtype,
-    }
+    models = config.models
+    weights = language_model.digest_of(name, judge.revision, models.trust_remote_code)
+    return terms | {"revision": judge.revision, "weights": weights, "dtype": models.dtype}
 
 
 def judge_name(config: Config) -> str:
@@ -87,7 +83,7 @@ def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
     name = judge_name(config)
     if judge.kind == "pocket":
         return cast(Judge, PocketJudge.from_folder(Path(name)))
-    prompts = read_prompts(Path(judge.prompts))
+    prompts = prompts_of(config)
     rubrics = {trait: _rubric(config, trait)}
     known_as = digest(judge_terms(config, trait))
     cache = ScoreCache(layout.CACHE / "scores")
@@ -122,12 +118,15 @@ def find_judge(config: Config, trait: str) -> None:
     Raises:
         TraitsteerError: it cannot be reached or read, or does not know the trait.
     """
-    judge = config.judge
-    if judge.kind == "local":
+    if config.judge.kind == "local":
         judge_terms(config, trait)
-        language_model.find(judge_name(config), judge.revision, config.models.trust_remote_code)
-        return
-    open_judge(config, trait).score(trait, [])
+    else:
+        open_judge(config, trait).score(trait, [])
+
+
+def prompts_of(config: Config) -> Prompts:
+    """What a judge model is asked; raises TraitsteerError when the files are not there."""
+    return read_prompts(Path(config.judge.prompts))
 
 
 def _rubric(config: Config, trait: str) -> str:

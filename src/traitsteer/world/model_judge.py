@@ -17,7 +17,6 @@ from traitsteer.world.prompt_files import Prompts
 
 OFF_TOPIC = 50.0
 """An expected on-topic score below this caps the coherence at this."""
-CALLS_PER_ANSWER = 3
 REPLY_TOKENS = 5
 """Space, three digits and an end."""
 PREFERRED = {0: 0.5, 1: 1.0, 2: 0.0}
@@ -70,6 +69,16 @@ def judgement(trait: Said, writing: Said, topic: Said) -> Judgement:
         state=min((each.state for each in heard), key=_WORST.index),
         mass=min((each.mass for each in heard if each.mass is not None), default=None),
     )
+
+
+def questions_about(prompts: Prompts, rubric: str, answer: Answer) -> list[Question]:
+    """What is asked about one answer, in the order that `judgement` takes."""
+    fields = {"question": answer.question, "text": answer.text}
+    return [
+        Question(prompts.fill("trait", rubric=rubric, **fields)),
+        Question(prompts.fill("coherence", **fields)),
+        Question(prompts.fill("on_topic", **fields)),
+    ]
 
 
 def tokens_of(prompt: str) -> int:
@@ -129,14 +138,9 @@ class ModelJudge:
         return [None if each.likeliest is None else PREFERRED[each.likeliest] for each in heard]
 
     def questions(self, trait: str, answer: Answer) -> list[Question]:
-        """What is asked about one answer, in the order that `judgement` takes."""
+        """What is asked about one answer; raises TraitsteerError without a rubric for the trait."""
         if trait not in self._rubrics:
             raise TraitsteerError(
                 f"The judge has no rubric for {trait!r}; it has {', '.join(self._rubrics)}."
             )
-        fields = {"question": answer.question, "text": answer.text}
-        return [
-            Question(self._prompts.fill("trait", rubric=self._rubrics[trait], **fields)),
-            Question(self._prompts.fill("coherence", **fields)),
-            Question(self._prompts.fill("on_topic", **fields)),
-        ]
+        return questions_about(self._prompts, self._rubrics[trait], answer)

@@ -12,7 +12,6 @@ and OPENAI_BASE_URL; the key is never shown or written, not even where an endpoi
 """
 
 import asyncio
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,6 +23,7 @@ from openai import APIError, APIStatusError, AsyncOpenAI, OpenAIError
 from traitsteer.maths.expectation import SCORES, Tally, follow, settle
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
+from traitsteer.world.background import Background
 from traitsteer.world.files import digest
 from traitsteer.world.model_judge import (
     FAILED,
@@ -132,11 +132,8 @@ class Endpoint:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._sent: set[asyncio.Task[Reply | _Trouble]] = set()
         self._over: str | None = None
-        self._loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_run, args=(self._loop,), name="judge", daemon=True)
-        thread.start()
-        weakref.finalize(self, _shut, self._loop, thread, self._client)
-        self._whole, self._continues = self._call(self._manners())
+        self._background = Background(last=self._client.close)
+        self._whole, self._continues = self._background.call(self._manners())
 
     def ask(self, questions: Sequence[Question]) -> list[Said]:
         """What is said to each question, in order; one whose requests all fail is missing.
@@ -157,7 +154,7 @@ class Endpoint:
         async def all_of_them() -> T:
             return made(list(await asyncio.gather(*map(self._ask, questions))))
 
-        return asyncio.run_coroutine_threadsafe(all_of_them(), self._loop)
+        return self._background.begin(all_of_them())
 
     def settle(self) -> None:
         """Wait until every request that was sent has come back and is kept."""
@@ -165,10 +162,7 @@ class Endpoint:
         async def all_sent() -> None:
             await asyncio.gather(*self._sent, return_exceptions=True)
 
-        self._call(all_sent())
-
-    def _call(self, coroutine: Any) -> Any:  # noqa: ANN401 - typed where it is called
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        self._background.call(all_sent())
 
     async def _ask(self, question: Question) -> Said:
         left = _Left(self._patience.answer)
@@ -351,20 +345,3 @@ class OpenAIJudge(ModelJudge):
 
 def _alike(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return all(abs(one.get(t, 0.0) - other.get(t, 0.0)) < _SAME for t in {*one, *other})
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    loop.run_forever()
-    loop.close()
-
-
-def _shut(loop: asyncio.AbstractEventLoop, thread: threading.Thread, client: AsyncOpenAI) -> None:
-    """Close the connections and end the thread; it may itself be the one that calls this."""
-
-    async def close() -> None:
-        await client.close()
-        loop.stop()
-
-    asyncio.run_coroutine_threadsafe(close(), loop)
-    if threading.current_thread() is not thread:
-        thread.join(timeout=10)
