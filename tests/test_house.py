@@ -20,7 +20,7 @@ HOMES = {
     "optuna": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
     "matplotlib": {"world/plots.py", "world/plot_style.py", "world/search_plots.py"},
-    "openai": {"world/openai_judge.py"},
+    "openai": {"world/openai_client.py"},
     "jinja2": {"world/page.py"},
     "pydantic": {"words/config.py", "words/pocket_config.py"},
 }

@@ -77,12 +77,6 @@ class Tally:
         if digits in self.numerals.texts:
             self.chances[int(digits)] = self.chances.get(int(digits), 0.0) + chance
 
-    def spread(self, digits: str, chance: float) -> None:
-        """Add probability to all longer numerals that begin with the digits, evenly."""
-        longer = [t for t in self.numerals.texts if t != digits and t.startswith(digits)]
-        for text in longer:
-            self.count(text, chance / len(longer))
-
     @property
     def mass(self) -> float:
         """Probability that the reply holds one of the numbers."""
@@ -146,11 +140,9 @@ def settle(tally: Tally, left: Mapping[str, float], whole: bool) -> None:
     """Count what may or may not go on, where nobody can be asked how it does.
 
     Digits that no numeral goes on from are a number, and so are all where a number is always one
-    token (`whole`). Elsewhere 2 to 9 are taken for the first digit of two, the second unknown: the
-    probability is spread over the ten. What 1 or 10 stand for, 1, 10 to 19 or 100, is left out.
+    token (`whole`). Elsewhere 8 may be 8 or begin 85, and 1 may be 1, 15 or 100: that is left out
+    like what is no number, and the mass tells how much is.
     """
     for digits, chance in left.items():
         if whole or not tally.numerals.goes_on(digits):
             tally.count(digits, chance)
-        elif digits not in ("1", "10"):
-            tally.spread(digits, chance)

@@ -21,6 +21,8 @@ from traitsteer.world.model_judge import Question, Said, said
 from traitsteer.world.score_cache import ScoreCache
 
 LEAST = 1e-4
+_SPACES = 2
+"""After so many tokens of white space no number is waited for."""
 _SHOWN = 8
 """Tokens of a reply that is no number, from which a refusal is told."""
 _BRANCHES = 8
@@ -37,6 +39,8 @@ class _Node:
     parent: int = 0
     """Row of the cache that it goes on from."""
     token: int = 0
+    spaces: int = 0
+    """Tokens of white space before the digits."""
 
 
 class Vocabulary:
@@ -99,27 +103,24 @@ class LocalModel:
             TraitsteerError: the model has no chat template, or one prompt alone does not fit in
                 the memory.
         """
-        keys = [self._key(question) for question in questions]
-        kept = [self._cache.get(key) for key in keys]
+        kept = {question: self._cache.get(self._key(question)) for question in questions}
         prompts = {
-            place: self._model.encode(questions[place].prompt)
-            for place, found in enumerate(kept)
+            question: self._model.encode(question.prompt)
+            for question, found in kept.items()
             if found is None
         }
-        for places in self._batches(prompts):
+        for batch in self._batches(prompts):
             tallies = self._tallies(
-                [prompts[place] for place in places],
-                [questions[place].numerals for place in places],
+                [prompts[question] for question in batch],
+                [question.numerals for question in batch],
             )
-            for place, tally in zip(places, tallies, strict=True):
+            for question, tally in zip(batch, tallies, strict=True):
                 low = tally.mass < self._minimum_mass
-                text = self._reply(prompts[place]) if low else ""
+                text = self._reply(prompts[question]) if low else ""
                 chances = {str(number): chance for number, chance in tally.chances.items()}
-                kept[place] = {"chances": chances, "text": text}
-                self._cache.put(keys[place], kept[place])
-        return [
-            self._said(question, found) for question, found in zip(questions, kept, strict=True)
-        ]
+                kept[question] = {"chances": chances, "text": text}
+                self._cache.put(self._key(question), kept[question])
+        return [self._said(question, kept[question]) for question in questions]
 
     def _key(self, question: Question) -> object:
         model = self._model
@@ -137,9 +138,9 @@ class LocalModel:
         chances = {int(number): chance for number, chance in kept["chances"].items()}
         return said(Tally(question.numerals, chances), kept["text"], False, self._minimum_mass)
 
-    def _batches(self, prompts: dict[int, tuple[int, ...]]) -> Iterator[list[int]]:
+    def _batches(self, prompts: dict[Question, tuple[int, ...]]) -> Iterator[list[Question]]:
         """Prompts of like length together, the longest first, so that memory runs out at once."""
-        order = sorted(prompts, key=lambda place: -len(prompts[place]))
+        order = sorted(prompts, key=lambda question: -len(prompts[question]))
         while order:
             width = len(prompts[order[0]]) * _BRANCHES
             count = max(1, min(self._rows, self._tokens // width))
@@ -200,11 +201,11 @@ class LocalModel:
                 chance = node.chance * found[place]
                 if heard.kind == "ended":
                     tally.count(heard.digits, chance)
-                elif chance >= LEAST:
-                    token = self._vocabulary.ids[place]
-                    further.append(_Node(node.prompt, heard.digits, chance, at, token))
-                else:
+                elif chance < LEAST:
                     settle(tally, {heard.digits: chance}, whole=False)
+                elif (spaces := node.spaces + (heard.kind == "waits")) <= _SPACES:
+                    token = self._vocabulary.ids[place]
+                    further.append(_Node(node.prompt, heard.digits, chance, at, token, spaces))
             if node.digits:
                 goes_on = sum(found[place] for place in self._vocabulary.digits)
                 tally.count(node.digits, node.chance * max(0.0, 1.0 - goes_on))

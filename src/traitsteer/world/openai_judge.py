@@ -1,14 +1,12 @@
-"""The home of the OpenAI client: questions to any endpoint that speaks its protocol.
+"""Questions to any endpoint that speaks the protocol of OpenAI, many at once, none asked twice.
 
 A reply's first tokens come with the probabilities of the likeliest 20 in their place, from which
 the distribution over numbers is read (`maths/expectation.py`). Where digits are tokens of their
 own, the digits off the reply's path are asked for by beginning the reply with them, if the endpoint
 can continue a reply: that is found out once, by having it continue one that it gave itself.
 
-Requests run in one event loop in a thread of its own, `requests_at_once` of them; every reply is
-kept on disk when it arrives. What fails for a moment is sent again; what cannot succeed ends the
-run with one sentence. The key and the address come from the environment variables OPENAI_API_KEY
-and OPENAI_BASE_URL; the key is never shown or written, not even where an endpoint repeats it.
+Requests run in the background, `requests_at_once` of them; every reply is kept on disk when it
+arrives. What fails for a moment is sent again; what cannot succeed ends the run with one sentence.
 """
 
 import asyncio
@@ -16,9 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from openai import APIError, APIStatusError, AsyncOpenAI, OpenAIError
+from typing import TypeVar
 
 from traitsteer.maths.expectation import SCORES, Tally, follow, settle
 from traitsteer.words.errors import TraitsteerError
@@ -34,17 +30,10 @@ from traitsteer.world.model_judge import (
     said,
     tokens_of,
 )
-from traitsteer.world.pacing import Fuse, Pace, Patience, retry_after
+from traitsteer.world.openai_client import Client, Refused, Trouble
+from traitsteer.world.pacing import Fuse, Pace, Patience
 from traitsteer.world.prompt_files import Prompts
-from traitsteer.world.replies import (
-    FOLLOWED,
-    SENT,
-    Malformed,
-    NoLogprobs,
-    Reply,
-    read_reply,
-    refusal,
-)
+from traitsteer.world.replies import FOLLOWED, SENT, Reply
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Spending
 
@@ -53,9 +42,6 @@ _SAME = 0.05
 """Probabilities nearer than this are those of one distribution, computed twice."""
 _OPENING_S = 20.0
 """Seconds after which an endpoint that was never heard of counts as not there."""
-
-_TRANSIENT = (408, 409, 425, 429)
-"""Statuses below 500 that another attempt may change."""
 
 T = TypeVar("T")
 
@@ -69,20 +55,8 @@ class Limits:
     patience: Patience
 
 
-@dataclass(frozen=True)
-class _Trouble:
-    """Why an attempt failed that may be made again."""
-
-    what: str
-    wait: float | None = None
-
-
 class _GaveUp(Exception):
     """One question is missing."""
-
-
-class _Refused(Exception):
-    """What no other attempt changes, as a sentence."""
 
 
 @dataclass
@@ -113,25 +87,18 @@ class Endpoint:
             TraitsteerError: there is no key, or the endpoint cannot be reached, lacks the model or
                 gives no probabilities.
         """
-        try:
-            self._client = AsyncOpenAI(max_retries=0, timeout=limits.patience.request)
-        except OpenAIError:
-            raise TraitsteerError(
-                "The judge needs a key; export OPENAI_API_KEY (and OPENAI_BASE_URL for another "
-                "endpoint), or choose another judge.kind."
-            ) from None
-        url = self._client.base_url
-        self.host = url.host
-        self._of = {"address": f"{url.host}:{url.port}{url.path}", "model": model, **SENT}
+        self._client = Client(model, limits.patience.request)
+        self._of = {"address": self._client.address, "model": model, **SENT}
         if attempt:
             self._of["attempt"] = attempt
-        self._model, self._minimum_mass = model, minimum_mass
-        self._cache, self._spending, self._patience = cache, spending, limits.patience
+        self._cache, self._spending = cache, spending
+        self._patience, self._minimum_mass = limits.patience, minimum_mass
         self._places = asyncio.Semaphore(limits.requests_at_once)
         self._pace, self._fuse = Pace(limits.per_minute), Fuse()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._sent: set[asyncio.Task[Reply | _Trouble]] = set()
+        self._sent: set[asyncio.Task[Reply | Trouble]] = set()
         self._over: str | None = None
+        """Why nothing is sent any more."""
         self._background = Background(last=self._client.close)
         self._whole, self._continues = self._background.call(self._manners())
 
@@ -173,7 +140,7 @@ class Endpoint:
             unknown: dict[str, float] = {}
             while branches:
                 digits, chance = branches.popitem()
-                asked = self._continues and not self._whole and chance >= FOLLOWED
+                asked = self._continues and chance >= FOLLOWED
                 if not (asked and question.numerals.goes_on(digits)):
                     unknown[digits] = unknown.get(digits, 0.0) + chance
                     continue
@@ -189,8 +156,7 @@ class Endpoint:
     async def _reply(self, prompt: str, begun: str, left: _Left) -> Reply:
         """The reply to a prompt, or how it goes on from `begun`; from the cache if it is there."""
         key = self._of | {"prompt": prompt, "begun": begun}
-        name = digest(key)
-        lock = self._locks.setdefault(name, asyncio.Lock())
+        lock = self._locks.setdefault(digest(key), asyncio.Lock())
         # Equal questions wait for each other, so that none is paid for twice.
         async with lock:
             kept = self._cache.get(key)
@@ -198,7 +164,7 @@ class Endpoint:
                 return Reply.from_json(kept)
             try:
                 return await self._attempts(key, prompt, begun, left)
-            except (_Refused, TraitsteerError) as error:
+            except (Refused, TraitsteerError) as error:
                 self._over = self._over or str(error)
                 raise TraitsteerError(self._over) from None
 
@@ -213,8 +179,8 @@ class Endpoint:
                 if self._over:
                     raise TraitsteerError(self._over)
                 began = loop.time()
-                sending = self._send(key, prompt, begun, min(self._patience.request, left.seconds))
-                task = loop.create_task(sending)
+                seconds = min(self._patience.request, left.seconds)
+                task = loop.create_task(self._send(key, prompt, begun, seconds))
                 self._sent.add(task)
                 task.add_done_callback(self._sent.discard)
                 # What was sent is paid for: it comes to its end even if nobody waits any more.
@@ -232,79 +198,37 @@ class Endpoint:
                 self._pace.pause(wait)
             await asyncio.sleep(wait)
 
-    def _give_up(self, trouble: _Trouble) -> None:
+    def _give_up(self, trouble: Trouble) -> None:
         if self._fuse.blown_by(True):
             raise TraitsteerError(
-                f"The judge at {self.host} keeps failing ({trouble.what}); what was scored is kept "
-                "in .cache/: run again when it is well, or raise judge.deadline_s."
+                f"The judge at {self._client.host} keeps failing ({trouble.what}); what was scored "
+                "is kept in .cache/: run again when it is well, or raise judge.deadline_s."
             )
         raise _GaveUp(trouble.what)
 
-    async def _send(self, key: object, prompt: str, begun: str, seconds: float) -> Reply | _Trouble:
-        """One request; a reply is kept on disk before anything else is done with it."""
-        messages = [{"role": "user", "content": prompt}]
-        further: dict[str, object] = {}
-        if begun:
-            messages.append({"role": "assistant", "content": begun})
-            further = {"continue_final_message": True, "add_generation_prompt": False}
+    async def _send(self, key: object, prompt: str, begun: str, seconds: float) -> Reply | Trouble:
+        """One request, counted; its reply is kept on disk before anything is made of it."""
         about = tokens_of(prompt)
         self._spending.begin(about)
-        create: Any = self._client.chat.completions.with_raw_response.create
-        try:
-            async with asyncio.timeout(seconds):
-                raw = await create(
-                    model=self._model, messages=messages, extra_body=further or None, **SENT
-                )
-            reply = read_reply(raw.text)
-        except APIStatusError as error:
-            found = self._status(error)
-        except NoLogprobs:
-            raise _Refused(
-                f"The judge {self._model!r} at {self.host} gives no probabilities of its tokens, "
-                "from which scores are computed; choose an endpoint with logprobs, or judge.kind: "
-                "local."
-            ) from None
-        except (APIError, Malformed, TimeoutError) as error:
-            return _Trouble(type(error).__name__)
-        else:
-            self._spending.correct(about, reply.tokens or about)
-            found = reply
+        found = await self._client.send(prompt, begun, seconds)
         if isinstance(found, Reply):
             self._cache.put(key, found.to_json())
+            self._spending.correct(about, found.tokens or about)
         return found
-
-    def _status(self, error: APIStatusError) -> Reply | _Trouble:
-        """What a status other than success comes to; raises _Refused where it is final."""
-        status, code = error.status_code, error.code
-        if code == "content_filter":
-            return refusal()
-        if code != "insufficient_quota" and (status >= 500 or status in _TRANSIENT):
-            return _Trouble(f"status {status}", retry_after(error.response.headers))
-        words = " ".join(str(error).split())
-        words = words.replace(self._client.api_key or "***", "***")[:160]
-        advice = {
-            401: "check OPENAI_API_KEY",
-            403: "check OPENAI_API_KEY and what it may use",
-            404: "choose a model that it serves, and check OPENAI_BASE_URL",
-            429: "check the account's quota",
-        }.get(status, "it needs a chat model with logprobs")
-        does = f"does not serve judge.name {self._model!r}" if status == 404 else "refuses requests"
-        raise _Refused(f"The judge at {self.host} {does} with status {status} ({words}); {advice}.")
 
     async def _manners(self) -> tuple[bool, bool]:
         """Whether a number is always one token, and whether the endpoint continues a reply."""
         key = self._of | {"probe": PROBE}
         kept = self._cache.get(key)
         if kept is None:
-            patience = self._patience
-            left = _Left(min(patience.answer, _OPENING_S))
+            left = _Left(min(self._patience.answer, _OPENING_S))
             try:
                 reply = await self._reply(PROBE, "", left)
                 continues = await self._continued(reply, left)
             except _GaveUp as error:
                 raise TraitsteerError(
-                    f"The judge at {self.host} does not answer ({error}); check OPENAI_BASE_URL "
-                    "and that it runs."
+                    f"The judge at {self._client.host} does not answer ({error}); check "
+                    "OPENAI_BASE_URL and that it runs."
                 ) from None
             kept = {"whole": reply.whole, "continues": continues}
             self._cache.put(key, kept)
@@ -320,7 +244,7 @@ class Endpoint:
         key = self._of | {"prompt": PROBE, "begun": first.digits}
         try:
             more = await self._attempts(key, PROBE, first.digits, left)
-        except _Refused:
+        except Refused:
             return False
         return bool(more.places) and _alike(reply.places[1].chances, more.places[0].chances)
 

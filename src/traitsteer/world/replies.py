@@ -95,7 +95,7 @@ def read_reply(body: str) -> Reply:
             tokens=int(usage),
             model=str(found.get("model", "")),
         )
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise Malformed from error
 
 
