@@ -13,6 +13,13 @@ Fault = str
 `odd`: JSON of another shape; empty: passed on."""
 
 
+class Quiet(ThreadingHTTPServer):
+    """A server that has nothing to say of clients that have gone."""
+
+    def handle_error(self, *_args: object) -> None:
+        """Leave it."""
+
+
 class Proxy:
     """Forwards POSTs to a server; `plan` names the fault of the n-th attempt of a prompt."""
 
@@ -39,7 +46,7 @@ class Proxy:
             def log_message(self, *_args: object) -> None:
                 """Keep the test's output clean."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Quiet(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()

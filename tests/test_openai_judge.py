@@ -173,19 +173,20 @@ def test_whatever_goes_wrong_on_the_way_changes_no_score(
 def test_an_endpoint_that_only_fails_ends_the_run(
     opened: Opened, spoilt: Callable[..., Proxy], tmp_path: Path
 ) -> None:
-    proxy = spoilt(lambda prompt, attempt: "" if "minutes" in prompt or "moon" in prompt else "503")
-    endpoint = opened(patience=Patience(request=30, answer=0.3, first_wait=0.02))
+    proxy = spoilt(lambda prompt, attempt: "" if "minutes" in prompt else "503")
+    opened()
+    endpoint = opened(patience=Patience(request=30, answer=0.2, first_wait=0.02))
     kept = len(list((tmp_path / "scores").rglob("*.json")))
-    heard = endpoint.ask([Question("the moon t"), Question("a zoo t")])
-    assert heard[1].state == "failed" and heard[1].number is None
+    [heard] = endpoint.ask([Question("a zoo t")])
+    assert heard.state == "failed" and heard.number is None
     many = [Question(f"{'abcdefghijlm'[n % 12]} day {n} t") for n in range(60)]
-    with pytest.raises(TraitsteerError, match=r"keeps failing \(status 503\).*kept"):
+    with pytest.raises(TraitsteerError, match=r"keeps failing \(.*kept"):
         endpoint.ask(many)
     asked = sum(proxy.attempts.values())
     with pytest.raises(TraitsteerError, match="keeps failing"):
         endpoint.ask(many)
     assert sum(proxy.attempts.values()) == asked, "it went on asking"
-    assert len(list((tmp_path / "scores").rglob("*.json"))) <= kept + 2, "a failure was kept"
+    assert len(list((tmp_path / "scores").rglob("*.json"))) == kept, "a failure was kept"
 
 
 def test_what_cannot_succeed_is_one_sentence_without_the_key(
