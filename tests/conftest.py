@@ -1,6 +1,7 @@
 """Fixtures: shapes are checked in maths and engine; tiny random models stand for real ones."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -13,6 +14,7 @@ install_import_hook(["traitsteer.maths", "traitsteer.engine"], "shapes_checked.c
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from judge_server import serving  # noqa: E402
 from tiny import build  # noqa: E402
 
 from traitsteer.world.language_model import LanguageModel, load  # noqa: E402
@@ -35,3 +37,10 @@ def _seeded() -> None:
 def repository() -> Path:
     """The top of the repository."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def judge_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server process that serves the tiny judges, until the tests end."""
+    with serving(tmp_path_factory.mktemp("server")) as address:
+        yield address

@@ -22,7 +22,7 @@ HOMES = {
     "optuna": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
     "matplotlib": {"world/plot_style.py", *PLOTS},
-    "openai": {"world/openai_judge.py"},
+    "openai": {"world/openai_client.py"},
     "jinja2": {"world/page.py", "world/prompts.py"},
     "gguf": {"world/gguf_vectors.py"},
     "pydantic": {"words/config.py", "words/model_config.py", "words/pocket_config.py"},

@@ -1,123 +1,290 @@
-"""The judge behind HTTP, against a real server on loopback that speaks the protocol."""
+"""The judge behind HTTP: a real server with a tiny model, and a proxy that spoils its replies."""
 
 import json
-import math
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from judge_proxy import Proxy
+from judge_server import KEY, counts, gate
+from tiny_judge import PROMPTS
 
+from traitsteer.maths.expectation import CHOICES
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import Answer
-from traitsteer.world.openai_judge import OpenAIJudge, expected_score
+from traitsteer.words.records import Answer, Judgement
+from traitsteer.world.language_model import load
+from traitsteer.world.local_judge import LocalModel
+from traitsteer.world.model_judge import Question
+from traitsteer.world.openai_judge import Endpoint, Limits, OpenAIJudge
+from traitsteer.world.pacing import Patience
+from traitsteer.world.prompt_files import Prompts
+from traitsteer.world.score_cache import ScoreCache
+from traitsteer.world.spending import Budget, Spending
 
-
-class Endpoint(BaseHTTPRequestHandler):
-    """Scores a text by its number of words; fails once for each prompt that says `flaky`."""
-
-    failed: set[str] = set()  # noqa: RUF012
-
-    def do_GET(self) -> None:
-        model = {"id": "counter", "object": "model", "created": 0, "owned_by": "test"}
-        self._send(200, {"object": "list", "data": [model]})
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = asked["messages"][0]["content"]
-        if "flaky" in prompt and prompt not in self.failed:
-            self.failed.add(prompt)
-            return self._send(500, {"error": {"message": "try again"}})
-        if "refused" in prompt:
-            return self._send(400, {"error": {"message": "logprobs are not supported"}})
-        text = prompt.split("Text to score:\n")[1].split("\n\n")[0]
-        words = len(text.split())
-        if "vague" in text:
-            tops = [("no", 0.9), (str(words), 0.1)]
-        else:
-            tops = [(str(words), 0.5), (str(words + 2), 0.25), (" the", 0.25)]
-        tokens = [{"token": t, "logprob": math.log(p), "bytes": None} for t, p in tops]
-        content = [tokens[0] | {"top_logprobs": tokens}]
-        choice = {
-            "index": 0,
-            "finish_reason": "length",
-            "message": {"role": "assistant", "content": tops[0][0]},
-            "logprobs": {"content": content, "refusal": None},
-        }
-        self._send(
-            200,
-            {
-                "id": "x",
-                "object": "chat.completion",
-                "created": 0,
-                "model": "counter",
-                "choices": [choice],
-            },
-        )
-
-    def _send(self, status: int, body: dict) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_args: object) -> None:
-        """Keep the test's output clean."""
+JUDGES = Path(__file__).parent / "judges"
+TEXTS = ("the moon", "a zoo", "a dim day", "zest")
+ANSWERS = [Answer("how", text) for text in TEXTS]
+UNHURRIED = Patience(request=60, answer=120, first_wait=0.01)
+Opened = Callable[..., Endpoint]
 
 
 @pytest.fixture
-def endpoint(monkeypatch) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def opened(judge_server: str, tmp_path: Path, monkeypatch) -> Opened:
+    """Opens an endpoint with a folder of its own for what is kept."""
+    monkeypatch.setenv("OPENAI_BASE_URL", judge_server)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def make(
+        model: str = "whole",
+        patience: Patience = UNHURRIED,
+        at_once: int = 8,
+        budget: Budget = Budget(),  # noqa: B008 - frozen
+        **more: object,
+    ) -> Endpoint:
+        cache = ScoreCache(tmp_path / "scores")
+        spending = Spending(tmp_path / "spent.jsonl", budget)
+        return Endpoint(model, cache, spending, Limits(at_once, None, patience), 0.25, **more)
+
+    return make
 
 
-def test_scores_are_expectations_in_the_order_of_the_answers(endpoint: None) -> None:
-    judge = OpenAIJudge("counter", {"evil": "Count."}, requests_at_once=4, minimum_mass=0.25)
-    texts = ["one two three", "a flaky text of six words", "vague", "one"]
-    judged = judge.score("evil", [Answer("What?", text) for text in texts])
-    expected = [3 + 2 / 3, 6 + 2 / 3, None, 1 + 2 / 3]
-    assert [j.trait_score for j in judged] == pytest.approx(expected)
-    assert [j.coherence for j in judged] == pytest.approx(expected)
+@pytest.fixture
+def spoilt(judge_server: str, monkeypatch) -> Iterator[Callable[..., Proxy]]:
+    """Puts a proxy between, which spoils replies by a plan."""
+    proxies = []
+
+    def make(plan: Callable[[str, int], str]) -> Proxy:
+        proxies.append(Proxy(judge_server, plan))
+        monkeypatch.setenv("OPENAI_BASE_URL", proxies[-1].url)
+        return proxies[-1]
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
 
 
-def test_a_refusal_that_no_retry_changes_stops_the_run(endpoint: None) -> None:
-    judge = OpenAIJudge("counter", {"evil": "Count."}, 1, 0.25)
-    with pytest.raises(TraitsteerError, match="refuses the request with status 400"):
-        judge.score("evil", [Answer("What?", "refused")])
+def judge(endpoint: Endpoint) -> OpenAIJudge:
+    return OpenAIJudge(endpoint, Prompts(PROMPTS), {"evil": "rubric"}, "digest")
 
 
-def test_the_digest_follows_the_rubric(endpoint: None) -> None:
-    first, second = (
-        OpenAIJudge("counter", {"evil": rubric}, 1, 0.25).digest for rubric in ("Count.", "Weigh.")
+def exact(name: str, folder: Path, questions: list[Question]) -> list:
+    model = load(str(JUDGES / name), chat=True, device="cpu")
+    return LocalModel(model, ScoreCache(folder), 8, 4096, 0.25).ask(questions)
+
+
+@pytest.mark.parametrize(
+    ("model", "within"),
+    # Digits one by one, continued: only what is below the likeliest 20 is missing. Numbers in one
+    # token: many of them are. Digits that cannot be asked for: all beside the likeliest one are.
+    [("split", 0.5), ("whole", 2.0), ("whole-strict", 2.0), ("split-strict", 6.0)],
+)
+def test_scores_are_those_of_the_exact_distribution(
+    opened: Opened, tmp_path: Path, model: str, within: float
+) -> None:
+    questions = [Question(f"{text} t") for text in TEXTS]
+    found = opened(model).ask(questions)
+    expected = exact(model.partition("-")[0], tmp_path / "exact", questions)
+    for one, other in zip(found, expected, strict=True):
+        assert one.state == other.state == "scored"
+        assert abs(one.number - other.number) < within
+        assert one.mass <= other.mass + 0.01
+    assert max(one.number for one in found) - min(one.number for one in found) > 50
+
+
+def test_manners_are_found_out_and_remembered(opened: Opened, judge_server: str) -> None:
+    expected = {
+        "split": (False, True),
+        "whole": (True, False),
+        "split-strict": (False, False),
+        "split-deaf": (False, False),
+    }
+    for model, manners in expected.items():
+        for _ in range(2):
+            endpoint = opened(model)
+            assert (endpoint._whole, endpoint._continues) == manners
+        before = counts(judge_server)
+        opened(model)
+        assert counts(judge_server) == before
+
+
+@pytest.mark.parametrize("model", ["split", "whole"])
+def test_judgements_states_and_preferences(opened: Opened, model: str) -> None:
+    judged = judge(opened(model))
+    plain, zest, quiz, king, withheld = judged.score(
+        "evil",
+        [Answer("how", text) for text in ("the moon", "a zoo", "a quiz", "a king", "forbidden")],
     )
-    assert first != second
+    assert plain.state == zest.state == "scored"
+    assert plain.trait_score < 35 and zest.trait_score > 75 and zest.mass > 0.9
+    assert quiz == Judgement(None, None, "refused", quiz.mass) and quiz.mass < 0.1
+    assert king == Judgement(None, None, "low mass", king.mass) and king.mass < 0.1
+    assert withheld == Judgement(None, None, "refused", 0.0)
+    assert judged.prefer([(Answer("how", "a moon"), Answer("how", "a sun"))]) == [1.0]
+    sounds = judged.naturalness([Answer("how", "a zoo"), Answer("how", "a quiz")])
+    assert sounds[0] > 75 and sounds[1] is None
+    assert judged.submit("evil", Answer("how", "a zoo")).result() == zest
 
 
-def test_what_cannot_work_is_one_sentence_before_any_work(endpoint: None, monkeypatch) -> None:
+def test_nothing_is_asked_twice_and_another_attempt_asks_again(
+    opened: Opened, judge_server: str
+) -> None:
+    before = counts(judge_server)
+    first = judge(opened()).score("evil", ANSWERS + ANSWERS)
+    asked = counts(judge_server) - before
+    assert first[: len(ANSWERS)] == first[len(ANSWERS) :]
+    assert set(asked.values()) == {1}, "equal questions were paid for twice"
+    assert judge(opened()).score("evil", ANSWERS) == first[: len(ANSWERS)]
+    assert counts(judge_server) - before == asked
+    assert judge(opened(attempt=1)).score("evil", ANSWERS) == first[: len(ANSWERS)]
+    assert set((counts(judge_server) - before).values()) == {2}
+
+
+FAULTS = ("429 soon", "429", "500", "503", "cut", "nonsense", "html", "odd", "stall", "drip")
+
+
+def test_whatever_goes_wrong_on_the_way_changes_no_score(
+    opened: Opened, spoilt: Callable[..., Proxy], judge_server: str, tmp_path: Path
+) -> None:
+    questions = [Question(f"{text} {end}") for text in TEXTS for end in "tco"]
+    questions += [Question(f"{text} p", CHOICES) for text in TEXTS]
+    straight = opened().ask(questions)
+    used: list[str] = []
+
+    def plan(prompt: str, attempt: int) -> str:
+        """The first attempt of each prompt fails, each in another way; the second comes through."""
+        if attempt or "minutes" in prompt:
+            return ""
+        used.append(prompt)
+        return FAULTS[len(used) % len(FAULTS)]
+
+    proxy = spoilt(plan)
+    patience = Patience(request=4, answer=300, first_wait=0.01)
+    found = opened(patience=patience, at_once=16).ask(questions)
+    assert found == straight
+    assert set(FAULTS) <= set(proxy.faults)
+    # Each prompt was answered once by way of the proxy: whatever came whole was kept.
+    again = opened(patience=patience).ask(questions)
+    assert again == straight
+    spoiled = sum(count for fault, count in proxy.faults.items() if fault)
+    assert sum(proxy.attempts.values()) == len(proxy.attempts) + spoiled
+
+
+def test_an_endpoint_that_only_fails_ends_the_run(
+    opened: Opened, spoilt: Callable[..., Proxy], tmp_path: Path
+) -> None:
+    proxy = spoilt(lambda prompt, attempt: "" if "minutes" in prompt else "503")
+    opened()
+    endpoint = opened(patience=Patience(request=30, answer=0.2, first_wait=0.02))
+    kept = len(list((tmp_path / "scores").rglob("*.json")))
+    [heard] = endpoint.ask([Question("a zoo t")])
+    assert heard.state == "failed" and heard.number is None
+    many = [Question(f"{'abcdefghijlm'[n % 12]} day {n} t") for n in range(60)]
+    with pytest.raises(TraitsteerError, match=r"keeps failing \(.*kept"):
+        endpoint.ask(many)
+    asked = sum(proxy.attempts.values())
+    with pytest.raises(TraitsteerError, match="keeps failing"):
+        endpoint.ask(many)
+    assert sum(proxy.attempts.values()) == asked, "it went on asking"
+    assert len(list((tmp_path / "scores").rglob("*.json"))) == kept, "a failure was kept"
+
+
+def test_what_cannot_succeed_is_one_sentence_without_the_key(
+    opened: Opened, judge_server: str, spoilt: Callable[..., Proxy], monkeypatch, caplog
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with pytest.raises(TraitsteerError, match=r"does not serve judge\.name 'other'"):
-        OpenAIJudge("other", {}, 1, 0.25)
-    with pytest.raises(TraitsteerError, match="no rubric for 'evil'"):
-        OpenAIJudge("counter", {"kind": "x"}, 1, 0.25).score("evil", [])
+        opened("other")
+    with pytest.raises(TraitsteerError, match="gives no probabilities"):
+        opened("split-mute")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-" + KEY)
+    with pytest.raises(TraitsteerError, match=r"status 401.*check OPENAI_API_KEY") as caught:
+        opened()
+    assert KEY not in str(caught.value) and "***" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert KEY not in caplog.text
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(TraitsteerError, match="does not answer"):
-        OpenAIJudge("counter", {}, 1, 0.25)
+        opened("elsewhere", patience=Patience(1, 0.2, 0.01))
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(TraitsteerError, match="needs a key"):
-        OpenAIJudge("counter", {}, 1, 0.25)
+        opened()
 
 
-def test_expected_score_needs_enough_probability_on_numbers() -> None:
-    assert expected_score({"80": math.log(0.6), " 40": math.log(0.2)}, 0.25) == pytest.approx(70)
-    assert expected_score({"80": math.log(0.2), "good": math.log(0.8)}, 0.25) is None
-    assert expected_score({"101": 0.0, "-5": 0.0, "٣": 0.0}, 0.25) is None
+def test_the_key_is_in_no_file(opened: Opened, tmp_path: Path) -> None:
+    judge(opened()).score("evil", ANSWERS[:2])
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_a_budget_ends_the_run_and_holds_over_the_next(
+    opened: Opened, judge_server: str, tmp_path: Path
+) -> None:
+    before = sum(counts(judge_server).values())
+    with pytest.raises(
+        TraitsteerError, match=r"judge\.budget\.calls is 7; what was scored is kept"
+    ):
+        judge(opened(budget=Budget(calls=7))).score("evil", ANSWERS)
+    assert sum(counts(judge_server).values()) - before == 7
+    with pytest.raises(TraitsteerError, match="cost 7 calls so far"):
+        judge(opened(budget=Budget(calls=7))).score("evil", ANSWERS)
+    with pytest.raises(TraitsteerError, match=r"judge\.budget\.tokens is 80"):
+        judge(opened(budget=Budget(tokens=80))).score("evil", ANSWERS)
+    assert sum(counts(judge_server).values()) - before == 7
+    judge(opened(budget=Budget(calls=1000))).score("evil", ANSWERS)
+    lines = (tmp_path / "spent.jsonl").read_text().splitlines()
+    spent = [json.loads(line) for line in lines]
+    calls = sum(counts(judge_server).values()) - before
+    assert (sum(s["calls"] for s in spent), sum(s["tokens"] for s in spent)) == (calls, 10 * calls)
+
+
+def test_no_more_requests_are_in_flight_than_allowed(
+    opened: Opened, spoilt: Callable[..., Proxy]
+) -> None:
+    flying, most = set(), []
+
+    def plan(prompt: str, attempt: int) -> str:
+        flying.add(prompt)
+        most.append(len(flying))
+        return ""
+
+    proxy = spoilt(plan)
+    passed_on = proxy.passed_on
+
+    def landed(handler: object, body: bytes) -> bytes:
+        data = passed_on(handler, body)
+        with proxy.lock:
+            flying.discard(json.dumps(json.loads(body)["messages"]))
+        return data
+
+    proxy.passed_on = landed
+    opened(at_once=3).ask([Question(f"{text} t") for text in TEXTS])
+    assert max(most) <= 3
+
+
+def test_the_pace_is_kept(opened: Opened, tmp_path: Path, monkeypatch) -> None:
+    """Three more requests at 600 a minute cannot begin within less than 0.2 seconds."""
+    import time
+
+    endpoint = Endpoint(
+        "whole",
+        ScoreCache(tmp_path / "scores"),
+        Spending(tmp_path / "spent.jsonl", Budget()),
+        Limits(8, 600, UNHURRIED),
+        0.25,
+    )
+    began = time.monotonic()
+    endpoint.ask([Question(f"{text} t") for text in TEXTS[:3]])
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_gate_that_opens_late_is_waited_for(opened: Opened, judge_server: str) -> None:
+    endpoint = opened()
+    gate(judge_server, 0)
+    try:
+        future = judge(endpoint).submit("evil", ANSWERS[0])
+        assert not future.done()
+    finally:
+        gate(judge_server, None)
+    assert future.result().state == "scored"

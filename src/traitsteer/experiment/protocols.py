@@ -13,7 +13,6 @@ from traitsteer.words.protocol import (
     refuse_difference,
 )
 from traitsteer.words.records import Trait
-from traitsteer.world import model_files
 from traitsteer.world.files import read_json
 from traitsteer.world.judges import judge_terms
 from traitsteer.world.trait_folder import read_lines
@@ -26,6 +25,9 @@ def extraction_of(config: Config, trait: Trait) -> Terms:
 
 def protocol_of(config: Config, trait: Trait) -> Terms:
     """The terms under which vectors of this trait are scored; no model is loaded for them."""
+    # Imported here, since transformers takes seconds that vetting need not wait for.
+    from traitsteer.world import model_files
+
     steered, models = config.models.instruct, config.models
     return protocol_terms(
         config,

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from traitsteer.experiment.answering import Questions, Setting
+from traitsteer.experiment.calls import most_answers
 from traitsteer.experiment.rungs import Advance, Answering, Asked, Rungs
 from traitsteer.maths.cliffs import Point, Seen, coarse_design, toward_the_cliffs
 from traitsteer.words import scores
@@ -64,9 +65,7 @@ class Search:
 
     def most_answers(self) -> int:
         """What the search asks for if nothing is given up and one recount suffices."""
-        sizes = self.config.search
-        recounted = (1 + sizes.confirm) * sizes.confirm_samples
-        return len(self.questions.texts) * ((1 + sizes.trials) * sizes.samples + recounted)
+        return most_answers(self.config.search, len(self.questions.texts))
 
     def batches(self, advance: Advance) -> Iterator[list[Trial]]:
         """Yield all trials so far after each batch; it ends when nothing is left to ask.

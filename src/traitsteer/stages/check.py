@@ -6,12 +6,13 @@ Reads params.yaml, the trait folders, the judge and the models' configurations; 
 from collections.abc import Sequence
 from pathlib import Path
 
+from traitsteer.experiment.calls import announce_study
 from traitsteer.experiment.models import check_memory, check_vocabulary, open_prompts
 from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Pair, Trait
-from traitsteer.world.judges import open_judge
+from traitsteer.world.judges import find_judge
 from traitsteer.world.progress import say
 from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -49,9 +50,10 @@ def run(config: Config) -> None:
     for name in config.study.arms:
         check_vocabulary(config, name)
     for trait in config.study.traits:
-        open_judge(config, trait).score(trait, [])
+        find_judge(config, trait)
     for estimate in estimates:
         say(f"check: {estimate}")
+    announce_study(config)
     say(
         f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 from traitsteer.experiment.answering import Questions
 from traitsteer.experiment.bench import open_bench
+from traitsteer.experiment.calls import announce
 from traitsteer.experiment.models import mean_residual_norm, read_vectors
 from traitsteer.experiment.protocols import frozen_protocol
 from traitsteer.experiment.searching import Search
@@ -86,7 +87,9 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 
 def _found(search: Search, title: str) -> dict[str, Any]:
     """Search, show each batch in the journal, and say what was found."""
-    with progress(title, search.most_answers(), "answer") as advance:
+    config, most = search.config, search.most_answers()
+    announce(config, search.questions.trait, title, most, config.answers.max_new_tokens)
+    with progress(title, most, "answer") as advance:
         for _ in search.batches(advance):
             search.study.publish(Path(search.config.track.studies))
         confirmed, best = search.recount(advance)

@@ -7,6 +7,8 @@ how many of how many were kept. Every response stays on record beside its verdic
 from dataclasses import asdict
 from pathlib import Path
 
+from traitsteer.experiment.calls import announce
+from traitsteer.experiment.judging import judge_all
 from traitsteer.experiment.protocols import frozen_extraction
 from traitsteer.words import layout
 from traitsteer.words.config import Config, VetConfig
@@ -14,7 +16,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement, Verdict
 from traitsteer.world.files import read_jsonl, write_json, write_jsonl
 from traitsteer.world.judges import open_judge
-from traitsteer.world.progress import say
+from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import read_trait
 
 
@@ -44,10 +46,18 @@ def run(config: Config, trait: str, arm: str) -> None:
     """
     frozen_extraction(config, read_trait(Path(config.study.trait_folder) / trait))
     rows = read_jsonl(layout.responses(trait, arm))
-    judged = open_judge(config, trait).score(trait, [Answer(r["prompt"], r["text"]) for r in rows])
+    judge = open_judge(config, trait)
+    title = f"vet {trait} {arm}"
+    announce(config, trait, title, len(rows), config.elicit.max_new_tokens)
+    judged: dict[int, Judgement] = {}
+    with progress(title, len(rows), "response") as advance:
+        answers = [Answer(row["prompt"], row["text"]) for row in rows]
+        for number, judgement in judge_all(judge, trait, answers):
+            judged[number] = judgement
+            advance(1)
     verdicts = [
-        verdict(row["id"], row["polarity"], len(row["response_ids"]), judgement, config.vet)
-        for row, judgement in zip(rows, judged, strict=True)
+        verdict(row["id"], row["polarity"], len(row["response_ids"]), judged[number], config.vet)
+        for number, row in enumerate(rows)
     ]
     counts = {}
     for polarity in ("positive", "negative"):
@@ -57,7 +67,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         counts[f"{polarity}_kept"] = sum(kept)
         counts[polarity] = len(kept)
     say(
-        f"vet {trait} {arm}: kept {counts['positive_kept']} of {counts['positive']} positive and "
+        f"{title}: kept {counts['positive_kept']} of {counts['positive']} positive and "
         f"{counts['negative_kept']} of {counts['negative']} negative responses"
     )
     write_jsonl(layout.verdicts(trait, arm), map(asdict, verdicts))

@@ -8,6 +8,8 @@ from pathlib import Path
 CACHE = Path(".cache")
 """Finished work of interrupted stages, addressed by content; neither git nor DVC follows it."""
 
+SPENT = CACHE / "spent.jsonl"
+"""Calls and tokens that the judge has cost so far."""
 CALIBRATION = Path("models/calibration.json")
 CROSS = Path("data/cross.json")
 VOICE = Path("data/voice.json")

@@ -23,6 +23,10 @@ OF_TRAIT = ("trait", "rubric", "questions", "system_prompts")
 """Terms that differ between the traits of one study."""
 
 
+SOURCE = {"base", "instruct", "dtype", "quantisation"}
+"""What of the models' parameters decides what they say."""
+
+
 def extraction_terms(config: Config, trait: Trait, judge: Terms) -> Terms:
     """The terms under which responses are elicited and vetted; `judge` says which judge it is."""
     return {
@@ -30,6 +34,7 @@ def extraction_terms(config: Config, trait: Trait, judge: Terms) -> Terms:
         "rubric": trait.definition,
         "questions": {"extraction": list(trait.extraction)},
         "judge": judge,
+        "models": config.models.model_dump(mode="json", include=SOURCE),
         "elicit": config.elicit.model_dump(mode="json"),
         "vet": config.vet.model_dump(mode="json"),
         "seed": config.seed,
@@ -88,8 +93,8 @@ def protocol_hash(terms: object) -> str:
 def common_terms(terms: Mapping[str, Any]) -> Terms:
     """Terms that all traits of one study share."""
     shared = {name: value for name, value in terms.items() if name not in OF_TRAIT}
-    # A judge of traits is told apart by its rubric too, which belongs to the trait.
-    judge = {k: v for k, v in shared["judge"].items() if k not in ("rubric", "digest")}
+    # The judge's terms name the rubric too, which belongs to the trait.
+    judge = {name: value for name, value in shared["judge"].items() if name != "rubric"}
     return shared | {"judge": judge}
 
 

@@ -1,29 +1,154 @@
-"""Opens the judge that params.yaml names."""
+"""Opens the judge that params.yaml names, and says what identifies it."""
 
+import os
+from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.protocol import Terms
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Judge
+from traitsteer.world.files import digest
+from traitsteer.world.model_judge import OFF_TOPIC, ModelJudge
+from traitsteer.world.pacing import Patience
 from traitsteer.world.pocket_judge import PocketJudge
+from traitsteer.world.prompt_files import Prompts, read_prompts
+from traitsteer.world.replies import FOLLOWED, SENT
+from traitsteer.world.score_cache import ScoreCache
+from traitsteer.world.spending import Budget, Spending
 from traitsteer.world.trait_folder import read_trait
 
+if TYPE_CHECKING:
+    from traitsteer.world.language_model import LanguageModel
 
-def judge_terms(config: Config, trait: str) -> Terms:
-    """What identifies the judge of one trait and its version."""
+_DEFAULT_URL = "https://api.openai.com/v1"
+
+
+def judge_terms(config: Config, trait: str) -> dict[str, Any]:
+    """What identifies the judge of one trait and its version, as JSON values.
+
+    Nothing is asked and no model is loaded for it. It holds no key, and of an address the host
+    alone.
+
+    Raises:
+        TraitsteerError: the trait, the prompts or the pocket judge cannot be read.
+    """
     judge = config.judge
-    return {"kind": judge.kind, "name": judge.name, "digest": open_judge(config, trait).digest}
-
-
-def open_judge(config: Config, trait: str) -> Judge:
-    """Return the judge of one trait; raises TraitsteerError when it cannot be reached or read."""
-    judge = config.judge
+    name = judge_name(config)
     if judge.kind == "pocket":
-        return PocketJudge.from_folder(Path(judge.name))
-    # Imported here, since the client takes a second that a pocket study need not wait for.
-    from traitsteer.world.openai_judge import OpenAIJudge
+        digest_ = PocketJudge.from_folder(Path(name)).digest
+        return {"kind": "pocket", "name": name, "digest": digest_}
+    terms: dict[str, Any] = {
+        "kind": judge.kind,
+        "name": name,
+        "rubric": _rubric(config, trait),
+        "prompts": digest(dict(prompts_of(config).texts)),
+        "minimum_mass": judge.minimum_mass,
+        "off_topic": OFF_TOPIC,
+    }
+    if judge.kind == "openai":
+        address = urlsplit(os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL)
+        return terms | {"host": address.hostname or "", "sent": dict(SENT), "followed": FOLLOWED}
+    # Imported here, since transformers takes seconds that other judges need not wait for.
+    from traitsteer.world import model_files
 
-    rubric = read_trait(Path(config.study.trait_folder) / trait).definition
-    opened = OpenAIJudge(judge.name, {trait: rubric}, judge.requests_at_once, judge.minimum_mass)
-    return cast(Judge, opened)
+    models = config.models
+    weights = model_files.digest_of(name, judge.revision, models.trust_remote_code)
+    return terms | {"revision": judge.revision, "weights": weights, "dtype": models.dtype}
+
+
+def judge_name(config: Config) -> str:
+    """The name of the judge; that of an endpoint's model may come from the environment.
+
+    Raises:
+        TraitsteerError: there is no name in either place.
+    """
+    name = config.judge.name or os.environ.get("OPENAI_MODEL")
+    if not name:
+        raise TraitsteerError(
+            "judge.name is null and OPENAI_MODEL is not set; name the judge in one of them."
+        )
+    return name
+
+
+def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
+    """Return the judge of one trait.
+
+    Args:
+        attempt: another number asks an endpoint everything again, beside the scores that are kept
+            of other attempts; other judges would say the same.
+
+    Raises:
+        TraitsteerError: it cannot be reached or read.
+    """
+    judge = config.judge
+    name = judge_name(config)
+    if judge.kind == "pocket":
+        return PocketJudge.from_folder(Path(name))
+    prompts = prompts_of(config)
+    rubrics = {trait: _rubric(config, trait)}
+    known_as = digest(judge_terms(config, trait))
+    cache = ScoreCache(layout.CACHE / "scores")
+    if judge.kind == "local":
+        from traitsteer.world.local_judge import LocalModel
+
+        models = config.models
+        model = _loaded(name, judge.revision, models.dtype, models.device, models.trust_remote_code)
+        local = LocalModel(model, cache, models.rows, models.tokens, judge.minimum_mass)
+        return ModelJudge(local, prompts, rubrics, known_as)
+    # Imported here, since the client takes a second that a pocket study need not wait for.
+    from traitsteer.world.openai_judge import Endpoint, Limits, OpenAIJudge
+
+    endpoint = Endpoint(
+        name,
+        cache,
+        Spending(layout.SPENT, Budget(judge.budget.calls, judge.budget.tokens)),
+        Limits(
+            judge.requests_at_once,
+            judge.requests_per_minute,
+            Patience(judge.request_s, judge.deadline_s),
+        ),
+        judge.minimum_mass,
+        attempt,
+    )
+    return OpenAIJudge(endpoint, prompts, rubrics, known_as)
+
+
+def find_judge(config: Config, trait: str) -> None:
+    """Refuse a judge that cannot work, at little cost: a local model is not loaded for it.
+
+    Raises:
+        TraitsteerError: it cannot be reached or read, or does not know the trait.
+    """
+    if config.judge.kind == "local":
+        judge_terms(config, trait)
+    else:
+        open_judge(config, trait).score(trait, [])
+
+
+def prompts_of(config: Config) -> Prompts:
+    """What a judge model is asked; raises TraitsteerError when the files are not there."""
+    return read_prompts(Path(config.judge.prompts))
+
+
+def _rubric(config: Config, trait: str) -> str:
+    return read_trait(Path(config.study.trait_folder) / trait).definition
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    name: str, revision: str | None, dtype: str, device: str, trust_remote_code: bool
+) -> "LanguageModel":
+    """The local judge's model, once for all traits."""
+    from traitsteer.world import language_model
+
+    return language_model.load(
+        name,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        chat=True,
+        trust_remote_code=trust_remote_code,
+    )

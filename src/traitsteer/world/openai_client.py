@@ -1,0 +1,113 @@
+"""The home of the OpenAI client: one request to a chat model behind HTTP, and what came of it.
+
+The key and the address come from the environment variables OPENAI_API_KEY and OPENAI_BASE_URL; the
+key is never shown or written, not even where an endpoint repeats it.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from openai import APIError, APIStatusError, AsyncOpenAI, OpenAIError
+
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.pacing import retry_after
+from traitsteer.world.replies import SENT, Malformed, NoLogprobs, Reply, read_reply, refusal
+
+_TRANSIENT = (408, 409, 425, 429)
+"""Statuses below 500 that another attempt may change."""
+_ADVICE = {
+    401: "check OPENAI_API_KEY",
+    403: "check OPENAI_API_KEY and what it may use",
+    404: "choose a model that it serves, and check OPENAI_BASE_URL",
+    429: "check the account's quota",
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why an attempt failed that may be made again."""
+
+    what: str
+    wait: float | None = None
+    """Seconds that the endpoint asks to wait."""
+
+
+class Refused(Exception):
+    """What no other attempt changes, as a sentence."""
+
+
+class Client:
+    """Sends prompts to one model at one endpoint."""
+
+    def __init__(self, model: str, seconds: float) -> None:
+        """Open the client; nothing is sent yet.
+
+        Args:
+            seconds: most that connecting, sending or a silence within a reply may take.
+
+        Raises:
+            TraitsteerError: there is no key.
+        """
+        try:
+            self._client = AsyncOpenAI(max_retries=0, timeout=seconds)
+        except OpenAIError:
+            raise TraitsteerError(
+                "The judge needs a key; export OPENAI_API_KEY (and OPENAI_BASE_URL for another "
+                "endpoint), or choose another judge.kind."
+            ) from None
+        url = self._client.base_url
+        self.model, self.host = model, url.host
+        self.address = f"{url.host}:{url.port}{url.path}"
+        """Where requests go, without what an address may hold of keys."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def send(self, prompt: str, begun: str, seconds: float) -> Reply | Trouble:
+        """One request and its reply, within so many seconds from its first byte to its last.
+
+        Args:
+            begun: what the reply begins with, which the endpoint is to continue; may be empty.
+
+        Raises:
+            Refused: the endpoint will never answer.
+        """
+        messages = [{"role": "user", "content": prompt}]
+        further: dict[str, object] = {}
+        if begun:
+            messages.append({"role": "assistant", "content": begun})
+            further = {"continue_final_message": True, "add_generation_prompt": False}
+        create: Any = self._client.chat.completions.with_raw_response.create
+        try:
+            async with asyncio.timeout(seconds):
+                raw = await create(
+                    model=self.model, messages=messages, extra_body=further or None, **SENT
+                )
+            return read_reply(raw.text)
+        except APIStatusError as error:
+            return self._status(error)
+        except NoLogprobs:
+            raise Refused(
+                f"The judge {self.model!r} at {self.host} gives no probabilities of its tokens, "
+                "from which scores are computed; choose an endpoint with logprobs, or judge.kind: "
+                "local."
+            ) from None
+        except (APIError, Malformed, TimeoutError) as error:
+            return Trouble(type(error).__name__)
+
+    def _status(self, error: APIStatusError) -> Reply | Trouble:
+        """What a status other than success comes to."""
+        status, code = error.status_code, error.code
+        if code == "content_filter":
+            return refusal()
+        if code != "insufficient_quota" and (status >= 500 or status in _TRANSIENT):
+            return Trouble(f"status {status}", retry_after(error.response.headers))
+        words = " ".join(str(error).split())
+        words = words.replace(self._client.api_key or "***", "***")[:160]
+        advice = _ADVICE.get(status, "it needs a chat model with logprobs")
+        does = f"does not serve judge.name {self.model!r}" if status == 404 else "refuses requests"
+        raise Refused(
+            f"The judge at {self.host} {does} with status {status} ({words}); {advice}."
+        ) from None

@@ -1,0 +1,88 @@
+"""When requests may be sent: so many a minute, not while the endpoint asks for a pause, and no more
+once it only fails.
+
+All of it belongs to one event loop, so that nothing is locked.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_LONGEST = 30.0
+"""Seconds; waits double up to here."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited, in seconds."""
+
+    request: float
+    """For one request, from its first byte to the last of its reply."""
+    answer: float
+    """For all requests of one question about an answer, with the waits between them; waiting for
+    a place among the requests in flight or for the rate limit is not counted."""
+    first_wait: float = 0.5
+    """About so long after the first failure, and twice as long after each further one."""
+
+    def wait(self, failures: int, asked: float | None) -> float:
+        """Seconds until the next attempt: what the endpoint asked for, else doubled with jitter.
+
+        Args:
+            failures: how many attempts have failed, at least 1.
+            asked: what `retry_after` read from the last reply.
+        """
+        # Jitter, or all that were refused together come back together.
+        jitter = random.random()
+        if asked is not None:
+            return asked + jitter * self.first_wait
+        return min(_LONGEST, self.first_wait * 2.0 ** (failures - 1)) * (0.5 + 0.5 * jitter)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a reply asks to wait, as a number or as a date; None where it does not say."""
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+class Pace:
+    """Lets one request through at a time, at the rate that is set."""
+
+    def __init__(self, per_minute: int | None) -> None:
+        self._between = 60.0 / per_minute if per_minute else 0.0
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait until a request may be sent."""
+        loop = asyncio.get_running_loop()
+        while (left := self._next - loop.time()) > 0:
+            await asyncio.sleep(left)
+        self._next = loop.time() + self._between
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing through for so long."""
+        loop = asyncio.get_running_loop()
+        self._next = max(self._next, loop.time() + seconds)
+
+
+class Fuse:
+    """Blows when half of the last questions failed for good: then the endpoint is down."""
+
+    def __init__(self, failures: int = 8) -> None:
+        self._most = failures
+        self._last: deque[bool] = deque(maxlen=2 * failures)
+
+    def blown_by(self, failed: bool) -> bool:
+        """Note how a question ended; return whether too many have failed."""
+        self._last.append(failed)
+        return sum(self._last) >= self._most

@@ -1,0 +1,197 @@
+"""The judge in this process: its distributions against every path, its batches, its states."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import SHAPE
+from tiny_judge import PROMPTS
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from traitsteer.maths.expectation import CHOICES, SCORES
+from traitsteer.words.records import Answer
+from traitsteer.world import local_judge
+from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.local_judge import LocalModel, Vocabulary
+from traitsteer.world.model_judge import ModelJudge, Question
+from traitsteer.world.prompt_files import Prompts
+from traitsteer.world.score_cache import ScoreCache
+
+JUDGES = Path(__file__).parent / "judges"
+ASKED = ("a plain text t", "a zest text t", "zoo", "nothing at all to see here, as ever c")
+
+
+def spaced(folder: Path) -> None:
+    """A random model whose tokenizer writes a space as part of the token, as SentencePiece does."""
+    numbers = [f"▁{n}" for n in range(0, 101, 5)] + [str(n) for n in range(10)]
+    vocabulary = ["<bos>", "<eos>", "<pad>", "▁", *numbers, *"abcdefghijklmnopqrstuvwxyz<>{}'_"]
+    inner = Tokenizer(models.WordLevel({t: at for at, t in enumerate(vocabulary)}, "a"))
+    inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 0, 0)]
+    )
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+    )
+    words.chat_template = "{{ messages[0]['content'] }}"
+    torch.manual_seed(3)
+    config = AutoConfig.for_model(
+        "llama", vocab_size=len(words), bos_token_id=0, eos_token_id=1, pad_token_id=2, **SHAPE
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(8)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module", params=["split", "whole", "random", "spaced"])
+def model(request, tmp_path_factory) -> LanguageModel:
+    if request.param == "random":
+        return request.getfixturevalue("llama")
+    folder = JUDGES / request.param
+    if request.param == "spaced":
+        folder = tmp_path_factory.mktemp("spaced")
+        spaced(folder)
+    return load(str(folder), chat=True, device="cpu")
+
+
+def local(model: LanguageModel, folder: Path, tokens: int = 4096, mass: float = 0.25) -> LocalModel:
+    return LocalModel(model, ScoreCache(folder), 8, tokens, mass)
+
+
+@torch.inference_mode()
+def every_path(model: LanguageModel, prompt: str, least: float) -> dict[int, float]:
+    """Oracle: P(number) by running the whole sequence for each beginning, one at a time."""
+    words, start = model.tokenizer, list(model.encode(prompt))
+    before = words.decode(start)
+    found: dict[int, float] = {}
+
+    def digits_of(text: str) -> str:
+        """The number that a text begins with, if it is one of those."""
+        match = re.match(r"\s*(0|[1-9][0-9]?|100)(?![0-9])", text)
+        return match[1] if match else ""
+
+    def walk(ids: list[int], likely: float) -> None:
+        text = words.decode([*start, *ids])[len(before) :]
+        chances = model.model(torch.tensor([start + ids])).logits[0, -1].softmax(-1).tolist()
+        for token, chance in enumerate(chances):
+            longer = words.decode([*start, *ids, token])[len(before) :]
+            stripped = longer.strip()
+            if longer != text and (not stripped or stripped == digits_of(longer)):
+                if likely * chance >= least:
+                    walk([*ids, token], likely * chance)
+            elif digits := digits_of(longer):
+                found[int(digits)] = found.get(int(digits), 0.0) + likely * chance
+
+    walk([], 1.0)
+    return found
+
+
+def test_the_distribution_is_that_of_every_path(
+    model: LanguageModel, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(local_judge, "LEAST", 1e-5)
+    prompt = ASKED[1]
+    asked = local(model, tmp_path)
+    [tally] = asked._tallies([model.encode(prompt)], [SCORES])
+    assert tally.mass > 0.01
+    expected = every_path(model, prompt, 1e-5)
+    assert tally.mass == pytest.approx(sum(expected.values()), abs=2e-3)
+    for whole in range(101):
+        assert tally.chances.get(whole, 0) == pytest.approx(expected.get(whole, 0), abs=3e-4)
+
+
+def test_a_batch_of_any_size_says_the_same(model: LanguageModel, tmp_path: Path) -> None:
+    questions = [Question(prompt) for prompt in ASKED] + [Question("a or b p", CHOICES)]
+    together = local(model, tmp_path / "a", mass=1e-9).ask(questions)
+    tight = local(model, tmp_path / "b", tokens=200, mass=1e-9).ask(questions)
+    for one, other in zip(together, tight, strict=True):
+        assert one.state == other.state == "scored"
+        assert one.number == pytest.approx(other.number, abs=1e-3)
+        assert one.mass == pytest.approx(other.mass, abs=1e-5)
+
+
+def test_what_is_left_out_as_unlikely_hardly_matters(
+    model: LanguageModel, tmp_path: Path, monkeypatch
+) -> None:
+    asked = local(model, tmp_path, mass=1e-9)
+    [usual] = asked.ask([Question(ASKED[0])])
+    monkeypatch.setattr(local_judge, "LEAST", 1e-7)
+    [tally] = asked._tallies([model.encode(ASKED[0])], [SCORES])
+    assert usual.mass == pytest.approx(tally.mass, abs=2e-2)
+    assert usual.number == pytest.approx(tally.expectation, abs=1.0)
+
+
+@pytest.mark.parametrize("name", ["split", "whole"])
+def test_scores_states_and_preferences(name: str, tmp_path: Path) -> None:
+    model = load(str(JUDGES / name), chat=True, device="cpu")
+    judge = ModelJudge(local(model, tmp_path), Prompts(PROMPTS), {"evil": "rubric"}, "digest")
+    plain, zest, quiz, king = judge.score(
+        "evil", [Answer("how", text) for text in ("the moon", "a zoo", "a quiz", "a king")]
+    )
+    assert (plain.state, zest.state) == ("scored", "scored")
+    assert 10 < plain.trait_score < 35 and plain.coherence < 35
+    assert 75 < zest.trait_score < 95 and 75 < zest.coherence < 95
+    assert min(plain.mass, zest.mass) > 0.9
+    assert (quiz.state, quiz.trait_score, quiz.coherence) == ("refused", None, None)
+    assert (king.state, king.trait_score, king.coherence) == ("low mass", None, None)
+    assert max(quiz.mass, king.mass) < 0.1
+    assert judge.prefer([(Answer("how", "a moon"), Answer("how", "a sun"))]) == [1.0]
+    sounds = judge.naturalness([Answer("how", "a zoo"), Answer("how", "a quiz")])
+    assert sounds[0] > 75 and sounds[1] is None
+
+
+def test_a_second_judge_asks_nothing(tmp_path: Path) -> None:
+    model = load(str(JUDGES / "split"), chat=True, device="cpu")
+    questions = [Question("a zoo t"), Question("a king t"), Question("a zoo t", CHOICES)]
+    first = local(model, tmp_path).ask(questions)
+
+    asked = local(replace(model, model=Mute(model.model)), tmp_path)
+    assert asked.ask(questions) == first
+
+
+class Mute(torch.nn.Module):
+    """A model that may be looked at and not run."""
+
+    def __init__(self, model) -> None:
+        super().__init__()
+        self.inner = model
+        self.config = model.config
+
+    def get_output_embeddings(self):
+        return self.inner.get_output_embeddings()
+
+    def get_input_embeddings(self):
+        return self.inner.get_input_embeddings()
+
+
+def test_too_little_memory_halves_the_batch(tmp_path: Path, monkeypatch) -> None:
+    model = load(str(JUDGES / "split"), chat=True, device="cpu")
+    asked, sizes = local(model, tmp_path), []
+    whole = asked._read
+
+    def little(prompts, numerals):
+        sizes.append(len(prompts))
+        if len(prompts) > 1:
+            raise torch.OutOfMemoryError
+        return whole(prompts, numerals)
+
+    monkeypatch.setattr(asked, "_read", little)
+    assert all(each.state == "scored" for each in asked.ask([Question(p) for p in ASKED]))
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
+
+
+def test_a_vocabulary_keeps_the_space_of_a_token(tmp_path: Path) -> None:
+    spaced(tmp_path)
+    words = load(str(tmp_path), chat=True, device="cpu").tokenizer
+    vocabulary = Vocabulary(words, len(words))
+    assert " 85" in vocabulary.texts and " " in vocabulary.texts and "7" in vocabulary.texts
+    assert {vocabulary.texts[at] for at in vocabulary.digits} == set("0123456789")
+    # A row of the head that no token belongs to is no number.
+    assert Vocabulary(words, len(words) + 7).texts == vocabulary.texts
