@@ -25,7 +25,17 @@ HOMES = {
     "openai": {"world/openai_client.py"},
     "jinja2": {"world/page.py", "world/prompts.py"},
     "gguf": {"world/gguf_vectors.py"},
-    "pydantic": {"words/config.py", "words/model_config.py", "words/pocket_config.py"},
+    "pydantic": {
+        f"words/{name}.py"
+        for name in (
+            "config",
+            "judge_config",
+            "model_config",
+            "pocket_config",
+            "scoring_config",
+            "section",
+        )
+    },
 }
 PASSIVE = {
     SOURCE / "traitsteer/words" / f"{name}.py"
@@ -33,11 +43,14 @@ PASSIVE = {
         "config",
         "errors",
         "faults",
+        "judge_config",
         "layout",
         "model_config",
         "pocket_config",
         "records",
         "runs",
+        "scoring_config",
+        "section",
         "shapes",
     )
 }

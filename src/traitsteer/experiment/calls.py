@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from traitsteer.words.config import Config, SearchConfig
+from traitsteer.words.config import Config
 from traitsteer.words.records import Answer, Trait
+from traitsteer.words.scoring_config import SearchConfig
 from traitsteer.world.judges import prompts_of
 from traitsteer.world.model_judge import questions_about, tokens_of
 from traitsteer.world.progress import say

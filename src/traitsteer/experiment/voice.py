@@ -17,8 +17,8 @@ from traitsteer.maths.statistics import (
     paired_differences,
     share_interval,
 )
-from traitsteer.words.config import VoiceConfig
 from traitsteer.words.records import Answer, Judge, ScoredAnswer
+from traitsteer.words.scoring_config import VoiceConfig
 from traitsteer.words.seeds import seed_for
 from traitsteer.words.text_measures import (
     announces,

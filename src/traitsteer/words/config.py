@@ -8,24 +8,19 @@ import io
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.judge_config import JudgeConfig
 from traitsteer.words.model_config import ModelConfig, ModelsConfig
 from traitsteer.words.pocket_config import PocketConfig
 from traitsteer.words.records import Method
+from traitsteer.words.scoring_config import CrossConfig, EvaluateConfig, SearchConfig, VoiceConfig
+from traitsteer.words.section import Count, Score, Section
 
-Score = Annotated[float, Field(ge=0, le=100)]
-Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-
-
-class Section(BaseModel):
-    """A section of params.yaml: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 class StudyConfig(Section):
@@ -37,43 +32,6 @@ class StudyConfig(Section):
     arms: tuple[Name, ...] = Field(min_length=1)
     trait_folder: str
     coherence_floor: Score
-
-
-class BudgetConfig(Section):
-    """Most that the calls to an endpoint may come to in all; null: no limit."""
-
-    calls: Count | None
-    tokens: Count | None
-
-
-class JudgeConfig(Section):
-    """Who scores: the embedded judge, an OpenAI-compatible endpoint, or a model of one's own."""
-
-    kind: Literal["pocket", "openai", "local"]
-    name: str | None
-    """Folder of the pocket judge, model name at the endpoint (null: the environment variable
-    OPENAI_MODEL), or hub id or folder of the local model."""
-    revision: str | None
-    """Of a local model on the hub."""
-    prompts: str
-    """Folder of what a judge model is asked."""
-    minimum_mass: Annotated[float, Field(gt=0, le=1)]
-    """A score whose numbers hold less probability than this is missing."""
-    missing_at_most: Annotated[float, Field(ge=0, le=1)]
-    """A setting with a larger share of missing scores fails."""
-    requests_at_once: Count
-    requests_per_minute: Count | None
-    request_s: Annotated[float, Field(gt=0)]
-    """Seconds after which a request is given up and sent again."""
-    deadline_s: Annotated[float, Field(gt=0)]
-    """Seconds after which a score is missing, over all its requests and the waits between."""
-    budget: BudgetConfig
-
-    @model_validator(mode="after")
-    def _named(self) -> "JudgeConfig":
-        if self.name is None and self.kind != "openai":
-            raise ValueError(f"name is null, expected the folder or hub id of a {self.kind} judge")
-        return self
 
 
 class ArmConfig(Section):
@@ -128,107 +86,6 @@ class AnswersConfig(SamplingConfig):
     """How the steered model answers evaluation questions, in search and report alike."""
 
     steered: Literal["all", "prompt", "response"]
-
-
-class SearchConfig(Section):
-    """Layer and strength search: a coarse design, the cliffs, the sampler, then a recount."""
-
-    strength: tuple[float, float]
-    """Least and greatest coefficient in units of the layer's mean residual norm."""
-    step: Annotated[float, Field(gt=0)]
-    """Strengths nearer to each other than this are not told apart."""
-    coarse_layers: Count
-    coarse_strengths: Count
-    sampler_trials: Annotated[int, Field(ge=0)]
-    """How many settings Optuna's sampler adds once no layer promises more."""
-    batch: Count
-    trials: Count
-    """Most settings that are tried in all."""
-    samples: Count
-    rungs: tuple[Annotated[int, Field(ge=2)], ...]
-    """How many questions are answered when a setting is looked at; none: it is never given up."""
-    prune_confidence: Annotated[float, Field(gt=0, lt=1)]
-    """A setting is given up when this interval of its mean coherence lies below the floor."""
-    confirm: Count
-    """How many of the best trials are answered again at a time, until one keeps the margin."""
-    confirm_samples: Count
-    margin: Annotated[float, Field(ge=0)]
-    """Standard errors that a confirmed coherence must lie above the floor to be chosen."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> "SearchConfig":
-        low, high = self.strength
-        if not 0 < low < high:
-            raise ValueError(f"strength is [{low}, {high}], expected 0 < least < greatest")
-        if abs((high - low) / self.step - round((high - low) / self.step)) > 1e-6:
-            raise ValueError(f"step is {self.step}, expected a whole fraction of {low} to {high}")
-        if self.coarse_layers * self.coarse_strengths > self.trials:
-            raise ValueError(
-                f"trials is {self.trials}, fewer than the coarse design of coarse_layers x "
-                f"coarse_strengths = {self.coarse_layers * self.coarse_strengths}"
-            )
-        if list(self.rungs) != sorted(set(self.rungs)):
-            raise ValueError(f"rungs is {list(self.rungs)}, expected numbers that rise")
-        return self
-
-
-class NullsConfig(Section):
-    """How many null vectors of each kind stand beside a vector, at its layer and of its norm."""
-
-    random: Annotated[int, Field(ge=5)]
-    shuffled: Count
-    """Refitted on shuffled labels."""
-    orthogonal: Count
-    """Random ones, made orthogonal to the vector."""
-
-
-class EvaluateConfig(Section):
-    """The report questions: samples for each, nulls, frontier, confidence of the intervals."""
-
-    samples: Count
-    nulls: NullsConfig
-    ladder: tuple[Annotated[float, Field(gt=0)], ...]
-    """Multiples of the chosen strength that are answered too, at the chosen layer."""
-    up_by: Score
-    """Points above its unsteered partner from which a single answer counts as up in the trait."""
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-
-    @model_validator(mode="after")
-    def _possible(self) -> "EvaluateConfig":
-        if list(self.ladder) != sorted(set(self.ladder)) or 1 in self.ladder:
-            raise ValueError(
-                f"ladder is {list(self.ladder)}, expected multiples that rise, without 1, which "
-                "is the chosen strength itself"
-            )
-        return self
-
-
-class CrossConfig(Section):
-    """What steering does to everything else."""
-
-    neutral: str
-    """Neutral texts, one a line, whose perplexity is measured with and without each vector."""
-
-
-class VoiceConfig(Section):
-    """How the arms' answers sound at equal trait score: what is answered, compared and counted."""
-
-    samples: Count
-    """Answers to each report question under the baseline and each arm."""
-    pairs: Count
-    """How many of a question's samples are compared in pairs, in both orders."""
-    equal_within: Annotated[float, Field(gt=0)]
-    """Points of trait score within which two arms count as equal."""
-    ngram: Annotated[int, Field(ge=2)]
-    """Words of an n-gram, of which the repeated ones are counted."""
-    window: Annotated[int, Field(ge=2)]
-    """Words over which the moving type-token ratio is taken."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> "VoiceConfig":
-        if self.pairs > self.samples:
-            raise ValueError(f"pairs is {self.pairs}, expected at most samples = {self.samples}")
-        return self
 
 
 class TrackConfig(Section):

@@ -2,26 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
+from traitsteer.words.section import Count, Section
+
 Mark = Annotated[str, Field(min_length=1)]
 
 
-class _Closed(BaseModel):
-    """Frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ThinkingConfig(_Closed):
+class ThinkingConfig(Section):
     """The marks around the reasoning of a model that reasons before it answers."""
 
     start: Mark
     end: Mark
 
 
-class ModelConfig(_Closed):
+class ModelConfig(Section):
     """One language model: hub id or folder, pinned revision, and how prompts are put to it."""
 
     name: str
@@ -45,7 +40,7 @@ class ModelConfig(_Closed):
         return self
 
 
-class ModelsConfig(_Closed):
+class ModelsConfig(Section):
     """The two models of a study; the instruct model is the one that is steered."""
 
     base: ModelConfig

@@ -2,15 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Count = Annotated[int, Field(ge=1)]
+from traitsteer.words.section import Count, Section
 
 
-class PocketConfig(BaseModel):
+class PocketConfig(Section):
     """What the embedded pair is made of and how it is trained; one section of params.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     folder: str = "models/pocket"
     """Where base/, instruct/, judge/ and the gates' figures are written."""

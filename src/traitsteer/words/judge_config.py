@@ -1,0 +1,44 @@
+"""The `judge` section of params.yaml: who scores, what is asked, how patiently, at what cost."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from traitsteer.words.section import Count, Section
+
+
+class BudgetConfig(Section):
+    """Most that the calls to an endpoint may come to in all; null: no limit."""
+
+    calls: Count | None
+    tokens: Count | None
+
+
+class JudgeConfig(Section):
+    """Who scores: the embedded judge, an OpenAI-compatible endpoint, or a model of one's own."""
+
+    kind: Literal["pocket", "openai", "local"]
+    name: str | None
+    """Folder of the pocket judge, model name at the endpoint (null: the environment variable
+    OPENAI_MODEL), or hub id or folder of the local model."""
+    revision: str | None
+    """Of a local model on the hub."""
+    prompts: str
+    """Folder of what a judge model is asked."""
+    minimum_mass: Annotated[float, Field(gt=0, le=1)]
+    """A score whose numbers hold less probability than this is missing."""
+    missing_at_most: Annotated[float, Field(ge=0, le=1)]
+    """A setting with a larger share of missing scores fails."""
+    requests_at_once: Count
+    requests_per_minute: Count | None
+    request_s: Annotated[float, Field(gt=0)]
+    """Seconds after which a request is given up and sent again."""
+    deadline_s: Annotated[float, Field(gt=0)]
+    """Seconds after which a score is missing, over all its requests and the waits between."""
+    budget: BudgetConfig
+
+    @model_validator(mode="after")
+    def _named(self) -> "JudgeConfig":
+        if self.name is None and self.kind != "openai":
+            raise ValueError(f"name is null, expected the folder or hub id of a {self.kind} judge")
+        return self
