@@ -1,80 +1,75 @@
 """report: one page that shows a whole study and opens without a network.
 
-Reads the comparison, the evaluations, the searches, the vectors' figures, the responses with their
-verdicts, and the trait folders; writes reports/index.html and reports/figures/*.png. Nothing is
-computed here but sentences: every number was written by an earlier stage.
+Reads the comparison, the ledger, the evaluations, the searches, the vectors' figures, side effects,
+voices, the factorial study if there is one of this profile, the responses with their verdicts and
+the trait folders; writes reports/index.html and reports/figures/*.png. Nothing is computed here but
+sentences: every number was written by an earlier stage.
 """
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traitsteer.experiment.study_files import TraitFiles, examples, read_files, side_by_side
 from traitsteer.words import layout
 from traitsteer.words.config import Config
+from traitsteer.words.evidence_findings import (
+    arms_differ,
+    attempts,
+    beats_nulls,
+    factor_sentences,
+    luck,
+    unequal_terms,
+)
 from traitsteer.words.findings import lead, parity, peak, tokens_of
-from traitsteer.words.results import best_of_arm
-from traitsteer.world import plots, search_plots
-from traitsteer.world.files import read_json, read_jsonl, write_text
+from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
+from traitsteer.world import (
+    evidence_plots,
+    factor_plots,
+    ledger,
+    plots,
+    search_plots,
+    voice_plots,
+)
+from traitsteer.world.files import read_json, write_text
 from traitsteer.world.page import render, svg
 from traitsteer.world.plot_style import VARIABLES, arm_place, inline_svg, save_png, style
-from traitsteer.world.trait_folder import read_trait
 
 Record = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("report_page") / "page.html.j2"
-PNG = ("forest", "cosine", "heatmap")
+PNG = ("forest", "cosine", "heatmap", "nulls", "frontiers", "shrinkage", "perplexity", "voice")
 """Figures that are written as PNG too, for `dvc plots` and README."""
 
 HEATMAP_STEPS = 5
 """Strengths named under a heatmap; between each two of them lies one more cell."""
 
 SHOWN_QUESTIONS = 6
-EXAMPLES = 2
-"""Kept responses shown of each polarity, and as many dropped ones."""
-
-
-@dataclass(frozen=True)
-class TraitFiles:
-    """All records of one trait, in the order of params.yaml's arms and methods."""
-
-    name: str
-    definition: str
-    questions: tuple[str, ...]
-    searches: list[Record]
-    results: list[Record]
-    vectors: list[Record]
-    best: dict[str, Record | None]
-    """For each arm the result that stands for it, chosen on the selection questions."""
-    comparison: Record
-
-    def search(self, result: Record | None) -> Record | None:
-        """The search that a result's setting came from."""
-        cell = result and (result["arm"], result["method"])
-        return next((s for s in self.searches if (s["arm"], s["method"]) == cell), None)
-
-    def accuracy(self, result: Record | None) -> list[float]:
-        """Held-out accuracy by layer of the vectors that a result's setting came from."""
-        cell = result and (result["arm"], result["method"])
-        found = (v["held_out_accuracy"] for v in self.vectors if (v["arm"], v["method"]) == cell)
-        return next(found, [])
-
-    def trial(self, result: Record) -> Record | None:
-        """The search's trial that became a result's setting."""
-        search = self.search(result)
-        best: Record | None = search and search["best"]
-        trials: list[Record] = search["trials"] if search else []
-        return next((t for t in trials if best and t["number"] == best["number"]), None)
 
 
 def run(config: Config) -> None:
-    """Write the page and its figures."""
+    """Write the page and its figures.
+
+    Raises:
+        TraitsteerError: a file of an earlier stage is missing.
+    """
     comparison = read_json(layout.COMPARISON)
-    traits = [_read(config, name, comparison) for name in config.study.traits]
+    traits = [read_files(config, name, comparison) for name in config.study.traits]
+    cross, effects = read_json(layout.CROSS), read_json(layout.PERPLEXITY)
+    voice, factorial = read_json(layout.VOICE), _factorial(config)
     with style():
-        figures = _figures(config, traits, comparison)
-    cross = [row for row in read_json(layout.CROSS) if row["at"] == "own"]
+        figures = _figures(config, traits, comparison, cross)
+        figures |= {
+            "perplexity": evidence_plots.perplexity(effects, config.study.arms),
+            "voice": voice_plots.voice(voice),
+        }
+        if factorial is not None:
+            figures |= {
+                "parts": factor_plots.parts(factorial),
+                "vectors": factor_plots.cosines(factorial),
+            }
+        drawn = _drawn(figures)
+    own = [row for row in cross if row["at"] == "own"]
     page = render(
         TEMPLATE,
         {
@@ -83,52 +78,76 @@ def run(config: Config) -> None:
             "variables": VARIABLES,
             "arms": {arm: arm_place(arm, config.study.arms) for arm in config.study.arms},
             "traits": traits,
-            "figures": figures,
-            "lead": lead(
-                {files.name: files.best for files in traits},
-                {files.name: files.comparison["natural_percent"] for files in traits},
-                cross,
-            ),
+            "figures": drawn,
+            "lead": _lead(traits, comparison, own, voice, factorial),
             "parity": parity,
             "peak": peak,
+            "unequal": unequal_terms(comparison["budgets"]),
+            "attempts": _attempts(config, comparison),
             "tokens": tokens_of([search for files in traits for search in files.searches]),
-            "answers": {files.name: _answers(files) for files in traits},
+            "answers": {files.name: side_by_side(files) for files in traits},
             "shown": SHOWN_QUESTIONS,
+            "voice": [(row["trait"], voice_sentences(row)) for row in voice],
+            "voice_false": what_would_make_it_false(voice),
+            "factorial": factorial,
             "counts": {
                 (trait, arm): read_json(layout.vet_counts(trait, config.text(arm)))
                 for trait in config.study.traits
                 for arm in config.study.arms
             },
             "examples": {
-                (trait, text): _examples(trait, text)
+                (trait, text): examples(trait, text)
                 for trait in config.study.traits
                 for text in config.study.texts
             },
-            "cross": {(row["arm"], row["vector"], row["scored"]): row for row in cross},
+            "cross": {(row["arm"], row["vector"], row["scored"]): row for row in own},
+            "effects": effects,
         },
     )
     write_text(layout.REPORT, page)
 
 
-def _read(config: Config, name: str, comparison: Record) -> TraitFiles:
-    trait = read_trait(Path(config.study.trait_folder) / name)
-    cells = [(arm, method) for arm in config.study.arms for method in config.arm(arm).methods]
-    results = [read_json(layout.evaluation(name, arm) / f"{method}.json") for arm, method in cells]
-    nothing = {"trait": name} | dict.fromkeys(("natural_percent", "cosine_best", "cosine_by_layer"))
-    return TraitFiles(
-        name=name,
-        definition=trait.definition.splitlines()[0],
-        questions=trait.report,
-        searches=[read_json(layout.search(name, arm) / f"{method}.json") for arm, method in cells],
-        results=results,
-        vectors=[read_json(layout.vectors(name, arm) / f"{method}.json") for arm, method in cells],
-        best={arm: best_of_arm(r for r in results if r["arm"] == arm) for arm in config.study.arms},
-        comparison=next((c for c in comparison["comparisons"] if c["trait"] == name), nothing),
-    )
+def _factorial(config: Config) -> Record | None:
+    """The factorial study, if one of this profile was made."""
+    if not layout.FACTORIAL.exists():
+        return None
+    found: Record = read_json(layout.FACTORIAL)
+    same = found["profile"] in (config.profile, f"{config.profile}-factorial")
+    return found if same else None
 
 
-def _figures(config: Config, traits: Sequence[TraitFiles], comparison: Record) -> dict[str, object]:
-    """Every figure as SVG by name."""
+def _lead(
+    traits: Sequence[TraitFiles],
+    comparison: Record,
+    own: Sequence[Record],
+    voice: Sequence[Record],
+    factorial: Record | None,
+) -> list[tuple[str, list[str]]]:
+    """Questions, and the sentences that answer them; the first stands alone under the title."""
+    bests = {files.name: files.best for files in traits}
+    ratios = {files.name: files.comparison["natural_percent"] for files in traits}
+    first, *more = lead(bests, ratios, own)
+    return [
+        ("", [first]),
+        ("What did steering do?", more),
+        ("Does each vector beat its nulls?", [beats_nulls(bests)]),
+        ("Is natural different from instruction?", [arms_differ(comparison["comparisons"])]),
+        ("How much of the apparent best was luck?", [luck(bests)]),
+        ("Which factor explains the difference?", factor_sentences(factorial)),
+        ("Do the arms sound different?", [voice_lead(voice)]),
+    ]
+
+
+def _attempts(config: Config, comparison: Record) -> dict[tuple[str, str], str]:
+    cells = [(trait, arm) for trait in config.study.traits for arm in config.study.arms]
+    found = ledger.counts(cells, comparison["protocols"])
+    return {cell: attempts(count.here, count.elsewhere) for cell, count in found.items()}
+
+
+def _figures(
+    config: Config, traits: Sequence[TraitFiles], comparison: Record, cross: Sequence[Record]
+) -> dict[str, Any]:
+    """The figures of arms and traits, by name."""
     arms, floor = config.study.arms, config.study.coherence_floor
     strength = config.search.strength
     results = [result for files in traits for result in files.results]
@@ -136,6 +155,9 @@ def _figures(config: Config, traits: Sequence[TraitFiles], comparison: Record) -
     figures = {
         "forest": plots.forest(results, best, arms),
         "cosine": plots.cosine(comparison["comparisons"]),
+        "nulls": evidence_plots.nulls(best, cross, arms),
+        "frontiers": evidence_plots.frontiers(best, floor, arms),
+        "shrinkage": evidence_plots.shrinkage(results, arms),
     }
     for files in traits:
         name, searches = files.name, files.searches
@@ -144,39 +166,12 @@ def _figures(config: Config, traits: Sequence[TraitFiles], comparison: Record) -
         figures[f"curves-{name}"] = search_plots.curves(searches, floor, arms)
         figures[f"where-{name}"] = search_plots.where(searches, cosine, arms)
         figures[f"reliability-{name}"] = plots.reliability(files.vectors, arms)
+    return figures
+
+
+def _drawn(figures: dict[str, Any]) -> dict[str, object]:
+    """Every figure as SVG, and some as files."""
     for name, figure in figures.items():
         if name.partition("-")[0] in PNG:
             save_png(figure, layout.FIGURES / f"{name}.png")
     return {name: svg(inline_svg(figure, name)) for name, figure in figures.items()}
-
-
-def _answers(files: TraitFiles) -> list[Record]:
-    """For every report question the first sample of the baseline and of each arm's best setting."""
-    columns: list[tuple[str, dict[int, Record]]] = []
-    for arm, best in files.best.items():
-        shown = best or next(result for result in files.results if result["arm"] == arm)
-        path = layout.evaluation(files.name, arm) / f"{shown['method']}.answers.jsonl"
-        rows = sorted(read_jsonl(path), key=lambda row: -int(row["sample"]))
-        if not columns:
-            columns.append(("", _of_setting(rows, "baseline")))
-        columns.append((arm, _of_setting(rows, "steered") if best else {}))
-    return [
-        {"question": text, "cells": [(arm, answers.get(place)) for arm, answers in columns]}
-        for place, text in enumerate(files.questions)
-    ]
-
-
-def _of_setting(rows: Sequence[Record], setting: str) -> dict[int, Record]:
-    return {row["question"]: row for row in rows if row["setting"] == setting}
-
-
-def _examples(trait: str, arm: str) -> list[Record]:
-    """Responses with their verdicts: of each polarity some kept and some dropped, evenly spaced."""
-    verdicts = {row["id"]: row for row in read_jsonl(layout.verdicts(trait, arm))}
-    responses = [row | verdicts[row["id"]] for row in read_jsonl(layout.responses(trait, arm))]
-
-    shown = []
-    for polarity, kept in itertools.product(("positive", "negative"), (True, False)):
-        rows = [r for r in responses if r["polarity"] == polarity and r["kept"] is kept]
-        shown += rows[:: max(len(rows) // EXAMPLES, 1)][:EXAMPLES]
-    return shown

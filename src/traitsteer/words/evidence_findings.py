@@ -80,13 +80,34 @@ def luck(bests: Mapping[str, Best]) -> str:
     )
 
 
-def factor_sentence(found: Record | None) -> str:
-    """Which factor explains the difference between the founding arms?"""
-    if found is None:
-        return (
-            "Which factor explains the difference is asked by the factorial study (make factorial)."
-        )
-    return str(found["sentence"])
+def factor_sentences(factorial: Record | None) -> list[str]:
+    """Which factor explains the difference between the founding arms? The largest part of each
+    trait, in the factorial study.
+    """
+    if factorial is None:
+        return [
+            "Which factor explains the difference is asked by a study of its own, which was not "
+            "run for this profile: make factorial."
+        ]
+    return [_largest_part(one) for one in factorial["traits"]]
+
+
+def _largest_part(one: Record) -> str:
+    trait = one["trait"]
+    if one["nothing_feasible"]:
+        return f"For {trait} some cells found nothing feasible, so no factor's part is computed."
+    # The last one holds the method fixed, which both arms have in common.
+    decomposition = one["decompositions"][-1]
+    part = max(decomposition["parts"], key=lambda part: abs(part["part"]["value"]))
+    whole, share = decomposition["whole"], part["part"]
+    lower, upper = share["lower"], share["upper"]
+    clear = lower is not None and upper is not None and not lower <= 0 <= upper
+    return (
+        f"{trait}: instruction to natural changes delta by {signed(whole['value'])} "
+        f"({bounds(whole)}); the largest part is that of {part['factor']}, "
+        f"{signed(share['value'])} ({bounds(share)})"
+        f"{'' if clear else ', which cannot be told from none'}."
+    )
 
 
 def unequal_terms(budgets: Mapping[str, Record]) -> str | None:
