@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from tiny import build
 
 from traitsteer.cli import main
-from traitsteer.stages import factorial, report
+from traitsteer.stages import factorial, report, show
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
 from traitsteer.words.design import FACTORS, design
@@ -238,6 +238,9 @@ def test_the_report_has_room_for_eight_arms(config: Config) -> None:
     config = config.model_copy(update={"study": study})
     report_inputs.write_study(config)
     report.run(config)
+    header, *rows = show.table(config).splitlines()[2 : 3 + 16]
+    for row in rows:
+        assert row[header.index("method") :].startswith(("mean_difference ", "probe "))
     page = layout.REPORT.read_text(encoding="utf-8")
     assert "vectors of 8 arms" in page
     assert len({arm_place(arm, study.arms) for arm in study.arms}) == 8

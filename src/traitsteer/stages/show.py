@@ -10,7 +10,7 @@ from traitsteer.words.config import Config
 from traitsteer.world.files import read_json
 
 HEADER = (
-    f"{'trait':<14}{'arm':<13}{'method':<17}{'layer':>5}{'strength':>10}{'coeff.':>8}"
+    f"{'method':<17}{'layer':>5}{'strength':>10}{'coeff.':>8}"
     f"{'baseline':>10}  {'delta':<22}{'coherence':<22}{'random':<20}"
 )
 
@@ -18,8 +18,10 @@ HEADER = (
 def table(config: Config) -> str:
     """Return the two tables of the comparison and the ways to look further, as text."""
     found = read_json(layout.COMPARISON)
-    lines = [f"profile {found['profile']}   protocol {found['protocol'][:12]}", "", HEADER]
-    lines += [_row(row) for row in found["results"]]
+    arm = max(len("instruction"), *(len(row["arm"]) for row in found["results"])) + 2
+    lines = [f"profile {found['profile']}   protocol {found['protocol'][:12]}", ""]
+    lines += [f"{'trait':<14}{'arm':<{arm}}{HEADER}"]
+    lines += [f"{row['trait']:<14}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
     if found["comparisons"]:
         lines += ["", f"{'trait':<14}{'natural % of instruction':<34}cosine of the best vectors"]
         lines += [
@@ -43,7 +45,7 @@ def table(config: Config) -> str:
 
 
 def _row(row: dict[str, Any]) -> str:
-    start = f"{row['trait']:<14}{row['arm']:<13}{row['method']:<17}"
+    start = f"{row['method']:<17}"
     if row["delta"] is None:
         return f"{start}nothing feasible (baseline {row['baseline']:.1f})"
     return (
