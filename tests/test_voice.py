@@ -20,7 +20,7 @@ from traitsteer.experiment.equal_score import (
 )
 from traitsteer.pocket import grammar
 from traitsteer.pocket.lexicon import TOPICS
-from traitsteer.words.config import VoiceConfig
+from traitsteer.words.scoring_config import VoiceConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Interval, Judge, Judgement, ScoredAnswer
 from traitsteer.world.pocket_judge import PocketJudge
