@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evidence_inputs import QUESTIONS, cross_rows, evidence, interval, perplexity_rows
 from ruamel.yaml import YAML
+from voice_inputs import voice_rows
 
 from traitsteer.words import layout
 from traitsteer.words.config import Config, parse
@@ -47,6 +48,11 @@ def write_study(config: Config) -> None:
                 _cell(config, name, arm, method)
     _cross(config)
     _comparison(config)
+    write_json(layout.VOICE, voice_rows(config.study.traits, config.voice))
+    write_jsonl(
+        layout.LEDGER,
+        [{"key": str(n), "trait": "evil", "arm": "natural", "protocol": "ab" * 32} for n in (1, 2)],
+    )
 
 
 def _trait(folder: Path) -> None:
@@ -219,6 +225,7 @@ def _comparison(config: Config) -> None:
                 row["baseline"] = row["baseline"]["value"]
                 row["trait_score"] = row["trait_score"] and row["trait_score"]["value"]
                 results.append(row)
+    difference = interval(-4.0, 6.0)
     ratio = {
         "evil": interval(83.4, 8.1),
         "sycophancy": interval(99.2, 9.4),
@@ -230,11 +237,27 @@ def _comparison(config: Config) -> None:
             "protocol": "0f1e2d3c" * 8,
             "profile": config.profile,
             "models": {"base": "models/pocket/base", "instruct": "models/pocket/instruct"},
+            "protocols": dict.fromkeys(config.study.traits, "ab" * 32),
+            "budgets": {
+                arm: {"methods": list(config.arm(arm).methods), "trials": 64, "answers": 900}
+                for arm in config.study.arms
+            },
             "results": results,
             "comparisons": [
                 {
                     "trait": trait,
                     "natural_percent": ratio[trait],
+                    "difference": difference,
+                    "p_value": 0.2137,
+                    "like_for_like": [
+                        {
+                            "method": "mean_difference",
+                            "natural_percent": ratio[trait],
+                            "difference": difference,
+                            "p_value": 0.3141,
+                            "cosine_best": 0.4444,
+                        }
+                    ],
                     "cosine_best": 0.4567,
                     "cosine_by_layer": [
                         0.3 + 0.06 * layer + 0.05 * place for layer in range(LAYERS)

@@ -119,6 +119,7 @@ def test_a_design_is_told_and_anything_else_refused(
 def test_a_factorial_profile_changes_arms_and_budget_alone(repository: Path) -> None:
     allowed = {"profile", "study", "arms"}
     allowed |= {("search", "trials"), ("search", "confirm"), ("evaluate", "samples")}
+    allowed |= {("evaluate", "nulls"), ("evaluate", "ladder")}
     for name in ("pocket", "llama-3.1-8b"):
         plain = load(repository / f"profiles/{name}.yaml").model_dump()
         crossed = load(repository / f"profiles/{name}-factorial.yaml").model_dump()
@@ -258,6 +259,7 @@ def test_a_text_is_read_with_the_vocabulary_that_it_was_written_with(
     values["study"]["trait_folder"] = str(repository / "data/pocket/traits")
     values["judge"]["name"] = str(repository / "models/pocket/judge")
     values["calibrate"]["questions"] = str(repository / "data/pocket/calibration.txt")
+    values["cross"]["neutral"] = str(repository / "data/pocket/neutral.txt")
     for which in ("base", "instruct"):
         values["models"][which]["name"] = str(repository / "models/pocket" / which)
     monkeypatch.chdir(tmp_path)

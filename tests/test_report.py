@@ -100,6 +100,24 @@ def test_every_result_is_on_the_page(folder, page):
     assert comparison["protocol"][:12] in page.text
 
 
+def test_the_five_questions_are_answered(folder, page):
+    for question in (
+        "Does each vector beat its nulls?",
+        "Is natural different from instruction?",
+        "How much of the apparent best was luck?",
+        "Which factor explains the difference?",
+        "Do the arms sound different?",
+    ):
+        assert question in page.text
+    assert "0.2137" in page.text and "0.3141" in page.text, "best of all, and like for like"
+    assert "natural had 2 methods to choose from (instruction 1)" in page.text
+    assert "2 under this protocol" in page.text and "not counted" in page.text
+    assert "was not run for this profile: make factorial" in page.text
+    for row in read_json(folder / layout.PERPLEXITY):
+        assert number(row["ratio"]["value"], 1) in page.text or row["ratio"]["value"] < 1.05
+    assert "no feasible setting was found for natural" in page.text
+
+
 def test_the_limit_is_stated(page):
     assert "no evidence for or against any claim about a real model" in page.text
 
@@ -136,7 +154,8 @@ def test_a_trait_with_nothing_feasible_in_any_arm_still_has_its_page(tmp_path, m
             _make_infeasible("evil", arm, method)
     write_json(layout.CROSS, [r for r in read_json(layout.CROSS) if r["vector"] != "evil"])
     comparison = read_json(layout.COMPARISON)
-    nothing = {"natural_percent": None, "cosine_best": None, "cosine_by_layer": None}
+    names = ("natural_percent", "difference", "p_value", "cosine_best", "cosine_by_layer")
+    nothing = dict.fromkeys(names) | {"like_for_like": []}
     comparison["comparisons"][0] |= nothing
     write_json(layout.COMPARISON, comparison | {"profile": "llama-3.1-8b"})
     report.run(config)

@@ -20,9 +20,9 @@ from traitsteer.experiment.equal_score import (
 )
 from traitsteer.pocket import grammar
 from traitsteer.pocket.lexicon import TOPICS
-from traitsteer.words.scoring_config import VoiceConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Interval, Judge, Judgement, ScoredAnswer
+from traitsteer.words.scoring_config import VoiceConfig
 from traitsteer.world.pocket_judge import PocketJudge
 
 QUESTIONS, SAMPLES = 12, 3
