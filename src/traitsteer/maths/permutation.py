@@ -59,5 +59,4 @@ def rank_p_value(observed: float, nulls: Sequence[float]) -> float:
 
 
 def _mean(differences: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    means: NDArray[np.float64] = differences.mean(axis=axis)
-    return means
+    return np.asarray(differences.mean(axis=axis))
