@@ -16,10 +16,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.machine import described
 from benchmarks.search.table import insert
 from traitsteer.words import layout
 from traitsteer.words.factor_tables import tables
+from traitsteer.world.machine import described
 
 PROFILE = Path("profiles/pocket-factorial.yaml")
 PAGE = Path("docs/factorial.md")

@@ -11,7 +11,9 @@ from traitsteer.words.errors import TraitsteerError
 
 PER_TRAIT = ("protocol",)
 PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
-WHOLE = ("calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check")
+WHOLE = (
+    "calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check", "simulate",
+)  # fmt: skip
 POCKET = ("pocket_pair", "pocket_judge")
 
 # Idle threads that spin starve the busy ones on small machines; read when torch is imported.
@@ -52,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_import_vector(commands.add_parser("import-vector", help="a vector of another tool"))
     traits = commands.add_parser("pocket-traits", help="write data/pocket from the grammar")
     traits.set_defaults(run=_pocket_traits)
+    power = commands.add_parser("power", help=_first_line("power"))
+    power.add_argument("--difference", type=float, required=True, metavar="POINTS")
+    power.add_argument("--power", type=float, default=0.8, metavar="SHARE", dest="wanted")
+    power.add_argument("--trait", help="one trait of the study; all if not given")
+    power.add_argument("--arm", help="one arm of the study; all, and their differences, if not")
+    power.set_defaults(run=_power)
     show = commands.add_parser("show", help="print the comparison table and where to look further")
     show.set_defaults(run=_show)
     plan = commands.add_parser("design", help="say in what the arms differ; exits 1 unless crossed")
@@ -169,6 +177,14 @@ def _pocket_traits(_chosen: argparse.Namespace) -> int:
     from traitsteer.words.config import load
 
     write_trait_sets(Path("data/pocket"), load().pocket)
+    return 0
+
+
+def _power(chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import power
+    from traitsteer.words.config import load
+
+    print(power.table(load(), chosen.difference, chosen.wanted, chosen.trait, chosen.arm))
     return 0
 
 

@@ -39,6 +39,7 @@ def run(config: Config, trait: str, arm: str) -> None:
             ),
             row["polarity"] == "positive",
             row["pair"],
+            row["sample"],
         )
         for row in read_jsonl(layout.responses(trait, text))
         if row["id"] in kept

@@ -20,12 +20,13 @@ from traitsteer.world.plot_style import (
     MUTED,
     NEUTRAL,
     PAPER,
+    RULE,
     WIDTH,
     Record,
     arm_place,
     colour_of,
     cosine_lines,
-    legend_above,
+    empty,
     name_of,
     new_figure,
     over_layers,
@@ -75,7 +76,7 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
     handles.append(
         Line2D([], [], color=NEUTRAL, marker="o", mfc=PAPER, ms=3.5, lw=1.2, label="random vectors")
     )
-    legend_above(figure, handles)
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
@@ -90,34 +91,112 @@ def cosine(comparisons: Sequence[Record]) -> Figure:
     return figure
 
 
+RELIABILITY: tuple[tuple[str, str, float, float | None], ...] = (
+    ("held_out_auroc", "held-out AUROC", 0.45, 0.5),
+    ("pair_agreement", "pairs that agree, held out", 0.45, 0.5),
+    ("split_half_cosine", "cosine between halves of the pairs", -0.05, 0.0),
+    ("seed_cosine", "cosine between samples", -0.05, 0.0),
+    ("largest_share", "squared norm in 3 dimensions", 0.0, None),
+    ("raw_norm", "raw norm (log scale)", 0.0, None),
+)
+"""Of each panel its key and title, the least value that is always shown, and what chance gives."""
+
+
 def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
-    """What is known of a direction before it is steered with, by layer."""
-    figure = new_figure(WIDTH, 2.7)
-    panels = figure.subplots(1, 3)
-    shown = (
-        ("held_out_accuracy", "held-out accuracy", (0.45, 1.02)),
-        ("split_half_cosine", "split-half cosine", (-0.05, 1.03)),
-        ("raw_norm", "raw norm (log scale)", None),
-    )
-    for axes, (key, title, limits) in zip(panels, shown, strict=True):
-        for vector in vectors:
+    """What is known of a direction before it is steered with, by layer.
+
+    Dotted: what chance gives. A ring marks a layer of whose vector a few massive dimensions carry
+    a large share.
+    """
+    figure = new_figure(WIDTH, 4.7)
+    for axes, (key, title, least, chance) in zip(
+        figure.subplots(2, 3, sharex=True).flat, RELIABILITY, strict=True
+    ):
+        drawn = [vector for vector in vectors if vector[key] is not None]
+        for vector in drawn:
             axes.plot(
                 vector[key], color=colour_of(vector, arms), linestyle=DASHES[vector["method"]],
-                marker="o", label=name_of(vector),
+                marker="o",
             )  # fmt: skip
+        for vector in drawn if key == "largest_share" else ():
+            for layer in vector["massive"]:
+                axes.plot(layer, vector[key][layer], "o", ms=9, mfc="none", color=INK, mew=1.1)
         axes.set_title(title)
         over_layers(axes)
-        if limits is None:
+        axes.xaxis.label.set_visible(axes.get_subplotspec().is_last_row())
+        if not drawn:
+            empty(axes, "not computed")
+        elif key == "raw_norm":
             axes.set_yscale("log")
             axes.minorticks_off()
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         else:
-            lowest = min((v for vector in vectors for v in vector[key]), default=limits[0])
-            axes.set_ylim(min(limits[0], lowest - 0.03), limits[1])
-    panels[0].axhline(0.5, color=NEUTRAL, linewidth=1, linestyle=(0, (1, 1.5)))
-    panels[1].axhline(0, color=INK, linewidth=0.8)
-    legend_above(figure, [line for line in panels[2].lines])
+            lowest = min(value for vector in drawn for value in vector[key])
+            axes.set_ylim(min(least, lowest - 0.03), 1.03)
+        if chance is not None:
+            axes.axhline(chance, color=NEUTRAL, linewidth=1, linestyle=(0, (1, 1.5)))
+    handles = [
+        Line2D([], [], color=colour, linestyle=dashes, marker="o", label=name)
+        for name, colour, dashes in dict.fromkeys(
+            (name_of(v), colour_of(v, arms), DASHES[v["method"]]) for v in vectors
+        )
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=max(len(handles), 1))
+    return figure
+
+
+def proof(
+    coverages: Sequence[Record], p_values: Sequence[Record], errors: Sequence[Record]
+) -> Figure:
+    """How often intervals held the truth, p-values of nothing, and what choosing does to a delta.
+
+    `coverages` have a statistic, a regime, questions, runs and the share `covered`; `p_values` a
+    test, questions and what was `found`; `errors` a name and an interval.
+    """
+    rows = list(dict.fromkeys((one["statistic"], one["regime"]) for one in coverages))
+    figure = new_figure(WIDTH, 0.9 + 0.21 * len(rows))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.9, 1.0))[0]
+    axes = left.subplots()
+    axes.axvspan(93, 97, color=RULE, alpha=0.7, linewidth=0)
+    axes.axvline(95, color=INK, linewidth=0.8)
+    sizes = sorted({one["questions"] for one in coverages})
+    for one in coverages:
+        place = -rows.index((one["statistic"], one["regime"]))
+        shift = 0.16 - 0.32 * sizes.index(one["questions"]) / max(len(sizes) - 1, 1)
+        colour, share = ARMS[sizes.index(one["questions"])], one["covered"]
+        error = 196 * (share * (1 - share) / one["runs"]) ** 0.5
+        axes.plot(
+            [100 * share - error, 100 * share + error], [place + shift] * 2, color=colour, lw=1.2
+        )
+        axes.plot(100 * share, place + shift, "o", color=colour, ms=4)
+    axes.set_yticks([-place for place in range(len(rows))], [f"{a}: {b}" for a, b in rows])
+    axes.grid(axis="y", visible=False)
+    axes.set_ylim(-len(rows) + 0.4, 0.6)
+    axes.set_title("intervals that hold the truth, %")
+    handles = [
+        Line2D([], [], color=ARMS[place], marker="o", ms=4, label=f"{size} questions")
+        for place, size in enumerate(sizes)
+    ]
+    left.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    upper, lower = right.subplots(2, 1)
+    upper.plot([0, 1], [0, 1], color=INK, linewidth=0.8)
+    for place, one in enumerate(p_values):
+        found = sorted(one["found"])
+        share = [(n + 1) / len(found) for n in range(len(found))]
+        upper.plot(found, share, color=ARMS[place], lw=1.2, label=one["label"])
+    upper.legend(loc="upper left")
+    upper.set_title("p-values of no effect")
+    upper.set_xlabel("p-value")
+    upper.set_ylabel("share at most that")
+    for place, one in enumerate(errors):
+        _bar(lower, one["interval"], -place, ARMS[place], full=True)
+    lower.axvline(0, color=INK, linewidth=0.8)
+    lower.set_yticks([-place for place in range(len(errors))], [one["name"] for one in errors])
+    lower.set_ylim(-len(errors) + 0.5, 0.5)
+    lower.grid(axis="y", visible=False)
+    lower.margins(x=0.25)
+    lower.set_title("error of the delta, points")
     return figure
 
 
