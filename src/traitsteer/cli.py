@@ -52,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_import_vector(commands.add_parser("import-vector", help="a vector of another tool"))
     traits = commands.add_parser("pocket-traits", help="write data/pocket from the grammar")
     traits.set_defaults(run=_pocket_traits)
+    audit = commands.add_parser("audit-judge", help=_first_line("audit_judge"))
+    audit.add_argument("--judge", metavar="WHO", help="a parameter file, or kind:name")
+    audit.add_argument("--against", metavar="WHO", help="a second judge to compare with")
+    audit.add_argument("--traps", type=Path, metavar="FOLDER", help="instead of audit.traps")
+    audit.add_argument(
+        "--at-least", type=float, default=0.0, metavar="SHARE", help="exit 1 below this share right"
+    )
+    audit.set_defaults(run=_audit_judge)
     show = commands.add_parser("show", help="print the comparison table and where to look further")
     show.set_defaults(run=_show)
     plan = commands.add_parser("design", help="say in what the arms differ; exits 1 unless crossed")
@@ -166,10 +174,28 @@ def _import_vector(chosen: argparse.Namespace) -> int:
 
 def _pocket_traits(_chosen: argparse.Namespace) -> int:
     from traitsteer.pocket.trait_sets import write_trait_sets
+    from traitsteer.pocket.traps import write_trap_files
     from traitsteer.words.config import load
 
-    write_trait_sets(Path("data/pocket"), load().pocket)
+    config = load().pocket
+    write_trait_sets(Path("data/pocket"), config)
+    write_trap_files(Path("data/pocket/traps"), config.seed)
     return 0
+
+
+def _audit_judge(chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import audit_judge
+    from traitsteer.words import layout
+    from traitsteer.words.config import load
+
+    found = audit_judge.run(load(), chosen.judge, chosen.against, chosen.traps)
+    print(layout.AUDIT_CARD.read_text(encoding="utf-8"))
+    if audit_judge.right(found) >= chosen.at_least:
+        return 0
+    raise TraitsteerError(
+        f"The judge is right on {audit_judge.right(found):.0%} of the traps, expected at least "
+        f"{chosen.at_least:.0%}; see {layout.AUDIT_CARD} for where it is not."
+    )
 
 
 def _show(_chosen: argparse.Namespace) -> int:
