@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_import_vector(commands.add_parser("import-vector", help="a vector of another tool"))
     traits = commands.add_parser("pocket-traits", help="write data/pocket from the grammar")
     traits.set_defaults(run=_pocket_traits)
+    expected = commands.add_parser("expected", help=_first_line("expected"))
+    expected.set_defaults(run=_expected)
     audit = commands.add_parser("audit-judge", help=_first_line("audit_judge"))
     audit.add_argument("--judge", metavar="WHO", help="a parameter file, or kind:name")
     audit.add_argument("--against", metavar="WHO", help="a second judge to compare with")
@@ -196,6 +198,14 @@ def _audit_judge(chosen: argparse.Namespace) -> int:
         f"The judge is right on {audit_judge.right(found):.0%} of the traps, expected at least "
         f"{chosen.at_least:.0%}; see {layout.AUDIT_CARD} for where it is not."
     )
+
+
+def _expected(_chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import expected
+    from traitsteer.words.config import load
+
+    print(expected.table(expected.run(load())))
+    return 0
 
 
 def _show(_chosen: argparse.Namespace) -> int:
