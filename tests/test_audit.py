@@ -14,6 +14,9 @@ from ruamel.yaml import YAML
 from traitsteer.cli import main
 from traitsteer.experiment.audit import SPACE, ask, beside, by_trap, retest, states
 from traitsteer.pocket.traps import write_trap_files
+from traitsteer.rehearsal import judge_server
+from traitsteer.stages import audit_judge
+from traitsteer.words.config import parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
 from traitsteer.words.traps import Bounds, Trap
@@ -235,3 +238,31 @@ def test_the_command_audits_the_pocket_judge(
         "judge_audit.json",
         "judge_audit.md",
     }
+
+
+def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
+    repository: Path, tmp_path: Path, traps: tuple[Trap, ...], monkeypatch
+) -> None:
+    """The rehearsal's judge tells loops from sound text, and knows nothing of the trait."""
+    values = YAML(typ="safe").load((repository / "profiles/llama-3.1-8b.yaml").read_text())
+    values["study"] |= {
+        "traits": ["sycophancy"],
+        "trait_folder": str(repository / "data/traits"),
+    }
+    kept = [trap for trap in traps if trap.name in ("loop", "plain answer", "quotation")]
+    write_traps(tmp_path / "traps/sycophancy.yaml", kept, "Some.")
+    values["audit"] = {"traps": "traps", "repeats": 1}
+    config = parse(values)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with judge_server.served() as address:
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+        pocket = f"pocket:{repository / 'models/pocket/judge'}"
+        found = audit_judge.run(config, f"openai:{judge_server.MODEL}", pocket)
+    assert found["judge"]["kind"] == "openai"
+    assert found["states"]["scored"] == 3 * len(kept)
+    shares = {row["trap"]: row["coherence_right"]["value"] for row in found["by_trap"]}
+    assert shares["loop"] == shares["plain answer"] == 1
+    assert found["retest"]["coherence"]["standard_deviation"] == 0
+    assert found["against"]["judge"]["kind"] == "pocket"
+    assert found["against"]["agreement"]["coherence"]["pearson"]["n"] == len(kept)

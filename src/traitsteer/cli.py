@@ -54,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     traits.set_defaults(run=_pocket_traits)
     expected = commands.add_parser("expected", help=_first_line("expected"))
     expected.set_defaults(run=_expected)
+    rehearse = commands.add_parser("rehearse", help=_first_line("rehearse"))
+    rehearse.add_argument("profile", type=Path)
+    rehearse.add_argument("--folder", type=Path, help="keep everything here; default: temporary")
+    rehearse.add_argument("--smallest", action="store_true", help="as small as it goes")
+    rehearse.set_defaults(run=_rehearse)
     audit = commands.add_parser("audit-judge", help=_first_line("audit_judge"))
     audit.add_argument("--judge", metavar="WHO", help="a parameter file, or kind:name")
     audit.add_argument("--against", metavar="WHO", help="a second judge to compare with")
@@ -205,6 +210,18 @@ def _expected(_chosen: argparse.Namespace) -> int:
     from traitsteer.words.config import load
 
     print(expected.table(expected.run(load())))
+    return 0
+
+
+def _rehearse(chosen: argparse.Namespace) -> int:
+    import tempfile
+
+    from traitsteer.rehearsal.sizes import SMALLEST, USUAL
+    from traitsteer.stages import rehearse
+
+    sizes = SMALLEST if chosen.smallest else USUAL
+    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="traitsteer-rehearsal-"))
+    print(rehearse.run(chosen.profile, folder, sizes, main))
     return 0
 
 
