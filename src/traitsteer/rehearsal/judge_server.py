@@ -3,10 +3,10 @@
 Run as `python -m traitsteer.rehearsal.judge_server`; it listens on a free port of the loopback
 interface, prints its address and ends when its standard input is closed.
 
-What it says depends on the letters of a text, so that some responses of either polarity pass
+What it says depends on the words of a text, so that some responses of either polarity pass
 vetting, and loops are told from varied text:
 
-    trait        how many of the letters are of the half of the alphabet that the rubric draws
+    trait        the mean over words of a number that the rubric draws for each word
     coherence    how many of the words are different, with some noise; low for loops
     preference   by a hash of both texts
 
@@ -33,10 +33,9 @@ SOURCE = Path(__file__).parents[2]
 
 MODEL = "rehearsal"
 TEXT = re.compile(r"^Text(?: to score| 1| 2):\n(.*?)(?=\n\nText 2:\n|\n\n[^\n]*\Z)", re.S | re.M)
-STEEPNESS = 16.0
-"""Of the trait score in the share of letters; typical shares lie within a tenth of a half."""
-FREQUENT = "etaoinshrdlcumwfgypbvkjxqz"
-"""The alphabet by frequency; one of each two neighbours together are about half of a text."""
+WORD = re.compile(r"\w+")
+STEEPNESS = 10.0
+"""Of the trait score in the mean over words; a mean over few words lies within 0.1 of a half."""
 
 
 def score(prompt: str) -> int:
@@ -59,13 +58,11 @@ def tops(prompt: str) -> dict[str, float]:
 
 
 def _trait(rubric: str, text: str) -> int:
-    letters = [letter for letter in text.lower() if "a" <= letter <= "z"]
-    if not letters:
-        return 50
-    draw = _draw(rubric)
-    own = {draw.choice(FREQUENT[at : at + 2]) for at in range(0, len(FREQUENT), 2)}
-    share = sum(letter in own for letter in letters) / len(letters)
-    return round(100 / (1 + math.exp(-STEEPNESS * (share - 0.5))))
+    words = WORD.findall(text.lower())
+    if not words:
+        return 0
+    mean = sum(_draw(rubric, word).random() for word in words) / len(words)
+    return round(100 / (1 + math.exp(-STEEPNESS * (mean - 0.5))))
 
 
 def _variety(text: str) -> int:

@@ -30,6 +30,7 @@ Door = Callable[[Sequence[str]], int]
 """The command line: arguments in, exit status out."""
 
 EXPECTATIONS = Path("profiles/expected")
+REFERENCE = "../shared/reference"
 STARTED_BY = "python -m traitsteer "
 NOT_REHEARSED = ("pocket_pair", "pocket_judge")
 """Stages that make the embedded pair, which no profile with a real model uses."""
@@ -102,11 +103,36 @@ def _listed(values: Any, of: Any) -> list[Any]:  # noqa: ANN401 - YAML holds any
     return list(values)
 
 
-def _traits(config: Config, imported: Path, door: Door) -> tuple[list[Trait], list[str]]:
-    """The traits of the profile with what is to be told of where they come from."""
-    folder = Path(config.study.trait_folder)
-    traits = [read_trait(folder / trait) for trait in config.study.traits]
-    return traits, [f"trait data of {folder}"]
+def _traits(config: Config, folder: Path, door: Door) -> tuple[list[Trait], list[str]]:
+    """The traits of the study, and what is to be told of where they come from.
+
+    Those of the reference folder go through `traitsteer import`, as data of others would.
+    """
+    reference = Path(os.environ.get("TRAITSTEER_REFERENCE", REFERENCE)).resolve()
+    own = Path(config.study.trait_folder)
+    traits, told = [], []
+    for trait in config.study.traits:
+        sources = _sources(reference, trait)
+        if sources is None:
+            said = f"{trait}: trait data of {own}, since {reference} holds none"
+            traits.append(read_trait(own / trait))
+        else:
+            natural, instruction = sources
+            said = f"{trait}: imported from {natural} and {instruction}"
+            rubric = ["--definition", str(instruction / "definition.txt")]
+            into = ["--into", str(folder / trait), "--split", "10"]
+            _run(["import", str(natural), str(instruction), *into, *rubric], door, folder)
+            traits.append(read_trait(folder / trait))
+        say(f"rehearse: {said}")
+        told.append(said)
+    return traits, told
+
+
+def _sources(reference: Path, trait: str) -> tuple[Path, Path] | None:
+    """The folders of both elicitations, the newest where there are several; None without both."""
+    natural = sorted(reference.glob(f"*/pv_natural/{trait}*/"))
+    instruction = sorted(reference.glob(f"*/pv_instruction/{trait}/"))
+    return (natural[-1], instruction[-1]) if natural and instruction else None
 
 
 def _texts(traits: Sequence[Trait]) -> Iterator[str]:
@@ -202,8 +228,8 @@ def _report(
         f"  - the weights and the tokenizer of {models}, their download, and whether they fit",
         f"  - the judge {config.judge.name} ({config.judge.kind}): run `traitsteer audit-judge`",
         "  - full sizes: prompts, questions, tokens and trials were cut down",
-        "  - any trait: random weights show none. The rehearsal's judge scores the letters of a",
-        "    text, so that some responses of either polarity pass vetting; none of these numbers",
+        "  - any trait: random weights show none. The rehearsal's judge draws a number for each",
+        "    word, so that some responses of either polarity pass vetting; none of these numbers",
         "    says anything about the models that the profile names.",
     ]
     return "\n".join(lines)
