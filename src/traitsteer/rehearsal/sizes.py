@@ -67,6 +67,11 @@ def _changes(values: Mapping[str, Any], sizes: Sizes) -> dict[str, dict[str, Any
             "confirm": 2,
             "confirm_samples": 1,
         },
-        "evaluate": {"samples": 1},
+        "evaluate": {
+            "samples": 1,
+            "nulls": {"random": 5, "shuffled": 1, "orthogonal": 1},
+            "ladder": [0.5, 1.25],
+        },
+        "voice": {"samples": 1, "pairs": 1},
         "audit": {"repeats": 1},
     }

@@ -152,7 +152,9 @@ def _settle(config: Config, profile: Path, folder: Path, sizes: Sizes) -> None:
     for path in EXPECTATIONS.glob("*.yaml"):
         write_text(folder / path, read_text(path))
     _shorten(Path(config.calibrate.questions), folder / "calibration.txt", sizes.questions)
+    _shorten(Path(config.cross.neutral), folder / "neutral.txt", sizes.questions)
     values["calibrate"]["questions"] = "calibration.txt"
+    values["cross"]["neutral"] = "neutral.txt"
     parse(values, f"{profile}, made small")
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(values, text)
