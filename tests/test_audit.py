@@ -71,7 +71,7 @@ def traps(repository: Path) -> tuple[Trap, ...]:
 
 
 def asked(judge: Planted, repeats: int = 1) -> list:
-    return ask(judge, "sycophancy", judge.traps, repeats, lambda _done: None)
+    return ask([judge] * (1 + repeats), "sycophancy", judge.traps, lambda _done: None)
 
 
 def test_a_judge_that_errs_on_one_trap_is_wrong_there_and_nowhere_else(
@@ -252,6 +252,7 @@ def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
     kept = [trap for trap in traps if trap.name in ("loop", "plain answer", "quotation")]
     write_traps(tmp_path / "traps/sycophancy.yaml", kept, "Some.")
     values["audit"] = {"traps": "traps", "repeats": 1}
+    values["judge"]["prompts"] = str(repository / "prompts")
     config = parse(values)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "none")

@@ -55,22 +55,26 @@ class Item:
 
 
 def ask(
-    judge: Judge, trait: str, traps: Sequence[Trap], repeats: int, advance: Callable[[int], None]
+    judges: Sequence[Judge],
+    trait: str,
+    traps: Sequence[Trap],
+    advance: Callable[[int], None],
 ) -> list[Item]:
-    """Ask a judge for every trap, `repeats` times again, and once with white space added.
+    """Ask the first judge for every trap, and once more with white space added.
 
-    `advance` is told how many answers have been scored.
+    The others are the same judge, opened so that it scores anew; each is asked for every trap
+    again. `advance` is told how many answers have been scored.
     """
 
-    def judgements(answers: Sequence[Answer]) -> list[Judgement]:
+    def judgements(judge: Judge, answers: Sequence[Answer]) -> list[Judgement]:
         found = judge.score(trait, answers)
         advance(len(answers))
         return found
 
     answers = [trap.answer for trap in traps]
-    first = judgements(answers)
-    again = [judgements(answers) for _ in range(repeats)]
-    spaced = judgements([replace(answer, text=answer.text + SPACE) for answer in answers])
+    first, *again = (judgements(judge, answers) for judge in judges)
+    more = [replace(answer, text=answer.text + SPACE) for answer in answers]
+    spaced = judgements(judges[0], more)
     return [
         Item(trait, trap, first[place], tuple(each[place] for each in again), spaced[place])
         for place, trap in enumerate(traps)

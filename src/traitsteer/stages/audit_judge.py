@@ -1,7 +1,7 @@
 """audit-judge: how far a judge falls for known traps, agrees with itself and with another judge.
 
-Reads the traps of each trait and the judge, which is asked anew; writes
-reports/judge_audit.json and the card reports/judge_audit.md, and logs both to the MLflow store.
+Reads the traps of each trait and the judge; writes reports/judge_audit.json and the card
+reports/judge_audit.md, and logs both to the MLflow store.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.runs import Run, Series, Table
 from traitsteer.words.traps import Trap
 from traitsteer.world.files import digest, digest_of_files, write_json, write_text
-from traitsteer.world.judges import open_judge
+from traitsteer.world.judges import judge_name, open_judge
 from traitsteer.world.progress import progress, say
 from traitsteer.world.tracking import TrackingStore
 from traitsteer.world.trap_file import read_traps
@@ -104,7 +104,7 @@ def _config_of(config: Config, who: str | None) -> Config:
 
 
 def _who(config: Config) -> dict[str, str]:
-    return {"kind": config.judge.kind, "name": config.judge.name}
+    return {"kind": config.judge.kind, "name": judge_name(config)}
 
 
 def _file(folder: Path, trait: str) -> Path:
@@ -134,11 +134,12 @@ def _ask(
     items: list[Item] = []
     digests = {}
     total = (2 + repeats) * sum(map(len, traps.values()))
-    with progress(f"audit {config.judge.name}", total, "answer") as advance:
+    with progress(f"audit {judge_name(config)}", total, "answer") as advance:
         for trait, rows in traps.items():
-            judge = open_judge(config, trait)
-            digests[trait] = judge.digest
-            items += ask(judge, trait, rows, repeats, advance)
+            # Each attempt has scores of its own, so that asking again is no look into the cache.
+            judges = [open_judge(config, trait, attempt) for attempt in range(1 + repeats)]
+            digests[trait] = judges[0].digest
+            items += ask(judges, trait, rows, advance)
     return items, digests
 
 

@@ -148,7 +148,9 @@ def _settle(config: Config, profile: Path, folder: Path, sizes: Sizes) -> None:
     values["study"]["trait_folder"] = "traits"
     for which in ("base", "instruct"):
         values["models"][which] |= {"name": f"models/rehearsed/{which}", "revision": None}
-    values["judge"] |= {"kind": "openai", "name": judge_server.MODEL}
+    values["judge"] |= {"kind": "openai", "name": judge_server.MODEL, "prompts": "prompts"}
+    for path in Path(config.judge.prompts).glob("*.txt"):
+        write_text(folder / "prompts" / path.name, read_text(path))
     for path in EXPECTATIONS.glob("*.yaml"):
         write_text(folder / path, read_text(path))
     _shorten(Path(config.calibrate.questions), folder / "calibration.txt", sizes.questions)
