@@ -60,6 +60,21 @@ def _parser() -> argparse.ArgumentParser:
     power.add_argument("--trait", help="one trait of the study; all if not given")
     power.add_argument("--arm", help="one arm of the study; all, and their differences, if not")
     power.set_defaults(run=_power)
+    expected = commands.add_parser("expected", help=_first_line("expected"))
+    expected.set_defaults(run=_expected)
+    rehearse = commands.add_parser("rehearse", help=_first_line("rehearse"))
+    rehearse.add_argument("profile", type=Path)
+    rehearse.add_argument("--folder", type=Path, help="keep everything here; default: temporary")
+    rehearse.add_argument("--smallest", action="store_true", help="as small as it goes")
+    rehearse.set_defaults(run=_rehearse)
+    audit = commands.add_parser("audit-judge", help=_first_line("audit_judge"))
+    audit.add_argument("--judge", metavar="WHO", help="a parameter file, or kind:name")
+    audit.add_argument("--against", metavar="WHO", help="a second judge to compare with")
+    audit.add_argument("--traps", type=Path, metavar="FOLDER", help="instead of audit.traps")
+    audit.add_argument(
+        "--at-least", type=float, default=0.0, metavar="SHARE", help="exit 1 below this share right"
+    )
+    audit.set_defaults(run=_audit_judge)
     show = commands.add_parser("show", help="print the comparison table and where to look further")
     show.set_defaults(run=_show)
     plan = commands.add_parser("design", help="say in what the arms differ; exits 1 unless crossed")
@@ -174,9 +189,47 @@ def _import_vector(chosen: argparse.Namespace) -> int:
 
 def _pocket_traits(_chosen: argparse.Namespace) -> int:
     from traitsteer.pocket.trait_sets import write_trait_sets
+    from traitsteer.pocket.traps import write_trap_files
     from traitsteer.words.config import load
 
-    write_trait_sets(Path("data/pocket"), load().pocket)
+    config = load().pocket
+    write_trait_sets(Path("data/pocket"), config)
+    write_trap_files(Path("data/pocket/traps"), config.seed)
+    return 0
+
+
+def _audit_judge(chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import audit_judge
+    from traitsteer.words import layout
+    from traitsteer.words.config import load
+
+    found = audit_judge.run(load(), chosen.judge, chosen.against, chosen.traps)
+    print(layout.AUDIT_CARD.read_text(encoding="utf-8"))
+    if audit_judge.right(found) >= chosen.at_least:
+        return 0
+    raise TraitsteerError(
+        f"The judge is right on {audit_judge.right(found):.0%} of the traps, expected at least "
+        f"{chosen.at_least:.0%}; see {layout.AUDIT_CARD} for where it is not."
+    )
+
+
+def _expected(_chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import expected
+    from traitsteer.words.config import load
+
+    print(expected.table(expected.run(load())))
+    return 0
+
+
+def _rehearse(chosen: argparse.Namespace) -> int:
+    import tempfile
+
+    from traitsteer.rehearsal.sizes import SMALLEST, USUAL
+    from traitsteer.stages import rehearse
+
+    sizes = SMALLEST if chosen.smallest else USUAL
+    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="traitsteer-rehearsal-"))
+    print(rehearse.run(chosen.profile, folder, sizes, main))
     return 0
 
 

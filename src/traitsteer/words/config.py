@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.judge_config import JudgeConfig
+from traitsteer.words.judge_config import AuditConfig, JudgeConfig
 from traitsteer.words.model_config import ModelConfig, ModelsConfig
 from traitsteer.words.pocket_config import PocketConfig
 from traitsteer.words.records import Method
@@ -117,6 +117,7 @@ class Config(Section):
     evaluate: EvaluateConfig
     voice: VoiceConfig
     cross: CrossConfig
+    audit: AuditConfig
     track: TrackConfig
     pocket: PocketConfig
 

@@ -1,4 +1,6 @@
-"""The `judge` section of params.yaml: who scores, what is asked, how patiently, at what cost."""
+"""The `judge` section of params.yaml: who scores, what is asked, how patiently, at what cost; and
+`audit`: what a judge is examined on.
+"""
 
 from typing import Annotated, Literal
 
@@ -42,3 +44,10 @@ class JudgeConfig(Section):
         if self.name is None and self.kind != "openai":
             raise ValueError(f"name is null, expected the folder or hub id of a {self.kind} judge")
         return self
+
+
+class AuditConfig(Section):
+    """The folder of the traps, and how often each of them is asked again."""
+
+    traps: str
+    repeats: Count

@@ -23,6 +23,8 @@ FIGURES = Path("reports/figures")
 FACTORIAL = Path("reports/factorial.json")
 FACTORIAL_FIGURES = Path("reports/factorial")
 TRACKING = Path("reports/tracking.json")
+AUDIT = Path("reports/judge_audit.json")
+AUDIT_CARD = Path("reports/judge_audit.md")
 LEDGER = Path("reports/ledger.jsonl")
 
 

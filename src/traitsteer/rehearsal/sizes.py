@@ -1,0 +1,77 @@
+"""Small sizes for params.yaml and short trait folders, so that a study takes minutes."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from traitsteer.words.records import Trait
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything is rehearsed."""
+
+    pairs: int
+    """Contrast pairs of natural elicitation; instruction elicitation has a fifth as many."""
+    questions: int
+    """Questions of each set."""
+    tokens: int
+    """New tokens of every response."""
+    trials: int
+
+
+USUAL = Sizes(pairs=30, questions=6, tokens=16, trials=10)
+SMALLEST = Sizes(pairs=15, questions=4, tokens=10, trials=6)
+
+
+def shortened(trait: Trait, sizes: Sizes) -> Trait:
+    """The beginning of a trait: the same format, fewer pairs and questions."""
+    return replace(
+        trait,
+        scenarios=trait.scenarios[: sizes.pairs],
+        system_prompts=trait.system_prompts[: max(sizes.pairs // 10, 2)],
+        extraction=trait.extraction[: sizes.questions],
+        selection=trait.selection[: sizes.questions],
+        report=trait.report[: sizes.questions],
+    )
+
+
+def shrunk(profile: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
+    """The profile's parameters with small sizes; what is compared and how stays as it is."""
+    values: dict[str, Any] = deepcopy(dict(profile))
+    for section, changes in _changes(values, sizes).items():
+        values[section] |= changes
+    return values
+
+
+def _changes(values: Mapping[str, Any], sizes: Sizes) -> dict[str, dict[str, Any]]:
+    search = values["search"]
+    low, high = search["strength"]
+    return {
+        "models": {"rows": 64, "tokens": 2048},
+        "judge": {"requests_at_once": 8},
+        "elicit": {"samples": 3, "max_new_tokens": sizes.tokens},
+        "vet": {"minimum": 2},
+        "fit": {"penalties": [0.1, 10.0], "folds": 2, "halves": 2},
+        "answers": {"max_new_tokens": sizes.tokens},
+        "search": {
+            "strength": [low, high],
+            "coarse_layers": 2,
+            "coarse_strengths": 2,
+            "sampler_trials": 1,
+            "batch": 2,
+            "trials": sizes.trials,
+            "samples": 1,
+            "rungs": [2],
+            "confirm": 2,
+            "confirm_samples": 1,
+        },
+        "evaluate": {
+            "samples": 1,
+            "nulls": {"random": 5, "shuffled": 1, "orthogonal": 1},
+            "ladder": [0.5, 1.25],
+        },
+        "voice": {"samples": 1, "pairs": 1},
+        "audit": {"repeats": 1},
+    }

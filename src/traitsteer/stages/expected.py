@@ -1,0 +1,219 @@
+"""expected: whether a finished study lies where one of this kind is expected to.
+
+Reads the files of the study and profiles/expected/: general.yaml, and the file of the profile if
+there is one. Writes nothing; what the study has not measured yet is said to be so.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.expectations import Expectation, Outcome
+from traitsteer.words.findings import number
+from traitsteer.words.results import best_of_arm
+from traitsteer.world.expectation_file import read_expectations
+from traitsteer.world.files import read_json
+
+FOLDER = Path("profiles/expected")
+
+Record = Mapping[str, Any]
+OfArm = Callable[[Config, str, str], float | None]
+
+
+def run(config: Config, folder: Path = FOLDER) -> list[Outcome]:
+    """Hold the study against every expectation of its profile.
+
+    Raises:
+        TraitsteerError: a file of expectations is malformed or names an unknown measure, or a file
+            of the study is truncated.
+    """
+    own = folder / f"{config.profile}.yaml"
+    files = [folder / "general.yaml", *([own] if own.exists() else [])]
+    found: list[Outcome] = []
+    for path in files:
+        for expectation in read_expectations(path):
+            found += _outcomes(config, expectation, path)
+    return found
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """One line for each outcome, the reason beside the first of its kind, and how many of each."""
+    rows = list(outcomes)
+    told: set[Expectation] = set()
+    lines = [
+        f"{'measure':<24}{'trait':<15}{'arm':<14}{'value':>8}  {'expected':<16}{'found':<14}why"
+    ]
+    for row in rows:
+        asked = row.expectation
+        name = asked.measure if asked.layer is None else f"{asked.measure} L{asked.layer}"
+        span = f"{_plain(asked.lower)} to {_plain(asked.upper)}"
+        lines.append(
+            f"{name:<24}{row.trait or '':<15}{row.arm or '':<14}{number(row.value, 2):>8}  "
+            f"{span:<16}{row.found:<14}{'' if asked in told else asked.why}".rstrip()
+        )
+        told.add(asked)
+    counts = [
+        f"{sum(row.found == each for row in rows)} {each}"
+        for each in ("ok", "outside", "not measured")
+    ]
+    return "\n".join([*lines, "", ", ".join(counts)])
+
+
+def _outcomes(config: Config, asked: Expectation, path: Path) -> Iterator[Outcome]:
+    traits = [t for t in config.study.traits if not asked.traits or t in asked.traits]
+    arms = [a for a in config.study.arms if not asked.arms or a in asked.arms]
+    if asked.measure == "residual norm":
+        yield Outcome(asked, None, None, _residual_norm(asked.layer))
+    elif asked.measure in OF_TRAIT:
+        for trait in traits:
+            yield Outcome(asked, trait, None, OF_TRAIT[asked.measure](config, trait))
+    elif asked.measure in OF_ARM:
+        for trait in traits:
+            for arm in arms:
+                yield Outcome(asked, trait, arm, OF_ARM[asked.measure](config, trait, arm))
+    else:
+        known = ", ".join(sorted(["residual norm", *OF_TRAIT, *OF_ARM]))
+        raise TraitsteerError(f"{path} names the measure {asked.measure!r}; it may be {known}.")
+
+
+def _read(path: Path) -> Any | None:  # noqa: ANN401 - JSON holds any value
+    return read_json(path) if path.exists() else None
+
+
+def _results(config: Config, trait: str, arm: str) -> list[dict[str, Any]]:
+    """The evaluations of an arm's methods that are there."""
+    folder = layout.evaluation(trait, arm)
+    paths = [folder / f"{method}.json" for method in config.arm(arm).methods]
+    return [read_json(path) for path in paths if path.exists()]
+
+
+def _best(config: Config, trait: str, arm: str) -> dict[str, Any] | None:
+    return best_of_arm(_results(config, trait, arm))
+
+
+def _of_best(take: Callable[[Record], float]) -> OfArm:
+    """A measure of the result that stands for an arm."""
+
+    def measure(config: Config, trait: str, arm: str) -> float | None:
+        best = _best(config, trait, arm)
+        return None if best is None else float(take(best))
+
+    return measure
+
+
+def _baseline(name: str) -> OfArm:
+    """The unsteered model's score, which is there even when nothing is feasible."""
+
+    def measure(config: Config, trait: str, arm: str) -> float | None:
+        results = _results(config, trait, arm)
+        return float(results[0][name]["value"]) if results else None
+
+    return measure
+
+
+def _margin(best: Record) -> float:
+    delta, random = best["delta"], best["random"]
+    if delta["lower"] is None or random["upper"] is None:
+        return float("-inf")
+    return float(delta["lower"] - random["upper"])
+
+
+def _search_of(config: Config, trait: str, arm: str) -> tuple[Record, Record] | None:
+    """The best result of an arm, and the search that it came from."""
+    best = _best(config, trait, arm)
+    found = best and _read(layout.search(trait, arm) / f"{best['method']}.json")
+    return (best, found) if best and found else None
+
+
+def _depth(config: Config, trait: str, arm: str) -> float | None:
+    both = _search_of(config, trait, arm)
+    if both is None:
+        return None
+    best, search = both
+    return float(best["layer"] / (search["layers"] - 1))
+
+
+def _cliff(config: Config, trait: str, arm: str) -> float | None:
+    """The strength at which coherence falls below the floor at the chosen layer.
+
+    Halfway between the weakest strength below the floor and the strongest one before it; None if
+    none of the layer's strengths is below, or none before.
+    """
+    both = _search_of(config, trait, arm)
+    if both is None:
+        return None
+    best, search = both
+    tried = [
+        (trial["strength"], trial["coherence"])
+        for trial in search["trials"]
+        if trial["layer"] == best["layer"] and trial["coherence"] is not None
+    ]
+    fallen = min((s for s, coherence in tried if coherence < search["floor"]), default=None)
+    if fallen is None:
+        return None
+    standing = max((s for s, _ in tried if s < fallen), default=None)
+    return None if standing is None else float(fallen + standing) / 2
+
+
+def _accuracy(config: Config, trait: str, arm: str) -> float | None:
+    best = _best(config, trait, arm)
+    fitted = best and _read(layout.vectors(trait, arm) / f"{best['method']}.json")
+    return float(fitted["held_out_accuracy"][best["layer"]]) if best and fitted else None
+
+
+def _kept_share(_config: Config, trait: str, arm: str) -> float | None:
+    counts = _read(layout.vet_counts(trait, arm))
+    return None if counts is None else float(counts["positive_kept"] / counts["positive"])
+
+
+def _comparison(trait: str) -> Record | None:
+    found = _read(layout.COMPARISON)
+    rows = [row for row in found["comparisons"] if row["trait"] == trait] if found else []
+    return rows[0] if rows else None
+
+
+def _natural_percent(_config: Config, trait: str) -> float | None:
+    row = _comparison(trait)
+    return float(row["natural_percent"]["value"]) if row and row["natural_percent"] else None
+
+
+def _cosine(config: Config, trait: str) -> float | None:
+    """Cosine of the best methods' vectors at the natural arm's layer."""
+    row = _comparison(trait)
+    best = _best(config, trait, "natural") if "natural" in config.arms else None
+    if row is None or row["cosine_by_layer"] is None or best is None:
+        return None
+    return float(row["cosine_by_layer"][best["layer"]])
+
+
+def _residual_norm(layer: int | None) -> float | None:
+    found = _read(layout.CALIBRATION)
+    norms = found["mean_residual_norm"] if found else []
+    return float(norms[layer]) if layer is not None and layer < len(norms) else None
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+OF_ARM: dict[str, OfArm] = {
+    "baseline": _baseline("baseline"),
+    "baseline coherence": _baseline("baseline_coherence"),
+    "coherence": _of_best(lambda best: best["coherence"]["value"]),
+    "delta": _of_best(lambda best: best["delta"]["value"]),
+    "random delta": _of_best(lambda best: best["random"]["value"]),
+    "margin over random": _of_best(_margin),
+    "layer": _of_best(lambda best: best["layer"]),
+    "strength": _of_best(lambda best: best["strength"]),
+    "depth": _depth,
+    "cliff": _cliff,
+    "held-out accuracy": _accuracy,
+    "kept share": _kept_share,
+}
+OF_TRAIT: dict[str, Callable[[Config, str], float | None]] = {
+    "natural percent": _natural_percent,
+    "cosine at the layer": _cosine,
+}
