@@ -48,6 +48,11 @@ def write_study(config: Config, trials: int) -> None:
         for t in config.study.traits
     ]
     write_json(layout.COMPARISON, {"comparisons": ratios})
+    cells = [(t, a) for t in config.study.traits for a in config.study.arms]
+    effects = [{"vector": t, "arm": a, "ratio": {"value": 1.5}} for t, a in cells]
+    write_json(layout.PERPLEXITY, effects)
+    voices = {arm: {"value": 60.0} for arm in config.study.arms}
+    write_json(layout.VOICE, [{"trait": "evil", "measures": {"naturalness": voices}}])
 
 
 def write_method(trait: str, arm: str, method: str, trials: int, strength: float = 0.5) -> None:
@@ -56,7 +61,17 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
     vectors = layout.vectors(trait, arm) / f"{method}.safetensors"
     tensors.write(vectors, {"vectors": torch.eye(LAYERS, 8)}, head)
     by_layer = [0.5, 0.6, 0.9, 0.7]
-    fitted = dict.fromkeys(("raw_norm", "held_out_accuracy", "split_half_cosine"), by_layer)
+    fitted = dict.fromkeys(
+        (
+            "raw_norm",
+            "held_out_accuracy",
+            "held_out_auroc",
+            "split_half_cosine",
+            "pair_agreement",
+            "largest_share",
+        ),
+        by_layer,
+    )
     write_json(vectors.with_suffix(".json"), head | fitted)
     setting = {"layer": 2, "strength": strength, "coefficient": 3.0, "delta": 40.0}
     tried = [
@@ -97,7 +112,15 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
         "random": 1.0,
     }.items():
         evaluated[name] = {"value": value, "lower": value - 5, "upper": value + 5, "n": 3}
+    interval = evaluated["random"]
+    evaluated |= {"p_value": 0.0002, "first_delta": 90 * strength, "shrinkage": interval}
+    evaluated |= {"at_floor": {"delta": interval}, "at_baseline_minus_5": None, "both": interval}
+    evaluated["nulls"] = {
+        kind: {"pooled": interval} for kind in ("random", "shuffled", "orthogonal", "negated")
+    }
+    evaluated["prompted"] = {"delta": interval}
     folder = layout.evaluation(trait, arm)
+    write_json(folder / "protocol.json", {"sha256": PROTOCOL, "terms": {}})
     write_json(folder / f"{method}.json", head | evaluated)
     write_jsonl(folder / f"{method}.answers.jsonl", [{"setting": "steered"} | a for a in scored])
 
@@ -156,7 +179,11 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert data.metrics["delta"] == 41.0
     assert data.metrics["delta_lower"] == 36.0
     assert data.metrics["coherence"] == 79.0
-    assert data.metrics["random_delta"] == 1.0
+    assert data.metrics["null_random_delta"] == 1.0
+    assert data.metrics["delta_p_value"] == 0.0002
+    assert data.metrics["delta_at_floor"] == 1.0
+    assert "delta_at_baseline_minus_5" not in data.metrics, "what was not crossed is left out"
+    assert data.metrics["perplexity_ratio"] == 1.5
     assert data.metrics["natural_percent"] == 90.0
     assert data.metrics["held_out_accuracy"] == 0.9
     assert data.params["position"] == "response[:10]"

@@ -32,6 +32,10 @@ class Arm:
     methods: tuple[Method, ...]
     natural_percent: float | None
     """Of the instruction arm's delta; None for other arms and where it could not be computed."""
+    perplexity_ratio: float | None
+    """Perplexity of neutral text under the best vector over that without; None without one."""
+    naturalness: float | None
+    """At equal trait score; None where voices were not compared."""
 
 
 def read_arm(config: Config, trait: str, arm: str) -> Arm:
@@ -41,8 +45,11 @@ def read_arm(config: Config, trait: str, arm: str) -> Arm:
         TraitsteerError: a file of an earlier stage is missing.
     """
     comparison = read_json(layout.COMPARISON)
-    ratios = {row["trait"]: row["natural_percent"] for row in comparison["comparisons"]}
-    ratio = ratios.get(trait) if arm == "natural" else None
+    percents = {row["trait"]: row["natural_percent"] for row in comparison["comparisons"]}
+    percent = percents.get(trait) if arm == "natural" else None
+    ratios = {(r["vector"], r["arm"]): r["ratio"]["value"] for r in read_json(layout.PERPLEXITY)}
+    voices = {row["trait"]: row["measures"] for row in read_json(layout.VOICE)}
+    natural = (voices.get(trait) or {}).get("naturalness") or {}
     search, evaluation = layout.search(trait, arm), layout.evaluation(trait, arm)
     return Arm(
         trait=read_trait(Path(config.study.trait_folder) / trait),
@@ -58,5 +65,7 @@ def read_arm(config: Config, trait: str, arm: str) -> Arm:
             )
             for method in config.arm(arm).methods
         ),
-        natural_percent=None if ratio is None else ratio["value"],
+        natural_percent=None if percent is None else percent["value"],
+        perplexity_ratio=ratios.get((trait, arm)),
+        naturalness=natural[arm]["value"] if arm in natural else None,
     )

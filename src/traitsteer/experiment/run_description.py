@@ -16,11 +16,16 @@ from traitsteer.words.runs import Run, Series, Source, Table
 from traitsteer.world.dvc_lock import md5
 
 SECTIONS = ("models", "judge", "elicit", "vet", "fit", "answers", "search", "evaluate")
+EQUAL_COHERENCE = ("at_floor", "at_baseline_minus_5")
+NULLS = ("random", "shuffled", "orthogonal", "negated")
 SCORES = ("trait_score", "coherence")
 # The interface groups a table by its first column and compares the second between runs.
 COLUMNS = ("question", "text", *SCORES, "setting", "phase", "sample", "seed")
 SERIES = {
     "accuracy": "held_out_accuracy",
+    "auroc": "held_out_auroc",
+    "largest_share": "largest_share",
+    "pair_agreement": "pair_agreement",
     "raw_norm": "raw_norm",
     "split_half_cosine": "split_half_cosine",
 }
@@ -56,7 +61,8 @@ def describe(config: Config, arm: Arm, hashes: dict[str, str]) -> Run:
             / f"{method.name}.{ending}"
             for method in arm.methods
             for ending in ("safetensors", "json")
-        },
+        }
+        | {"protocol.json": layout.evaluation(trait, name) / "protocol.json"},
         tables={
             f"{part}_{method.name}.json": table
             for method in arm.methods
@@ -95,7 +101,11 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
 
 def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series | None]:
     """What is seen first when runs are compared: the best method on the report questions."""
-    found: dict[str, float | Series | None] = {"natural_percent": arm.natural_percent}
+    found: dict[str, float | Series | None] = {
+        "natural_percent": arm.natural_percent,
+        "perplexity_ratio": arm.perplexity_ratio,
+        "naturalness": arm.naturalness,
+    }
     for name in ("generated", "saved_by_pruning", "saved_by_loops"):
         tokens = sum(method.search["tokens"][name] for method in arm.methods)
         found[f"search_tokens_{name}"] = float(tokens)
@@ -104,12 +114,19 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
     fitted = next(m.fitted for m in arm.methods if m.name == best["method"])
     return found | {
         "delta": best["delta"]["value"],
+        "delta_p_value": best["p_value"],
+        "delta_first_trial": best["first_delta"],
+        "delta_recount": best["selection_delta"],
+        "delta_shrinkage": best["shrinkage"]["value"],
+        **{f"delta_{at}": best[at] and best[at]["delta"]["value"] for at in EQUAL_COHERENCE},
+        **{f"null_{kind}_delta": best["nulls"][kind]["pooled"]["value"] for kind in NULLS},
+        "prompted_delta": best["prompted"] and best["prompted"]["delta"]["value"],
+        "coherent_and_up_percent": best["both"]["value"],
         "delta_lower": best["delta"]["lower"],
         "delta_upper": best["delta"]["upper"],
         "coherence": best["coherence"]["value"],
         "baseline": best["baseline"]["value"],
         "trait_score": best["trait_score"]["value"],
-        "random_delta": best["random"]["value"],
         "layer": best["layer"],
         "strength": best["strength"],
         "held_out_accuracy": fitted["held_out_accuracy"][best["layer"]],
@@ -131,22 +148,24 @@ def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
 def _note(arm: Arm) -> str:
     """The run's description: one line a method."""
     lines = [
-        "| method | delta | interval | coherence | layer | strength | random |",
-        "|---|---|---|---|---|---|---|",
+        "| method | delta | interval | p | coherence | layer | strength | random | shuffled |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for method in arm.methods:
         found = method.evaluation
         if found["status"] != "feasible":
-            lines.append(f"| {method.name} | nothing feasible | | | | | |")
+            lines.append(f"| {method.name} | nothing feasible | | | | | | | |")
             continue
         cells = (
             method.name,
             signed(found["delta"]["value"]),
             bounds(found["delta"]),
+            number(found["p_value"], 4),
             number(found["coherence"]["value"]),
             str(found["layer"]),
             number(found["strength"], 2),
             signed(found["random"]["value"]),
+            signed(found["nulls"]["shuffled"]["pooled"]["value"]),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -19,6 +19,7 @@ import torch
 
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.bench import open_bench
+from traitsteer.experiment.calls import announce
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.perplexity import side_effect, surprise
 from traitsteer.maths.permutation import sign_flip_p_value
@@ -112,6 +113,8 @@ def _scored(
     report = read_trait(Path(config.study.trait_folder) / scored).report
     settings = [Setting(0, torch.zeros(model.width), 0.0)]
     settings += [sent.setting for sent in (*own, *rivals)]
+    answers = len(settings) * len(report) * config.evaluate.samples
+    announce(config, scored, f"cross {scored}", answers, config.answers.max_new_tokens)
     unsteered, *steered = bench.answers(
         Questions(scored, "report", report), settings, config.evaluate.samples
     )

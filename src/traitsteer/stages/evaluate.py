@@ -20,6 +20,7 @@ import torch
 
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.bench import open_bench
+from traitsteer.experiment.calls import announce
 from traitsteer.experiment.evaluation import Terms, steps_of, summary
 from traitsteer.experiment.models import read_vectors
 from traitsteer.experiment.nulls import null_vectors, read_fitted
@@ -148,6 +149,7 @@ def _answers(
     samples = config.evaluate.samples
     total = sum(each.samples or samples for each in settings.values()) * len(trait.report)
     questions = Questions(trait.name, "report", trait.report)
+    announce(config, trait.name, title, total, config.answers.max_new_tokens)
     with progress(title, total, "answer") as advance:
         found = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, found, strict=True))

@@ -18,7 +18,7 @@ from traitsteer.world.files import digest, digest_of_files, write_json
 from traitsteer.world.progress import progress
 from traitsteer.world.tracking import TrackingStore
 
-FORMAT = 1
+FORMAT = 2
 """Part of every run's key: raised when the same files would be logged differently."""
 
 LOCK = Path("dvc.lock")
@@ -88,6 +88,6 @@ def _key(config: Config, arm: Arm) -> str:
             "files": digest_of_files([*files, *layout.activations(trait, arm.name).iterdir()]),
             "params": params_of(config, arm),
             "questions": [arm.trait.selection, arm.trait.report],
-            "natural_percent": arm.natural_percent,
+            "of_the_study": [arm.natural_percent, arm.perplexity_ratio, arm.naturalness],
         }
     )

@@ -14,6 +14,7 @@ import torch
 from traitsteer.experiment import voice
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.bench import open_bench
+from traitsteer.experiment.calls import announce
 from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal, equality
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL
@@ -132,7 +133,9 @@ def _answers(
     questions = Questions(trait.name, "voice", trait.report)
     samples = config.voice.samples
     total = len(settings) * len(trait.report) * samples
-    with progress(f"voice {trait.name}", total, "answer") as advance:
+    title = f"voice {trait.name}"
+    announce(config, trait.name, title, total, config.answers.max_new_tokens)
+    with progress(title, total, "answer") as advance:
         answered = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, answered, strict=True))
     for name, of in answers.items():
