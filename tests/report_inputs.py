@@ -179,6 +179,10 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
             "split_half_cosine": [
                 0.8 + 0.03 * n - 0.1 * (method == "probe") for n in range(LAYERS)
             ],
+            "pair_agreement": [min(1.0, 0.84 + 0.03 * n) for n in range(LAYERS)],
+            "seed_cosine": None if trait == "evil" else [0.9 - 0.01 * n for n in range(LAYERS)],
+            "largest_share": [0.6, *(0.2 - 0.02 * n for n in range(1, LAYERS))],
+            "massive": [0],
             "penalty": None,
         },
     )

@@ -24,6 +24,7 @@ def labelled(count: int, first: int = 0) -> list[Labelled]:
             Recorded(f"item-{at}", (7,) * (1 + at % 3), tuple(range(10 + at, 13 + at + at % 4))),
             at % 2 == 0,
             at // 2,
+            at % 3,
         )
         for at in range(first, first + count)
     ]
@@ -52,6 +53,7 @@ def test_shards_join_to_what_one_reading_gives(reader: Reader, tmp_path: Path) -
     torch.testing.assert_close(found.tensors["activations"], whole)
     assert found.tensors["positive"].bool().tolist() == [row.positive for row in rows]
     assert found.tensors["pair"].tolist() == [row.pair for row in rows]
+    assert found.tensors["sample"].tolist() == [row.sample for row in rows]
     assert found.provenance == {"trait": "evil", "shards": "3"}
 
 

@@ -10,6 +10,8 @@ from traitsteer.maths.direction import (
     HeldOut,
     _auroc,
     held_out,
+    largest_share,
+    seed_cosine,
     split_half_cosine,
 )
 from traitsteer.maths.folds import fold_numbers
@@ -134,6 +136,67 @@ def test_held_out_rows_and_their_partners_are_never_fitted() -> None:
     seen.clear()
     split_half_cosine(recording, rows, positive, pairs, seed=3, splits=2)
     assert all(not (a & b) and len(a | b) == 20 for a, b in zip(seen[::2], seen[1::2], strict=True))
+
+
+@METHODS
+def test_pairs_agree_with_a_vector_that_they_took_no_part_in(fit) -> None:
+    rows, positive, pairs, _ = planted(60, 16, 1.0)
+    whole = torch.ones(120, dtype=torch.bool)
+    whole[[0, 2, 3, 7]] = False  # pair 0 lacks its positive, pair 1 both, pair 3 its negative
+    rows, positive, pairs = rows[whole], positive[whole], pairs[whole]
+    fold_of = fold_numbers(positive, pairs, 5, 0)
+    fitted = []
+    for fold in range(5):
+        kept = fold_of != fold
+        fitted.append(fit(rows[kept], positive[kept], pairs[kept]).double())
+    agreeing = []
+    for pair in set(range(60)) - {0, 1, 3}:
+        both = pairs == pair
+        difference = rows[both & positive][0] - rows[both & ~positive][0]
+        agreeing.append((fitted[fold_of[both][0]] * difference.double()).sum(dim=1) > 0)
+    expected = torch.stack(agreeing).double().mean(dim=0)
+    found = held_out(fit, rows, positive, pairs, fold_of).pair_agreement
+    torch.testing.assert_close(found, expected)
+    assert (found > 0.7).all() and (found < 1).any()
+
+
+def test_pairs_of_noise_agree_half_of_the_time_and_lone_sides_are_no_pairs() -> None:
+    rows, positive, pairs, _ = planted(400, 64, 0.0)
+    found = by_folds(by_mean, rows, positive, pairs, 5, 0).pair_agreement
+    assert (found - 0.5).abs().max() < 3 * 0.5 / 20
+    assert by_folds(by_mean, rows, positive, torch.arange(800), 5, 0).pair_agreement is None
+
+
+@METHODS
+def test_vectors_of_different_samples_agree_on_what_is_planted(fit) -> None:
+    rows, positive, pairs, _ = planted(180, 24, 1.0)
+    samples, pairs = pairs % 3, pairs // 3
+    found = seed_cosine(fit, rows, positive, pairs, samples, least=5)
+    parts = []
+    for sample in range(3):
+        chosen = samples == sample
+        raw = fit(rows[chosen], positive[chosen], pairs[chosen]).double()
+        parts.append(raw / raw.norm(dim=1, keepdim=True))
+    expected = sum((parts[a] * parts[b]).sum(dim=1) for a, b in ((0, 1), (0, 2), (1, 2))) / 3
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert (found > 0.5).all()
+    noise = planted(180, 256, 0.0)[0]
+    assert seed_cosine(fit, noise, positive, pairs, samples, least=5).abs().max() < 0.2
+    # Sample 1 has 3 positive rows and sample 2 none: one sample is no two.
+    few = (samples == 0) | ~positive | ((samples == 1) & (pairs < 3))
+    kept = (rows[few], positive[few], pairs[few], samples[few])
+    assert seed_cosine(fit, *kept, least=5) is None
+    assert seed_cosine(fit, rows, positive, pairs, torch.zeros_like(pairs), least=5) is None
+
+
+def test_the_largest_share_tells_massive_dimensions_from_none() -> None:
+    vectors = torch.randn(2, 400, generator=torch.Generator().manual_seed(0))
+    vectors[1, [3, 70]] = 200.0
+    found = largest_share(Direction.from_raw(vectors).vectors)
+    expected = [sum(sorted((row**2).tolist())[-3:]) / float((row**2).sum()) for row in vectors]
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+    assert found[0] < 0.2 and found[1] > 0.99
+    assert largest_share(torch.ones(1, 2)).tolist() == [1.0]
 
 
 def test_auroc_equals_scikit_learn_with_ties() -> None:

@@ -26,11 +26,12 @@ _CODE = digest_of_files(
 
 @dataclass(frozen=True)
 class Labelled:
-    """A recorded response, the polarity that it was elicited for and the number of its pair."""
+    """A recorded response, the polarity that it was elicited for, its pair and its sample."""
 
     recorded: Recorded
     positive: bool
     pair: int
+    sample: int
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Reader:
     ) -> Iterator[Path]:
         """Yield the file of each shard when it is finished; no more than `size` rows are held.
 
-        A file holds activations `[rows, layers, width]` float32, positive `[rows]` uint8 and pair
-        `[rows]` int64, in the order of the rows, and `provenance` with the number of the shard.
+        A file holds activations `[rows, layers, width]` float32, positive `[rows]` uint8, and pair
+        and sample `[rows]` int64, in the order of the rows, and `provenance` with the number of the
+        shard.
 
         Raises:
             TraitsteerError: a response of the shard cannot be read; earlier shards are kept.
@@ -87,6 +89,7 @@ class Reader:
             "activations": pooled,
             "positive": torch.tensor([row.positive for row in part], dtype=torch.uint8),
             "pair": torch.tensor([row.pair for row in part]),
+            "sample": torch.tensor([row.sample for row in part]),
         }
         tensors.write(path, held, provenance)
 
@@ -99,7 +102,7 @@ class Reader:
             "position": str(self.position),
             "tokens": self.tokens,
             "provenance": dict(provenance),
-            "labels": [[one.positive, one.pair] for one in part],
+            "labels": [[one.positive, one.pair, one.sample] for one in part],
             "rows": [
                 [one.recorded.id, one.recorded.prompt_ids, one.recorded.response_ids]
                 for one in part

@@ -5,6 +5,7 @@ of some rows and returns one raw vector a layer. Both sides of a pair stay on th
 every split. Signs and thresholds come from the rows that fit the vector, never from held-out ones.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,6 +51,12 @@ class HeldOut:
     Folds are not pooled, since their scores come from different vectors; a fold that holds one
     polarity only is left out.
     """
+    pair_agreement: Float[Tensor, " layers"] | None
+    """Share of pairs whose own difference vector points along the vector that they took no part in.
+
+    The difference of a pair is the mean of its positive rows minus that of its negative ones. None
+    where no pair has both.
+    """
 
 
 def held_out(
@@ -61,11 +68,11 @@ def held_out(
 ) -> HeldOut:
     """Cross-validation: each fold is scored along the vectors of all others.
 
-    `fold_of` numbers the fold that leaves each row out. Raises TraitsteerError when no fold holds
-    both polarities.
+    `fold_of` numbers the fold that leaves each row out, both sides of a pair alike. Raises
+    TraitsteerError when no fold holds both polarities.
     """
     correct = torch.zeros(activations.shape[1], dtype=torch.float64)
-    areas = []
+    areas, along = [], []
     for fold in torch.unique(fold_of):
         left, train = fold_of == fold, fold_of != fold
         vectors = Direction.from_raw(fit(activations[train], positive[train], pairs[train])).vectors
@@ -75,11 +82,17 @@ def held_out(
         correct += ((scores > 0) == truth[:, None]).sum(dim=0).cpu()
         if truth.any() and not truth.all():
             areas.append(_auroc(scores, truth))
+        along.append(_pair_differences(scores, truth, pairs[left]) > 0)
     if not areas:
         raise TraitsteerError(
             "held-out AUROC: none of the folds holds both polarities; use fewer folds"
         )
-    return HeldOut(correct / len(positive), torch.stack(areas).mean(dim=0))
+    agreeing = torch.cat(along).double()
+    return HeldOut(
+        correct / len(positive),
+        torch.stack(areas).mean(dim=0),
+        agreeing.mean(dim=0).cpu() if len(agreeing) else None,
+    )
 
 
 def split_half_cosine(
@@ -105,6 +118,64 @@ def split_half_cosine(
         ]
         cosines.append((halves[0].double() * halves[1].double()).sum(dim=1).cpu())
     return torch.stack(cosines).mean(dim=0)
+
+
+def seed_cosine(
+    fit: Fit,
+    activations: Float[Tensor, "n layers d"],
+    positive: Bool[Tensor, " n"],
+    pairs: Int[Tensor, " n"],
+    samples: Int[Tensor, " n"],
+    least: int,
+) -> Float[Tensor, " layers"] | None:
+    """Mean cosine between vectors fitted to different samples of the same prompts, over all twos.
+
+    Split halves share no prompt, samples share them all: this tells what sampling alone does.
+
+    Args:
+        samples: number of the sample that each row is.
+        least: a sample with fewer rows of either polarity is left out.
+
+    Returns:
+        None when fewer than two samples are left.
+    """
+    vectors = []
+    for sample in torch.unique(samples):
+        rows = samples == sample
+        above = int(positive[rows].sum())
+        if min(above, int(rows.sum()) - above) >= least:
+            raw = fit(activations[rows], positive[rows], pairs[rows])
+            vectors.append(Direction.from_raw(raw).vectors.double().cpu())
+    if len(vectors) < 2:
+        return None
+    twos = [(one * other).sum(dim=1) for one, other in itertools.combinations(vectors, 2)]
+    return torch.stack(twos).mean(dim=0)
+
+
+def largest_share(
+    vectors: Float[Tensor, "layers d"], dimensions: int = 3
+) -> Float[Tensor, " layers"]:
+    """Share of a vector's squared norm that lies in its few largest dimensions, float64.
+
+    Some models hold a few massive dimensions, of hundreds of times the size of all others. A vector
+    that lies in them tells of position or punctuation before it tells of a trait.
+    """
+    squares = vectors.double().square()
+    largest = squares.topk(min(dimensions, squares.shape[1]), dim=1).values.sum(dim=1)
+    share: Tensor = largest / squares.sum(dim=1)
+    return share
+
+
+def _pair_differences(
+    scores: Float[Tensor, "n layers"], truth: Bool[Tensor, " n"], pairs: Int[Tensor, " n"]
+) -> Float[Tensor, "whole layers"]:
+    """Mean positive minus mean negative score of every pair that has both sides."""
+    differences = [scores[:0]]
+    for pair in torch.unique(pairs):
+        sides = [scores[(pairs == pair) & side] for side in (truth, ~truth)]
+        if all(len(side) for side in sides):
+            differences.append((sides[0].mean(dim=0) - sides[1].mean(dim=0))[None])
+    return torch.cat(differences)
 
 
 def _auroc(scores: Tensor, truth: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ def run(config: Config, trait: str, arm: str) -> None:
             Recorded(row["id"], tuple(row["prompt_ids"]), tuple(row["response_ids"])),
             row["polarity"] == "positive",
             row["pair"],
+            row["sample"],
         )
         for row in read_jsonl(layout.responses(trait, arm))
         if row["id"] in kept

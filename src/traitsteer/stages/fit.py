@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from traitsteer.maths.direction import Direction, held_out, split_half_cosine
+from traitsteer.maths.direction import (
+    Direction,
+    held_out,
+    largest_share,
+    seed_cosine,
+    split_half_cosine,
+)
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.methods import raw_vectors
 from traitsteer.maths.positions import Position
@@ -19,16 +25,17 @@ from traitsteer.words.seeds import seed_for
 from traitsteer.world import tensors
 from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
-from traitsteer.world.progress import progress
+from traitsteer.world.progress import progress, say
 
 
 @dataclass(frozen=True)
 class Data:
-    """Activations [n, layers, d] with polarity [n] and pair [n]."""
+    """Activations [n, layers, d] with polarity, pair and sample [n]."""
 
     activations: Tensor
     positive: Tensor
     pairs: Tensor
+    samples: Tensor
 
 
 def run(config: Config, trait: str, arm: str) -> None:
@@ -50,6 +57,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         found.tensors["activations"].to(device),
         found.tensors["positive"].bool().to(device),
         found.tensors["pair"].to(device),
+        found.tensors["sample"].to(device),
     )
     seed = seed_for(config.seed, "fit", trait, arm) % 2**31
     methods = config.arm(arm).methods
@@ -80,10 +88,15 @@ def _fit(
     parts = (lambda *rows: fitted(*rows)[0], data.activations, data.positive, data.pairs)
     fold_of = fold_numbers(data.positive, data.pairs, config.fit.folds, seed)
     held = held_out(*parts, fold_of)
+    share = largest_share(direction.vectors)
+    massive = (share >= config.fit.massive_share).nonzero().flatten().tolist()
     measures = {
         "held_out_accuracy": held.accuracy,
         "held_out_auroc": held.auroc,
         "split_half_cosine": split_half_cosine(*parts, seed=seed, splits=config.fit.halves),
+        "pair_agreement": held.pair_agreement,
+        "seed_cosine": seed_cosine(*parts, samples=data.samples, least=config.fit.folds),
+        "largest_share": share,
     }
     folder = layout.vectors(trait, arm)
     tensors.write(
@@ -100,11 +113,22 @@ def _fit(
             "n": len(data.positive),
             "pairs": len(data.pairs.unique()),
             "raw_norm": _rounded(direction.raw_norm),
-            **{name: _rounded(values) for name, values in measures.items()},
+            **{
+                name: None if values is None else _rounded(values)
+                for name, values in measures.items()
+            },
+            "massive": massive,
             "penalty": None if probe is None else probe.penalties.tolist(),
             "held_out_log_loss": probe and [_rounded(each) for each in probe.held_out_log_loss],
         },
     )
+    if massive:
+        least = f"{100 * config.fit.massive_share:.0f} %"
+        say(
+            f"fit {trait} {arm} {method}: 3 dimensions carry {least} or more of the squared norm "
+            f"at layers {', '.join(map(str, massive))}; such vectors may tell of position "
+            "or punctuation rather than of the trait."
+        )
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -112,11 +112,14 @@ class VetConfig(Section):
 
 
 class FitConfig(Section):
-    """Penalty path and folds of the probe, halves of the reliability estimate."""
+    """Penalty path and folds of the probe, and how far a vector is trusted before it is used."""
 
     penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
     folds: Annotated[int, Field(ge=2)]
     halves: Count
+    """Random halvings of the pairs behind the split-half cosine."""
+    massive_share: Annotated[float, Field(gt=0, le=1)]
+    """Share of squared norm in the 3 largest dimensions from which on a layer is warned of."""
 
 
 class AnswersConfig(SamplingConfig):

@@ -25,6 +25,7 @@ from traitsteer.world.plot_style import (
     arm_place,
     colour_of,
     cosine_lines,
+    empty,
     name_of,
     new_figure,
     over_layers,
@@ -89,34 +90,58 @@ def cosine(comparisons: Sequence[Record]) -> Figure:
     return figure
 
 
+RELIABILITY: tuple[tuple[str, str, float, float | None], ...] = (
+    ("held_out_auroc", "held-out AUROC", 0.45, 0.5),
+    ("pair_agreement", "pairs that agree, held out", 0.45, 0.5),
+    ("split_half_cosine", "cosine between halves of the pairs", -0.05, 0.0),
+    ("seed_cosine", "cosine between samples", -0.05, 0.0),
+    ("largest_share", "squared norm in 3 dimensions", 0.0, None),
+    ("raw_norm", "raw norm (log scale)", 0.0, None),
+)
+"""Of each panel its key and title, the least value that is always shown, and what chance gives."""
+
+
 def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
-    """What is known of a direction before it is steered with, by layer."""
-    figure = new_figure(WIDTH, 2.5)
-    panels = figure.subplots(1, 3)
-    shown = (
-        ("held_out_accuracy", "held-out accuracy", (0.45, 1.02)),
-        ("split_half_cosine", "split-half cosine", (-0.05, 1.03)),
-        ("raw_norm", "raw norm (log scale)", None),
-    )
-    for axes, (key, title, limits) in zip(panels, shown, strict=True):
-        for vector in vectors:
+    """What is known of a direction before it is steered with, by layer.
+
+    Dotted: what chance gives. A ring marks a layer of whose vector a few massive dimensions carry
+    a large share.
+    """
+    figure = new_figure(WIDTH, 4.7)
+    for axes, (key, title, least, chance) in zip(
+        figure.subplots(2, 3, sharex=True).flat, RELIABILITY, strict=True
+    ):
+        drawn = [vector for vector in vectors if vector[key] is not None]
+        for vector in drawn:
             axes.plot(
                 vector[key], color=colour_of(vector, arms), linestyle=DASHES[vector["method"]],
-                marker="o", label=name_of(vector),
+                marker="o",
             )  # fmt: skip
+        for vector in drawn if key == "largest_share" else ():
+            for layer in vector["massive"]:
+                axes.plot(layer, vector[key][layer], "o", ms=9, mfc="none", color=INK, mew=1.1)
         axes.set_title(title)
         over_layers(axes)
-        if limits is None:
+        axes.xaxis.label.set_visible(axes.get_subplotspec().is_last_row())
+        if not drawn:
+            empty(axes, "not computed")
+        elif key == "raw_norm":
             axes.set_yscale("log")
             axes.minorticks_off()
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         else:
-            lowest = min((v for vector in vectors for v in vector[key]), default=limits[0])
-            axes.set_ylim(min(limits[0], lowest - 0.03), limits[1])
-    panels[0].axhline(0.5, color=NEUTRAL, linewidth=1, linestyle=(0, (1, 1.5)))
-    panels[1].axhline(0, color=INK, linewidth=0.8)
-    panels[2].legend(loc="best")
+            lowest = min(value for vector in drawn for value in vector[key])
+            axes.set_ylim(min(least, lowest - 0.03), 1.03)
+        if chance is not None:
+            axes.axhline(chance, color=NEUTRAL, linewidth=1, linestyle=(0, (1, 1.5)))
+    handles = [
+        Line2D([], [], color=colour, linestyle=dashes, marker="o", label=name)
+        for name, colour, dashes in dict.fromkeys(
+            (name_of(v), colour_of(v, arms), DASHES[v["method"]]) for v in vectors
+        )
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=max(len(handles), 1))
     return figure
 
 

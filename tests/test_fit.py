@@ -1,0 +1,67 @@
+"""The stage fit on planted activations: a vector's reliability as written, and its warning."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_maths_directions import planted
+
+from traitsteer.stages import fit
+from traitsteer.words import layout
+from traitsteer.words.config import Config, load
+from traitsteer.world import tensors
+from traitsteer.world.files import read_json
+
+
+@pytest.fixture
+def config(repository: Path, tmp_path: Path, monkeypatch) -> Config:
+    monkeypatch.chdir(tmp_path)
+    return load(repository / "profiles/pocket.yaml")
+
+
+def place(config: Config, samples: int, massive: bool) -> None:
+    """Activations of 3 layers with a planted direction; `massive`: half of it in one dimension."""
+    rows, positive, pairs, _ = planted(120, 64, 1.0)
+    if massive:
+        rows[:, 1, 5] += 20 * (2 * positive.float() - 1)
+    provenance = {
+        "trait": "evil",
+        "arm": "natural",
+        "source": config.models.base.name,
+        "position": "response[:10]",
+        "shard": "0",
+        "shards": "1",
+    }
+    held = {
+        "activations": rows,
+        "positive": positive.to(torch.uint8),
+        "pair": pairs // samples,
+        "sample": pairs % samples,
+    }
+    tensors.write(layout.activations("evil", "natural") / "00000.safetensors", held, provenance)
+
+
+def test_what_is_known_of_a_vector_is_written_layer_by_layer(config: Config, capsys) -> None:
+    place(config, samples=2, massive=False)
+    fit.run(config, "evil", "natural")
+    for method in config.arm("natural").methods:
+        found = read_json(layout.vectors("evil", "natural") / f"{method}.json")
+        for name in ("held_out_auroc", "pair_agreement", "split_half_cosine", "seed_cosine"):
+            assert len(found[name]) == 3 and all(0.3 < value <= 1 for value in found[name])
+        assert all(value < 0.5 for value in found["largest_share"])
+        assert found["massive"] == []
+    assert "3 dimensions" not in capsys.readouterr().err
+
+
+def test_massive_dimensions_are_named_and_one_sample_has_no_seed_cosine(
+    config: Config, capsys
+) -> None:
+    place(config, samples=1, massive=True)
+    fit.run(config, "evil", "natural")
+    found = read_json(layout.vectors("evil", "natural") / "mean_difference.json")
+    assert found["massive"] == [1]
+    assert found["largest_share"][1] > 0.5
+    assert found["seed_cosine"] is None
+    printed = capsys.readouterr().err
+    assert "mean_difference: 3 dimensions carry 50 % or more" in printed
+    assert "at layers 1;" in printed
