@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from benchmarks import environments, machine, random_model, report, works
+from benchmarks import environments, random_model, report, works
 from benchmarks.contest import Work, contest
 from benchmarks.entrants import BARE, ENTRANTS, OURS, OWN, PLAIN, takes_part
 from benchmarks.growth import growth
@@ -19,6 +19,7 @@ from benchmarks.limits import Dimensions, Machine
 from benchmarks.processes import Process, processes
 from benchmarks.results import Results
 from benchmarks.worker import THREADS
+from traitsteer.world import machine
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ROOT / "benchmarks/results.json"

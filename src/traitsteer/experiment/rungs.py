@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from traitsteer.experiment.answering import Questions, Setting
-from traitsteer.maths.statistics import mean_interval
+from traitsteer.maths.statistics import student_interval
 from traitsteer.words import scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
@@ -108,7 +108,7 @@ class Rungs:
         coherence = scores.by_question(answers, "coherence")
         if all(value is None for values in coherence.values() for value in values):
             return False
-        upper = mean_interval(coherence, self._config.search.prune_confidence).upper
+        upper = student_interval(coherence, self._config.search.prune_confidence).upper
         return upper is not None and upper < self._config.study.coherence_floor
 
     def _ask(

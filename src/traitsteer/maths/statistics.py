@@ -7,12 +7,12 @@ value (None or NaN) is left out, never zero, and a cluster that has no value at 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, special
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
@@ -23,13 +23,18 @@ Clusters = Mapping[str, Sequence[float | None]] | NDArray[np.float64]
 
 
 def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:
-    """Mean over clusters with Student's t interval of the cluster means.
+    """Mean over clusters with the limits of `mean_limits`.
 
     Without variance the interval is the value itself; with fewer than two clusters it is unbounded
     (lower and upper None). Raises TraitsteerError when every value is missing.
     """
-    means = _cluster_means(values)
-    return _t_interval(means[~np.isnan(means)], confidence, "mean")
+    return _interval(_cluster_means(values), mean_limits, confidence, "mean")
+
+
+def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
+    """Mean over clusters with Student's t limits alone: for a handful of clusters, whose skewness
+    cannot be told, and where nothing is reported."""
+    return _interval(_cluster_means(values), student_limits, confidence, "mean")
 
 
 def paired_differences(a: Clusters, b: Clusters) -> Float[np.ndarray, " clusters"]:
@@ -39,12 +44,12 @@ def paired_differences(a: Clusters, b: Clusters) -> Float[np.ndarray, " clusters
 
 
 def paired_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
-    """Mean of `a - b` over the clusters that both have, with Student's t interval."""
-    return _t_interval(paired_differences(a, b), confidence, "paired difference")
+    """Mean of `a - b` over the clusters that both have, with the limits of `mean_limits`."""
+    return _interval(paired_differences(a, b), mean_limits, confidence, "paired difference")
 
 
 def independent_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
-    """`mean(a) - mean(b)` where no cluster is shared, by Welch's t interval of the cluster means.
+    """`mean(a) - mean(b)` where no cluster is shared: Welch's t, or Hall's as in `mean_limits`.
 
     For two disjoint question sets, such as a winner's delta on the selection questions and on the
     report questions. `n` counts the clusters of both sides; with fewer than two on either side the
@@ -63,11 +68,13 @@ def independent_difference_interval(a: Clusters, b: Clusters, confidence: float 
     if min(len(side) for side in sides) < 2:
         return Interval(value, None, None, n)
     squares = [float(side.var(ddof=1)) / len(side) for side in sides]
-    if sum(squares) == 0.0:
+    error = math.sqrt(sum(squares))
+    if error == 0.0:
         return Interval(value, value, value, n)
     parts = (square**2 / (len(side) - 1) for square, side in zip(squares, sides, strict=True))
-    half = _student(confidence, sum(squares) ** 2 / sum(parts)) * math.sqrt(sum(squares))
-    return Interval(value, value - half, value + half, n)
+    student = _student(confidence, error**4 / sum(parts))
+    first, second = (_third_moment(side) / len(side) ** 2 for side in sides)
+    return Interval(value, *_farther(value, error, (first - second) / error**3, student), n)
 
 
 def share_interval(values: Clusters, confidence: float = 0.95) -> Interval:
@@ -104,19 +111,20 @@ def share_interval(values: Clusters, confidence: float = 0.95) -> Interval:
             alike = (_student(confidence, count - 1) / _student(confidence, n - 1)) ** 2
             count = min(count, share * (1 - share) / error * alike)
     hits, tail = share * count, (1 - confidence) / 2
-    lower = float(stats.beta.ppf(tail, hits, count - hits + 1)) if hits > 0 else 0.0
-    upper = float(stats.beta.isf(tail, hits + 1, count - hits)) if hits < count else 1.0
+    lower = float(special.betaincinv(hits, count - hits + 1, tail)) if hits > 0 else 0.0
+    upper = float(special.betainccinv(hits + 1, count - hits, tail)) if hits < count else 1.0
     return Interval(100.0 * share, 100.0 * lower, 100.0 * upper, n)
 
 
 def ratio_interval(
     numerator: Clusters, denominator: Clusters, confidence: float = 0.95
 ) -> Interval:
-    """`100 * mean(numerator) / mean(denominator)` over shared clusters, by Fieller's theorem.
+    """`100 * mean(numerator) / mean(denominator)` over shared clusters, by Fieller's argument.
 
-    The limits are the ratios r at which the paired t test of `numerator - r * denominator` just
-    rejects. Where the denominator is not distinguishable from zero they do not bound the ratio:
-    lower and upper are None. Raises TraitsteerError when the denominator's mean is exactly zero.
+    The limits are the ratios r, to either side of the estimate, from which on the `mean_limits` of
+    `numerator - r * denominator` exclude 0. Where the denominator is not distinguishable from zero
+    they do not bound the ratio: lower and upper are None. Raises TraitsteerError when the
+    denominator's mean is exactly zero.
 
     Source: Fieller 1954, "Some problems in interval estimation".
     """
@@ -130,14 +138,20 @@ def ratio_interval(
     value = 100.0 * mean_x / mean_y
     if n < 2:
         return Interval(value, None, None, n)
-    square = _student(confidence, n - 1) ** 2 / n
-    (xx, xy), (_, yy) = square * np.cov(x, y)
-    # The limits solve  a r^2 - 2 b r + c = 0.
-    a, b, c = mean_y**2 - float(yy), mean_x * mean_y - float(xy), mean_x**2 - float(xx)
-    if a <= 0.0:
+    low, high = mean_limits(y, confidence)
+    if low <= 0.0 <= high:
         return Interval(value, None, None, n)
-    half = math.sqrt(max(b * b - a * c, 0.0))  # below 0 by rounding alone
-    return Interval(value, 100.0 * (b - half) / a, 100.0 * (b + half) / a, n)
+
+    ratio = mean_x / mean_y
+
+    def within(away: float, side: int) -> float:
+        """How far 0 lies within the limits, at a ratio so far to one side of the estimate."""
+        below, above = mean_limits(x - (ratio + side * away) * y, confidence)
+        return above if (side > 0) == (mean_y > 0) else -below
+
+    step = float((x - ratio * y).std()) / math.sqrt(n) / abs(mean_y)
+    lower, upper = (ratio + side * _first_root(within, side, step) for side in (-1, 1))
+    return Interval(value, 100.0 * lower, 100.0 * upper, n)
 
 
 def random_directions(count: int, d: int, seed: int) -> Float[Tensor, "{count} {d}"]:
@@ -162,9 +176,11 @@ def cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[
 
 def _cluster_means(values: Clusters) -> NDArray[np.float64]:
     """Mean of each cluster's present values, NaN where it has none."""
-    rows = values if isinstance(values, np.ndarray) else values.values()
+    if isinstance(values, np.ndarray):
+        counts = (~np.isnan(values)).sum(axis=1)
+        return np.where(counts > 0, np.nansum(values, axis=1) / np.maximum(counts, 1), math.nan)
     means = []
-    for samples in rows:
+    for samples in values.values():
         row = np.array([math.nan if v is None else v for v in samples], dtype=np.float64)
         present = row[~np.isnan(row)]
         means.append(float(present.mean()) if len(present) else math.nan)
@@ -188,7 +204,69 @@ def _paired_means(a: Clusters, b: Clusters) -> tuple[NDArray[np.float64], NDArra
     return first[present], second[present]
 
 
-def _t_interval(means: NDArray[np.float64], confidence: float, what: str) -> Interval:
+def mean_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Confidence limits of the mean of two independent values or more, none of them missing.
+
+    On each side the farther of two. Student's t is right where values are symmetric, whatever their
+    tails. Near an end of the scale they are not: most questions score 100 and a few far less, and
+    t is too sure on the side of the long tail. There Hall's cubic takes the skewness out of the
+    t statistic; but it trusts the skewness of the sample, which heavy tails alone can bring about.
+
+    Source: Hall 1992, "On the removal of skewness by transformation", equation for g and its
+    inverse; with c = skewness / sqrt(n),  g(t) = t + c t^2 / 3 + c^2 t^3 / 27 + c / 6.
+    """
+    mean, n = float(values.mean()), len(values)
+    spread = float(values.std())
+    error = float(values.std(ddof=1)) / math.sqrt(n)
+    if error == 0.0:
+        return mean, mean
+    c = _third_moment(values) / spread**3 / math.sqrt(n)
+    return _farther(mean, error, c, _student(confidence, n - 1))
+
+
+def _third_moment(values: NDArray[np.float64]) -> float:
+    return float(((values - values.mean()) ** 3).mean())
+
+
+def _farther(value: float, error: float, c: float, student: float) -> tuple[float, float]:
+    """On each side the farther of Student's and Hall's limits; `c` is the skewness of `value`."""
+    low, high = value - error * student, value + error * student
+    if abs(c) < 1e-6:
+        return low, high
+
+    def untransformed(t: float) -> float:
+        return 3 / c * (math.cbrt(1 + c * (t - c / 6)) - 1)
+
+    return (
+        min(low, value - error * untransformed(student)),
+        max(high, value - error * untransformed(-student)),
+    )
+
+
+def student_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Student's t limits of the mean of two values or more, none of them missing."""
+    mean, n = float(values.mean()), len(values)
+    half = _student(confidence, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def _first_root(function: Callable[[float, int], float], side: int, step: float) -> float:
+    """Where a function that is above 0 at 0 and below it far out first falls to 0."""
+    if step == 0.0:
+        return 0.0
+    near, far = 0.0, step
+    while function(far, side) > 0.0:
+        near, far = far, 2.0 * far
+    return float(optimize.brentq(function, near, far, args=(side,)))
+
+
+def _interval(
+    values: NDArray[np.float64],
+    limits: Callable[[NDArray[np.float64], float], tuple[float, float]],
+    confidence: float,
+    what: str,
+) -> Interval:
+    means = values[~np.isnan(values)]
     n = len(means)
     if n == 0:
         raise TraitsteerError(
@@ -197,12 +275,11 @@ def _t_interval(means: NDArray[np.float64], confidence: float, what: str) -> Int
     value = float(means.mean())
     if n < 2:
         return Interval(value, None, None, n)
-    half = _student(confidence, n - 1) * float(means.std(ddof=1)) / math.sqrt(n)
-    return Interval(value, value - half, value + half, n)
+    return Interval(value, *limits(means, confidence), n)
 
 
 def _student(confidence: float, free: float) -> float:
     """Quantile of Student's t with so many degrees of freedom."""
     if not 0.0 < confidence < 1.0:
         raise TraitsteerError(f"confidence is {confidence}; expected a number between 0 and 1")
-    return float(stats.t.ppf((1.0 + confidence) / 2.0, free))
+    return float(special.stdtrit(free, (1.0 + confidence) / 2.0))
