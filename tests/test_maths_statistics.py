@@ -9,10 +9,13 @@ from scipy import optimize, stats
 
 from traitsteer.maths.statistics import (
     cosine,
+    independent_difference_interval,
     mean_interval,
     paired_difference_interval,
     random_directions,
     ratio_interval,
+    share_interval,
+    student_interval,
 )
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
@@ -24,36 +27,124 @@ def sample(n: int, mean: float, spread: float, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(mean, spread, size=(n, 3))
 
 
+def hall(value: float, error: float, c: float, student: float) -> tuple[float, float]:
+    """Limits where Hall's cubic of the t statistic is at Student's quantiles, by root finding."""
+
+    def transformed(t: float) -> float:
+        return t + c * t**2 / 3 + c**2 * t**3 / 27 + c / 6
+
+    high, low = (
+        optimize.brentq(lambda t, q=q: transformed(t) - q, -1e4, 1e4) for q in (-student, student)
+    )
+    return value - error * low, value - error * high
+
+
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_mean_interval_equals_scipy(confidence: float) -> None:
-    values = sample(20, 40.0, 12.0, 0)
-    found = mean_interval(values, confidence)
+def test_symmetric_means_have_the_interval_of_scipy(confidence: float) -> None:
+    half = sample(10, 0.0, 12.0, 0)
+    values = 40 + np.concatenate([half, -half])
     expected = stats.ttest_1samp(values.mean(axis=1), 0.0).confidence_interval(confidence)
-    assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high))
-    assert found.value == pytest.approx(values.mean())
-    assert found.n == 20
+    for found in (mean_interval(values, confidence), student_interval(values, confidence)):
+        assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high))
+        assert found.value == pytest.approx(40.0)
+        assert found.n == 20
 
 
-def test_paired_difference_equals_scipy() -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_skewed_means_have_the_farther_limit_of_student_and_hall(sign: int) -> None:
+    values = sign * np.random.default_rng(0).gamma(0.5, 20.0, size=(20, 1))
+    means = values[:, 0]
+    found = mean_interval(values)
+    student = stats.ttest_1samp(means, 0.0).confidence_interval(0.95)
+    error, quantile = means.std(ddof=1) / 20**0.5, stats.t.ppf(0.975, 19)
+    low, high = hall(means.mean(), error, stats.skew(means) / 20**0.5, quantile)
+    expected = (min(low, student.low), max(high, student.high))
+    assert (found.lower, found.upper) == pytest.approx(expected)
+    assert (low < student.low) == (sign < 0)
+    plain = student_interval(values)
+    assert (plain.lower, plain.upper) == pytest.approx(tuple(student))
+
+
+def test_paired_difference_is_the_interval_of_the_differences() -> None:
     a, b = sample(20, 40.0, 12.0, 0), sample(20, 10.0, 3.0, 1)
     found = paired_difference_interval(a, b)
+    assert found == mean_interval((a.mean(axis=1) - b.mean(axis=1))[:, None])
     expected = stats.ttest_rel(a.mean(axis=1), b.mean(axis=1)).confidence_interval(0.95)
-    assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high))
+    assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high), abs=0.2)
     assert found.value == pytest.approx(a.mean() - b.mean())
 
 
-def test_ratio_limits_are_where_the_paired_t_test_just_rejects() -> None:
+def test_disjoint_sets_have_the_interval_of_welch_unless_skewed() -> None:
+    half, other = sample(10, 0.0, 12.0, 0), sample(6, 0.0, 3.0, 1)
+    a, b = 40 + np.concatenate([half, -half]), 10 + np.concatenate([other, -other])
+    found = independent_difference_interval(a, b)
+    welch = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
+    expected = welch.confidence_interval(0.95)
+    assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high))
+    assert (found.value, found.n) == (pytest.approx(30.0), 32)
+    a = a**2
+    first, second = a.mean(axis=1), b.mean(axis=1)
+    welch = stats.ttest_ind(first, second, equal_var=False)
+    error = (first.var(ddof=1) / 20 + second.var(ddof=1) / 12) ** 0.5
+    moments = [((m - m.mean()) ** 3).mean() / len(m) ** 2 for m in (first, second)]
+    quantile = stats.t.ppf(0.975, welch.df)
+    value = first.mean() - second.mean()
+    low, high = hall(value, error, (moments[0] - moments[1]) / error**3, quantile)
+    student = welch.confidence_interval(0.95)
+    found = independent_difference_interval(a, b)
+    expected = (min(low, student.low), max(high, student.high))
+    assert (found.lower, found.upper) == pytest.approx(expected)
+
+
+def test_shares_are_clopper_and_pearson_where_answers_are_independent() -> None:
+    # Each cluster is one answer: as many effective answers as clusters, less the estimated mean.
+    answers = np.array([[1.0]] * 15 + [[0.0]] * 5)
+    found = share_interval(answers)
+    exact = stats.binomtest(14, 19).proportion_ci(method="exact")
+    count = 19.0
+    lower = stats.beta.ppf(0.025, 0.75 * count, 0.25 * count + 1)
+    upper = stats.beta.ppf(0.975, 0.75 * count + 1, 0.25 * count)
+    assert (found.lower, found.upper) == pytest.approx((100 * lower, 100 * upper))
+    assert found.lower == pytest.approx(100 * exact.low, abs=4)
+    assert (found.value, found.n) == (75.0, 20)
+    whole = stats.binomtest(20, 20).proportion_ci(method="exact")
+    found = share_interval({str(q): [True, None, 1.0] for q in range(20)})
+    assert found.upper == 100.0 and found.lower == pytest.approx(100 * whole.low)
+    none = share_interval(np.zeros((20, 4)))
+    assert (none.value, none.lower) == (0.0, 0.0)
+    assert none.upper == pytest.approx(100 - 100 * whole.low)
+    # Answers to a question that are all alike count once, however many there are.
+    alike = share_interval(np.repeat(answers, 4, axis=1))
+    assert alike.lower == pytest.approx(share_interval(answers).lower, abs=2)
+    assert alike.value == 75.0
+
+
+def test_ratio_limits_are_where_the_interval_of_the_difference_just_excludes_zero() -> None:
     x, y = sample(20, 40.0, 12.0, 0), sample(20, 60.0, 20.0, 1)
     x += 0.5 * (y - 60.0)
-    found = ratio_interval(x, y)
-    assert found.value == pytest.approx(100 * x.mean() / y.mean())
+    for sign in (1, -1):
+        found = ratio_interval(x, sign * y)
+        assert found.value == pytest.approx(sign * 100 * x.mean() / y.mean())
+        for limit in (found.lower, found.upper):
+            rest = mean_interval(x - limit / 100 * sign * y)
+            assert min(abs(rest.lower), abs(rest.upper)) < 1e-6
+        for away in (-3, 3):
+            beyond = found.lower + away if away < 0 else found.upper + away
+            rest = mean_interval(x - beyond / 100 * sign * y)
+            assert rest.lower * rest.upper > 0
 
-    def excess(ratio: float) -> float:
-        return float(stats.ttest_rel(x.mean(axis=1), ratio * y.mean(axis=1)).pvalue) - 0.05
 
-    middle = found.value / 100
-    assert found.lower == pytest.approx(100 * optimize.brentq(excess, middle - 2, middle))
-    assert found.upper == pytest.approx(100 * optimize.brentq(excess, middle, middle + 2))
+def test_ratio_limits_are_those_of_fieller_where_nothing_is_skewed() -> None:
+    half_x, half_y = sample(10, 0.0, 12.0, 0), sample(10, 0.0, 20.0, 1)
+    x, y = (
+        mean + np.concatenate([half, -half]).mean(axis=1)
+        for mean, half in ((40, half_x), (60, half_y))
+    )
+    square = stats.t.ppf(0.975, 19) ** 2 / 20
+    (xx, xy), (_, yy) = square * np.cov(x, y)
+    limits = np.sort(np.roots([60**2 - yy, -2 * (40 * 60 - xy), 40**2 - xx]))
+    found = ratio_interval(x[:, None], y[:, None])
+    assert (found.lower, found.upper) == pytest.approx(tuple(100 * limits))
 
 
 def test_mappings_pair_by_key_and_leave_out_what_is_missing() -> None:
@@ -79,6 +170,7 @@ def test_without_variance_the_interval_is_the_value() -> None:
     values = np.full((5, 2), 25.0)
     assert mean_interval(values) == Interval(25.0, 25.0, 25.0, 5)
     assert ratio_interval(values, 2 * values) == Interval(50.0, 50.0, 50.0, 5)
+    assert independent_difference_interval(values, values - 5) == Interval(5.0, 5.0, 5.0, 10)
 
 
 def test_one_cluster_has_no_bounds() -> None:
@@ -86,6 +178,9 @@ def test_one_cluster_has_no_bounds() -> None:
     assert mean_interval(one) == Interval(40.0, None, None, 1)
     assert paired_difference_interval(one, {"q": [10.0]}) == Interval(30.0, None, None, 1)
     assert ratio_interval(one, {"q": [10.0]}) == Interval(400.0, None, None, 1)
+    several = {"a": [10.0], "b": [20.0]}
+    assert independent_difference_interval(one, several) == Interval(25.0, None, None, 3)
+    assert share_interval({"q": [1.0, 0.0]}) == Interval(50.0, None, None, 1)
 
 
 def test_ratio_to_what_may_be_zero_is_unbounded() -> None:
@@ -104,7 +199,10 @@ def test_impossible_input_is_one_sentence() -> None:
         lambda: ratio_interval(some, np.ones((4, 2))),
         lambda: paired_difference_interval({"a": [1.0]}, some),
         lambda: paired_difference_interval({"a": [1.0]}, {"b": [1.0]}),
-        lambda: mean_interval(some, confidence=95.0),
+        lambda: mean_interval(np.arange(6.0).reshape(3, 2), confidence=95.0),
+        lambda: independent_difference_interval(some, empty),
+        lambda: share_interval(empty),
+        lambda: share_interval(some / 2),
         lambda: cosine(torch.zeros(2), torch.ones(2)),
     ):
         with pytest.raises(TraitsteerError):

@@ -11,7 +11,10 @@ from traitsteer.words.errors import TraitsteerError
 
 PER_TRAIT = ("protocol",)
 PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
-WHOLE = ("calibrate", "cross", "compare", "report", "track", "check", "pocket_pair", "pocket_judge")
+WHOLE = (
+    "calibrate", "cross", "compare", "report", "track", "check", "simulate",
+    "pocket_pair", "pocket_judge",
+)  # fmt: skip
 
 # Idle threads that spin starve the busy ones on small machines; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -48,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     lint.set_defaults(run=_lint)
     traits = commands.add_parser("pocket-traits", help="write data/pocket from the grammar")
     traits.set_defaults(run=_pocket_traits)
+    power = commands.add_parser("power", help=_first_line("power"))
+    power.add_argument("--difference", type=float, required=True, metavar="POINTS")
+    power.add_argument("--power", type=float, default=0.8, metavar="SHARE", dest="wanted")
+    power.add_argument("--trait", help="one trait of the study; all if not given")
+    power.add_argument("--arm", help="one arm of the study; all, and their differences, if not")
+    power.set_defaults(run=_power)
     show = commands.add_parser("show", help="print the comparison table and where to look further")
     show.set_defaults(run=_show)
     return parser
@@ -93,6 +102,14 @@ def _pocket_traits(_chosen: argparse.Namespace) -> int:
     from traitsteer.words.config import load
 
     write_trait_sets(Path("data/pocket"), load().pocket)
+    return 0
+
+
+def _power(chosen: argparse.Namespace) -> int:
+    from traitsteer.stages import power
+    from traitsteer.words.config import load
+
+    print(power.table(load(), chosen.difference, chosen.wanted, chosen.trait, chosen.arm))
     return 0
 
 

@@ -21,6 +21,7 @@ from traitsteer.maths.frontier import FrontierStep, delta_at_coherence
 from traitsteer.maths.permutation import rank_p_value, sign_flip_p_value
 from traitsteer.maths.statistics import (
     independent_difference_interval,
+    mean_interval,
     paired_difference_interval,
     ratio_interval,
     share_interval,
@@ -96,13 +97,17 @@ def coverage(
     )  # fmt: skip
 
 
-def deltas(regime: Regime, questions: int) -> Callable[[int], Drawn]:
+def deltas(
+    regime: Regime,
+    questions: int,
+    interval: Callable[[NDArray[np.float64], float], Interval] = mean_interval,
+) -> Callable[[int], Drawn]:
     """The delta of a steered setting."""
     truth = regime.delta()
 
     def draw(seed: int) -> Drawn:
         steered, unsteered = regime.draw(np.random.default_rng(seed), questions, SAMPLES)
-        return paired_difference_interval(steered, unsteered, CONFIDENCE), truth
+        return interval(steered - unsteered, CONFIDENCE), truth
 
     return draw
 
@@ -221,6 +226,7 @@ class Uniformity:
     """Of that distance."""
     rejected: float
     """Share of p-values of at most 0.05."""
+    found: tuple[float, ...]
 
 
 def uniformity(regime: Regime, questions: int, runs: int) -> Uniformity:
@@ -249,8 +255,9 @@ def _uniformity(test: str, questions: int, found: Sequence[float]) -> Uniformity
     against = stats.kstest(found, "uniform")
     rejected = sum(value <= 0.05 for value in found) / len(found)
     return Uniformity(
-        test, questions, len(found), float(against.statistic), float(against.pvalue), rejected
-    )
+        test, questions, len(found), float(against.statistic), float(against.pvalue), rejected,
+        tuple(found),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ value (None or NaN) is left out, never zero, and a cluster that has no value at 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -32,8 +33,10 @@ def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:
 
 
 def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
-    """Mean over clusters with Student's t limits alone: for a handful of clusters, whose skewness
-    cannot be told, and where nothing is reported."""
+    """Mean over clusters with Student's t limits alone.
+
+    For a handful of clusters, whose skewness cannot be told, and where nothing is reported.
+    """
     return _interval(_cluster_means(values), student_limits, confidence, "mean")
 
 
@@ -144,14 +147,11 @@ def ratio_interval(
 
     ratio = mean_x / mean_y
 
-    def within(away: float, side: int) -> float:
-        """How far 0 lies within the limits, at a ratio so far to one side of the estimate."""
-        below, above = mean_limits(x - (ratio + side * away) * y, confidence)
-        return above if (side > 0) == (mean_y > 0) else -below
-
-    step = float((x - ratio * y).std()) / math.sqrt(n) / abs(mean_y)
-    lower, upper = (ratio + side * _first_root(within, side, step) for side in (-1, 1))
-    return Interval(value, 100.0 * lower, 100.0 * upper, n)
+    rest = x - ratio * y
+    step = float(rest.std()) / math.sqrt(n) / abs(mean_y)
+    reach = (_first_root(partial(_within, rest, s * y, confidence), step) for s in (-1, 1))
+    lower, upper = (100.0 * away for away in reach)
+    return Interval(value, value - lower, value + upper, n)
 
 
 def random_directions(count: int, d: int, seed: int) -> Float[Tensor, "{count} {d}"]:
@@ -234,13 +234,8 @@ def _farther(value: float, error: float, c: float, student: float) -> tuple[floa
     if abs(c) < 1e-6:
         return low, high
 
-    def untransformed(t: float) -> float:
-        return 3 / c * (math.cbrt(1 + c * (t - c / 6)) - 1)
-
-    return (
-        min(low, value - error * untransformed(student)),
-        max(high, value - error * untransformed(-student)),
-    )
+    of_hall = [3 / c * (math.cbrt(1 + c * (t - c / 6)) - 1) for t in (student, -student)]
+    return min(low, value - error * of_hall[0]), max(high, value - error * of_hall[1])
 
 
 def student_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
@@ -250,14 +245,22 @@ def student_limits(values: NDArray[np.float64], confidence: float) -> tuple[floa
     return mean - half, mean + half
 
 
-def _first_root(function: Callable[[float, int], float], side: int, step: float) -> float:
+def _within(
+    rest: NDArray[np.float64], change: NDArray[np.float64], confidence: float, away: float
+) -> float:
+    """How far 0 lies within the limits of `rest - away * change`; below 0 when it lies outside."""
+    low, high = mean_limits(rest - away * change, confidence)
+    return high if change.mean() > 0 else -low
+
+
+def _first_root(function: Callable[[float], float], step: float) -> float:
     """Where a function that is above 0 at 0 and below it far out first falls to 0."""
     if step == 0.0:
         return 0.0
     near, far = 0.0, step
-    while function(far, side) > 0.0:
+    while function(far) > 0.0:
         near, far = far, 2.0 * far
-    return float(optimize.brentq(function, near, far, args=(side,)))
+    return float(optimize.brentq(function, near, far))
 
 
 def _interval(

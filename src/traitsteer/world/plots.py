@@ -20,6 +20,7 @@ from traitsteer.world.plot_style import (
     MUTED,
     NEUTRAL,
     PAPER,
+    RULE,
     WIDTH,
     Record,
     arm_place,
@@ -142,6 +143,60 @@ def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
         )
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=max(len(handles), 1))
+    return figure
+
+
+def proof(
+    coverages: Sequence[Record], p_values: Sequence[Record], errors: Sequence[Record]
+) -> Figure:
+    """How often intervals held the truth, p-values of nothing, and what choosing does to a delta.
+
+    `coverages` have a statistic, a regime, questions, runs and the share `covered`; `p_values` a
+    test, questions and what was `found`; `errors` a name and an interval.
+    """
+    rows = list(dict.fromkeys((one["statistic"], one["regime"]) for one in coverages))
+    figure = new_figure(WIDTH, 0.9 + 0.21 * len(rows))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.9, 1.0))[0]
+    axes = left.subplots()
+    axes.axvspan(93, 97, color=RULE, alpha=0.7, linewidth=0)
+    axes.axvline(95, color=INK, linewidth=0.8)
+    sizes = sorted({one["questions"] for one in coverages})
+    for one in coverages:
+        place = -rows.index((one["statistic"], one["regime"]))
+        shift = 0.16 - 0.32 * sizes.index(one["questions"]) / max(len(sizes) - 1, 1)
+        colour, share = ARMS[sizes.index(one["questions"])], one["covered"]
+        error = 196 * (share * (1 - share) / one["runs"]) ** 0.5
+        axes.plot(
+            [100 * share - error, 100 * share + error], [place + shift] * 2, color=colour, lw=1.2
+        )
+        axes.plot(100 * share, place + shift, "o", color=colour, ms=4)
+    axes.set_yticks([-place for place in range(len(rows))], [f"{a}: {b}" for a, b in rows])
+    axes.grid(axis="y", visible=False)
+    axes.set_ylim(-len(rows) + 0.4, 0.6)
+    axes.set_title("intervals that hold the truth, %")
+    handles = [
+        Line2D([], [], color=ARMS[place], marker="o", ms=4, label=f"{size} questions")
+        for place, size in enumerate(sizes)
+    ]
+    left.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    upper, lower = right.subplots(2, 1)
+    upper.plot([0, 1], [0, 1], color=INK, linewidth=0.8)
+    for place, one in enumerate(p_values):
+        found = sorted(one["found"])
+        share = [(n + 1) / len(found) for n in range(len(found))]
+        upper.plot(found, share, color=ARMS[place], lw=1.2, label=one["label"])
+    upper.legend(loc="upper left")
+    upper.set_title("p-values where there is nothing to find")
+    upper.set_xlabel("p-value")
+    upper.set_ylabel("share at most that")
+    for place, one in enumerate(errors):
+        _bar(lower, one["interval"], -place, ARMS[place], full=True)
+    lower.axvline(0, color=INK, linewidth=0.8)
+    lower.set_yticks([-place for place in range(len(errors))], [one["name"] for one in errors])
+    lower.set_ylim(-len(errors) + 0.5, 0.5)
+    lower.grid(axis="y", visible=False)
+    lower.margins(x=0.25)
+    lower.set_title("error of the delta, points")
     return figure
 
 
