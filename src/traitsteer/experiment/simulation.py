@@ -186,7 +186,7 @@ def frontiers(
     latent = np.array([surface(5, strength) for strength in (0.0, *STRENGTHS)])
 
     def step(strength: float, pair: NDArray[np.float64]) -> FrontierStep:
-        trait, coherence = (dict(zip(map(str, range(len(t))), t, strict=True)) for t in pair)
+        trait, coherence = ({str(q): v for q, v in enumerate(part.tolist())} for part in pair)
         return FrontierStep(strength, trait, coherence)
 
     means = [[cut_mean(float(one), spread) for one in pair] for pair in latent]

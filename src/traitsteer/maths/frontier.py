@@ -10,13 +10,14 @@ step: the last crossing before the collapse. A frontier whose baseline and steps
 target, or whose last step is still at it, does not cross, and then there is no delta to report.
 
 Interval: questions are the clusters. They are resampled with all their scores, at every strength
-and the baseline alike, and each resample is read off anew. The quantiles are those of the expanded
-percentile interval, which is as much wider than the plain one as Student's t is than the normal
-distribution; the plain one is too narrow with few clusters. A resample that does not cross counts
-as lying beyond both limits, so that where many do not cross the interval is unbounded.
+and the baseline alike, and each resample is read off anew. On each side the farther of two limits
+is taken, as for means: the percentile, and the one that is corrected for bias and skewness (BCa).
+Both are expanded, by as much as Student's t is wider than the normal distribution, since a
+bootstrap of few clusters is too narrow. A resample that does not cross counts as lying beyond both
+limits, so that where many do not cross the interval is unbounded.
 
-Source: Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3 (expanded
-percentile interval).
+Sources: Efron 1987, "Better bootstrap confidence intervals" (BCa); Hesterberg 2015, "What teachers
+should know about the bootstrap", section 5.3 (expanded percentile interval).
 """
 
 import math
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
@@ -97,8 +98,12 @@ def delta_at_coherence(
     found = Interval(value, None, None, n)
     if n > 1:
         drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
-        resampled, _, _ = _crossing(drawn @ rise, drawn @ coherence, strengths, target)
-        found = Interval(value, *_limits(resampled, n, confidence), n)
+        others = (1 - np.eye(n)) / (n - 1)
+        resampled, left_out = (
+            _crossing(weights @ rise, weights @ coherence, strengths, target)[0]
+            for weights in (drawn, others)
+        )
+        found = Interval(value, *_limits(value, resampled, left_out, confidence), n)
     return AtCoherence(found, float(strength[0]), float(goal[0]))
 
 
@@ -143,16 +148,32 @@ def _crossing(
 
 
 def _limits(
-    resampled: NDArray[np.float64], n: int, confidence: float
+    value: float,
+    resampled: NDArray[np.float64],
+    left_out: NDArray[np.float64],
+    confidence: float,
 ) -> tuple[float | None, float | None]:
-    """Expanded percentile limits; None where so many do not cross that there is no limit."""
-    student = float(stats.t.ppf((1 + confidence) / 2, n - 1))
-    tail = float(stats.norm.sf(student * math.sqrt(n / (n - 1))))
-    rank = tail * (len(resampled) - 1)
+    """The farther of both limits on each side; None where too many resamples do not cross.
+
+    `left_out` is what is read off without each of the questions in turn.
+    """
+    n = len(left_out)
+    student = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * math.sqrt(n / (n - 1))
     missing = np.isnan(resampled)
-    low = np.sort(np.where(missing, -math.inf, resampled))[math.floor(rank)]
-    high = np.sort(np.where(missing, math.inf, resampled))[::-1][math.floor(rank)]
+    if missing.all() or np.isnan(left_out).any():
+        return None, None
+    present = resampled[~missing]
+    middle = float((present < value).mean() + (present == value).mean() / 2)
+    edge = 1 / (len(present) + 1)
+    bias = float(special.ndtri(min(max(middle, edge), 1 - edge)))
+    apart = left_out.mean() - left_out
+    squares = float((apart**2).sum())
+    skewness = float((apart**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
+    corrected = [bias + at / (1 - skewness * at) for at in (bias - student, bias + student)]
+    low, high = min(-student, corrected[0]), max(student, corrected[1])
+    lower = np.quantile(np.where(missing, -math.inf, resampled), special.ndtr(low), method="lower")
+    upper = np.quantile(np.where(missing, math.inf, resampled), special.ndtr(high), method="higher")
     return (
-        float(low) if math.isfinite(low) else None,
-        float(high) if math.isfinite(high) else None,
+        float(lower) if math.isfinite(lower) else None,
+        float(upper) if math.isfinite(upper) else None,
     )

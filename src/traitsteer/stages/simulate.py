@@ -45,7 +45,7 @@ class Sizes:
     """How often each statistic is asked."""
 
     intervals: int = 2000
-    frontiers: int = 500
+    frontiers: int = 1000
     p_values: int = 1000
     searches: int = 100
     pairs: int = 200

@@ -186,7 +186,7 @@ def proof(
         share = [(n + 1) / len(found) for n in range(len(found))]
         upper.plot(found, share, color=ARMS[place], lw=1.2, label=one["label"])
     upper.legend(loc="upper left")
-    upper.set_title("p-values where there is nothing to find")
+    upper.set_title("p-values of no effect")
     upper.set_xlabel("p-value")
     upper.set_ylabel("share at most that")
     for place, one in enumerate(errors):
