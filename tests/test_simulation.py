@@ -109,7 +109,7 @@ def test_a_choice_is_biased_on_its_questions_and_not_on_the_report_questions() -
 
 def test_a_planted_direction_comes_back_and_shuffled_labels_find_none() -> None:
     methods = ("mean_difference", "probe")
-    for found in recovery.recovered(methods, 200, (0.001, 0.1, 10.0, 1000.0), 4, seed=1):
+    for found in recovery.recovered(methods, 200, 4.0, (0.001, 0.1, 10.0, 1000.0), 4, seed=1):
         assert found.cosine > 0.99
         assert found.auroc > 0.999
         # 200 rows a side: the standard error of an AUROC of one half is 0.03.

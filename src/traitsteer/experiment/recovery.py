@@ -26,8 +26,8 @@ from traitsteer.world.random_model import VOCABULARY, random_model
 Fitted = Callable[..., tuple[Tensor, object]]
 
 LAYERS, WIDTH, PLANTED = 4, 32, 2
-STRENGTH = 4.0
-"""Length of what is added, in mean norms of the pooled residual stream."""
+LENGTHS = (0.5, 1.0, 2.0, 4.0)
+"""Lengths of what is added, in mean norms of the pooled activations."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Recovered:
     """What one method found at the planted layer."""
 
     method: Method
+    length: float
     cosine: float
     """With the planted direction."""
     auroc: float
@@ -45,7 +46,7 @@ class Recovered:
     """Held-out AUROC where both sides of each pair changed labels at random."""
 
 
-def planted_rows(pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def planted_rows(pairs: int, length: float, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Activations `[2 * pairs, layers, width]`, polarity, pair, and what was planted `[width]`."""
     model = random_model(LAYERS, WIDTH, seed % 2**31)
     generator = torch.Generator().manual_seed(seed % 2**31)
@@ -56,7 +57,7 @@ def planted_rows(pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
         sides.append([Recorded(str(n), tuple(r[:4]), tuple(r[4:])) for n, r in enumerate(ids)])
     direction = torch.nn.functional.normalize(torch.randn(WIDTH, generator=generator), dim=0)
     negative = pooled_activations(model, sides[1], position, 4096)
-    added = STRENGTH * float(negative[:, PLANTED].norm(dim=1).mean()) * direction
+    added = length * float(negative[:, PLANTED].norm(dim=1).mean()) * direction
     with on_blocks(model.blocks, {PLANTED: lambda hidden: hidden + added}):
         positive = pooled_activations(model, sides[0], position, 4096)
     numbers = torch.arange(pairs)
@@ -65,10 +66,15 @@ def planted_rows(pairs: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def recovered(
-    methods: Sequence[Method], pairs: int, penalties: Sequence[float], folds: int, seed: int
+    methods: Sequence[Method],
+    pairs: int,
+    length: float,
+    penalties: Sequence[float],
+    folds: int,
+    seed: int,
 ) -> list[Recovered]:
     """Fit every method to planted rows, and to the same rows under shuffled labels."""
-    rows, positive, numbers, direction = planted_rows(pairs, seed)
+    rows, positive, numbers, direction = planted_rows(pairs, length, seed)
     generator = torch.Generator().manual_seed(seed_for("shuffle", seed) % 2**31)
     changed = torch.rand(pairs, generator=generator) < 0.5
     found = []
@@ -89,6 +95,7 @@ def recovered(
         found.append(
             Recovered(
                 method,
+                length,
                 float(cosine(vector, direction)),
                 true[PLANTED],
                 true[PLANTED - 1],

@@ -28,7 +28,7 @@ from traitsteer.maths.statistics import (
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import number, signed
-from traitsteer.words.records import Interval
+from traitsteer.words.records import Interval, Method
 from traitsteer.world import machine, plots
 from traitsteer.world.files import read_text, write_text
 from traitsteer.world.plot_style import save_png, style
@@ -67,9 +67,13 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
             chosen.append(one)
             advance(1)
     errors = _errors(chosen)
-    planted = recovery.recovered(
-        ("mean_difference", "probe"), sizes.pairs, config.fit.penalties, config.fit.folds, 0
-    )
+    fit = config.fit
+    methods: tuple[Method, ...] = ("mean_difference", "probe")
+    planted = [
+        one
+        for length in recovery.LENGTHS
+        for one in recovery.recovered(methods, sizes.pairs, length, fit.penalties, fit.folds, 0)
+    ]
     tables = {
         "coverage": _coverage_table(found),
         "p-values": _p_value_table(tests),
@@ -94,7 +98,7 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
 def _coverages(sizes: Sizes) -> Iterator[Coverage]:
     """Every interval that a study reports, in every regime, at every number of questions."""
     pairs = [(REGIMES[0], REGIMES[0]), (REGIMES[2], REGIMES[2]), (REGIMES[5], REGIMES[4])]
-    pairs += [(REGIMES[8], REGIMES[5])]
+    pairs += [(REGIMES[8], REGIMES[5]), (REGIMES[6], REGIMES[5])]
     planned = []
     for n in QUESTIONS:
         for regime in (*REGIMES, LIMIT):
@@ -109,7 +113,7 @@ def _coverages(sizes: Sizes) -> Iterator[Coverage]:
             for one, other in pairs:
                 title = f"{one.name} / {other.name}" if one != other else f"both {one.name}"
                 planned.append((name, title, n, simulation.arms(one, other, n, compare)))
-        for regime in (REGIMES[0], REGIMES[2], REGIMES[3], REGIMES[5]):
+        for regime in (REGIMES[0], REGIMES[2], REGIMES[3], REGIMES[5], REGIMES[6]):
             planned.append(("shrinkage", regime.name, n, simulation.disjoint(regime, n)))
         for takes in (0.5, 0.9, 0.97):
             title = f"{100 * takes:.0f} % of answers"
@@ -182,17 +186,18 @@ def _selection_table(errors: dict[str, Interval], chosen: Sequence[Chosen]) -> s
 
 def _recovery_table(found: Sequence[recovery.Recovered], pairs: int) -> str:
     lines = [
-        "| method | cosine with what was planted | held-out AUROC there | one layer below | under "
-        "shuffled labels |",
-        "|---|---|---|---|---|",
+        "| method | length of what was planted | cosine with it | held-out AUROC there "
+        "| one layer below | under shuffled labels |",
+        "|---|---|---|---|---|---|",
     ]
     for one in found:
         numbers = (one.cosine, one.auroc, one.before, one.shuffled)
-        lines.append(_row([one.method.replace("_", " "), *(f"{value:.3f}" for value in numbers)]))
+        name = [one.method.replace("_", " "), f"{one.length:g}"]
+        lines.append(_row([*name, *(f"{value:.3f}" for value in numbers)]))
     said = (
         f"{pairs} pairs of random token ids in a random model of {recovery.LAYERS} layers of width "
-        f"{recovery.WIDTH}; added at layer {recovery.PLANTED}, {recovery.STRENGTH:g} times as long "
-        "as the layer's mean activation."
+        f"{recovery.WIDTH}; added at layer {recovery.PLANTED}; length in mean norms of that "
+        "layer's activations."
     )
     return "\n".join([*lines, "", said])
 
