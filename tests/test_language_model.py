@@ -14,7 +14,9 @@ from traitsteer.engine import prefill, trial
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling
 from traitsteer.engine.trial import try_out
+from traitsteer.stages.check import unpinned
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.model_config import ModelConfig
 from traitsteer.world.blocks import find_blocks
 from traitsteer.world.language_model import LanguageModel, load
 from traitsteer.world.model_files import digest_of, open_prompts, skeleton
@@ -71,6 +73,16 @@ def test_a_hub_model_is_known_by_its_commit(hub: Path) -> None:
     for read in (lambda n: digest_of(n, None, False), lambda n: load(n, device="cpu")):
         with pytest.raises(TraitsteerError, match="The model 'org/other' cannot be loaded"):
             read("org/other")
+
+
+def test_the_check_tells_the_commit_that_would_pin_a_hub_model(hub: Path, folder: Path) -> None:
+    def told(name: str, revision: str | None) -> str | None:
+        rest = {"chat": False, "blocks": None, "template": {}, "thinking": None}
+        return unpinned(ModelConfig(name=name, revision=revision, **rest))
+
+    assert told("org/tiny", None) == told("org/tiny", "main") == COMMITS[0]
+    assert told("org/tiny", COMMITS[1]) is None
+    assert told(str(folder), None) is None
 
 
 def test_tokenizers_and_shapes_are_read_without_weights(hub: Path) -> None:

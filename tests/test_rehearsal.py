@@ -203,7 +203,7 @@ def test_the_whole_llama_profile_is_rehearsed(
         for trait in ("evil", "sycophancy", "hallucination")
         for arm in ("instruction", "natural")
     }
-    assert all(row["coherence"] is None or row["coherence"]["n"] == 4 for row in found["results"])
+    assert all(row["coherence"] is None or row["coherence"]["n"] == 5 for row in found["results"])
     assert (folder / "reports/index.html").stat().st_size > 100_000
     monkeypatch.chdir(folder)
     config = load()

@@ -22,7 +22,7 @@ class Sizes:
 
 
 USUAL = Sizes(pairs=30, questions=6, tokens=16, trials=10)
-SMALLEST = Sizes(pairs=15, questions=4, tokens=10, trials=6)
+SMALLEST = Sizes(pairs=15, questions=5, tokens=10, trials=6)
 
 
 def shortened(trait: Trait, sizes: Sizes) -> Trait:
@@ -30,7 +30,7 @@ def shortened(trait: Trait, sizes: Sizes) -> Trait:
     return replace(
         trait,
         scenarios=trait.scenarios[: sizes.pairs],
-        system_prompts=trait.system_prompts[: max(sizes.pairs // 10, 2)],
+        system_prompts=trait.system_prompts[: sizes.pairs // 5],
         extraction=trait.extraction[: sizes.questions],
         selection=trait.selection[: sizes.questions],
         report=trait.report[: sizes.questions],

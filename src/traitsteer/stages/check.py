@@ -11,8 +11,10 @@ from traitsteer.experiment.models import check_memory, check_vocabulary, open_pr
 from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.records import Pair, Trait
 from traitsteer.world.judges import find_judge
+from traitsteer.world.model_files import pinned
 from traitsteer.world.progress import say
 from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -53,10 +55,23 @@ def run(config: Config) -> None:
         find_judge(config, trait)
     for estimate in estimates:
         say(f"check: {estimate}")
+    for model in (config.models.base, config.models.instruct):
+        if commit := unpinned(model):
+            say(f"check: {model.name} is at {commit}; write it as its revision to pin it")
     announce_study(config)
     say(
         f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"
     )
+
+
+def unpinned(model: ModelConfig) -> str | None:
+    """The commit that a hub model is at now; None if its revision says so, and for a folder.
+
+    Raises:
+        TraitsteerError: there is no such model, or it may not be read.
+    """
+    commit = pinned(model.name, model.revision)
+    return None if commit == model.revision else commit
 
 
 def longest_prompt(prompts: Prompts, traits: Sequence[Trait]) -> int:
