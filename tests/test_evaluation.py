@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from traitsteer.experiment.evaluation import Evidence, Terms, recounted, steps_of, summary
+from traitsteer.maths.statistics import independent_difference_interval, mean_interval
 from traitsteer.words.records import ScoredAnswer
 
 BEST = {"number": 7, "layer": 2, "strength": 0.5, "coefficient": 3.0, "delta": 41.0}
@@ -78,18 +79,21 @@ def close(*expected: float) -> list:
     return [pytest.approx(each, abs=1e-4) for each in expected]
 
 
-def t_interval(each: np.ndarray) -> list:
-    ends = stats.t.interval(0.95, len(each) - 1, each.mean(), stats.sem(each))
-    return [*close(each.mean(), *ends), len(each)]
+def over_questions(each: np.ndarray) -> list:
+    """The interval of these question means, which is never narrower than t's."""
+    found = mean_interval(each[:, None], 0.95)
+    low, high = stats.t.interval(0.95, len(each) - 1, each.mean(), stats.sem(each))
+    assert found.lower <= low + 1e-9 and found.upper >= high - 1e-9
+    return [*close(each.mean(), found.lower, found.upper), len(each)]
 
 
-def test_a_delta_is_the_paired_t_interval_over_questions() -> None:
+def test_a_delta_is_the_interval_of_paired_differences_over_questions() -> None:
     planted = Planted()
     found = planted.summary()
     rise = planted.after.mean(axis=1) - planted.before.mean(axis=1)
-    assert list(interval(found["delta"])) == t_interval(rise)
-    assert list(interval(found["trait_score"])) == t_interval(planted.after.mean(axis=1))
-    assert list(interval(found["baseline"])) == t_interval(planted.before.mean(axis=1))
+    assert list(interval(found["delta"])) == over_questions(rise)
+    assert list(interval(found["trait_score"])) == over_questions(planted.after.mean(axis=1))
+    assert list(interval(found["baseline"])) == over_questions(planted.before.mean(axis=1))
     assert found["coherence"]["value"] == 75
     assert found["baseline_coherence"]["value"] == 92
     assert (found["layer"], found["strength"], found["coefficient"]) == (2, 0.5, 3.0)
@@ -104,8 +108,8 @@ def test_every_null_stands_beside_the_vector_and_none_does_what_it_does() -> Non
         null = found["nulls"][kind]
         own = [values for name, values in planted.nulls.items() if name.startswith(kind)]
         pooled = np.concatenate(own, axis=1).mean(axis=1)
-        assert list(interval(null["pooled"])) == t_interval(pooled - before)
-        assert list(interval(null["difference"])) == t_interval(after - pooled)
+        assert list(interval(null["pooled"])) == over_questions(pooled - before)
+        assert list(interval(null["difference"])) == over_questions(after - pooled)
         assert [each["delta"] for each in null["each"]] == close(
             *(values.mean() - planted.before.mean() for values in own)
         )
@@ -134,10 +138,10 @@ def test_shrinkage_is_welchs_interval_of_two_question_sets() -> None:
     selected = planted.selected.mean(axis=1) - planted.unsteered.mean(axis=1)
     reported = planted.after.mean(axis=1) - planted.before.mean(axis=1)
     welch = stats.ttest_ind(selected, reported, equal_var=False).confidence_interval(0.95)
-    assert list(interval(found["shrinkage"])) == [
-        *close(selected.mean() - reported.mean(), welch.low, welch.high),
-        len(selected) + len(reported),
-    ]
+    expected = independent_difference_interval(selected[:, None], reported[:, None], 0.95)
+    assert found["shrinkage"] == expected.rounded()
+    assert expected.n == len(selected) + len(reported)
+    assert expected.lower <= welch.low + 1e-9 and expected.upper >= welch.high - 1e-9
     assert (found["selection_delta"], found["first_delta"]) == (41.0, 48.0)
 
 
@@ -152,8 +156,8 @@ def test_prompting_is_pooled_over_its_prompts_and_null_without_any() -> None:
     planted = Planted()
     found = planted.summary()["prompted"]
     pooled = np.concatenate(list(planted.prompted.values()), axis=1).mean(axis=1)
-    assert list(interval(found["trait_score"])) == t_interval(pooled)
-    assert list(interval(found["delta"])) == t_interval(pooled - planted.before.mean(axis=1))
+    assert list(interval(found["trait_score"])) == over_questions(pooled)
+    assert list(interval(found["delta"])) == over_questions(pooled - planted.before.mean(axis=1))
     for name in planted.prompted:
         del planted.given[name]
     assert planted.summary()["prompted"] is None

@@ -291,6 +291,7 @@ def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) 
 
 def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Config) -> None:
     model = {"name": "org/steered", "revision": "abc", "chat": False, "digest": "12" * 32}
+    model |= {"blocks": None, "template": {}, "thinking": None}
     terms = {
         "steered_model": model,
         "dtype": "bfloat16",

@@ -27,6 +27,7 @@ def place(config: Config, samples: int, massive: bool) -> None:
     provenance = {
         "trait": "evil",
         "arm": "natural",
+        "text": "natural",
         "source": config.models.base.name,
         "position": "response[:10]",
         "shard": "0",

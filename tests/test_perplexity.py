@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from traitsteer.experiment.answering import Setting
 from traitsteer.experiment.perplexity import side_effect, surprise
+from traitsteer.maths.statistics import mean_interval
 from traitsteer.world.language_model import LanguageModel
 
 TEXTS = ("The rope is wet.", "Bread and salt.", "A cold wind blew all day.", "It is a red boat.")
@@ -25,10 +26,12 @@ def test_the_text_is_read_plainly_and_the_ratio_is_of_geometric_means(
         assert float(unsteered[number]) == pytest.approx(loss, rel=1e-4)
     found = side_effect(steered, unsteered, 0.95)
     each = (steered - unsteered).numpy()
-    ends = stats.t.interval(0.95, len(TEXTS) - 1, each.mean(), stats.sem(each))
+    ends = mean_interval(each[:, None].astype(np.float64), 0.95)
     ratio = found["ratio"]
     assert ratio["value"] == pytest.approx(math.exp(each.mean()), rel=1e-4)
-    assert (ratio["lower"], ratio["upper"]) == pytest.approx(tuple(map(math.exp, ends)), rel=1e-3)
+    assert (ratio["lower"], ratio["upper"]) == pytest.approx(
+        (math.exp(ends.lower), math.exp(ends.upper)), rel=1e-3
+    )
     assert ratio["n"] == len(TEXTS)
     assert found["perplexity"] / found["baseline"] == pytest.approx(ratio["value"], rel=1e-3)
     assert found["baseline"] == pytest.approx(math.exp(float(unsteered.mean())), rel=1e-4)

@@ -473,7 +473,7 @@ def test_check_refuses_before_any_work(
 
 
 def test_a_chat_model_continues_scenarios_as_plain_text(study: Study) -> None:
-    natural = {"natural": ARM | {"elicitation": "natural", "source": "instruct"}}
+    natural = {"natural": ARM | {"elicitation": "natural", "source": "instruct", "text": None}}
     config = study(arms=natural, study={"arms": ["instruction", "natural"]})
     words = tokenizer()
     for arm in config.study.arms:
@@ -493,6 +493,7 @@ def test_reasoning_is_on_record_and_neither_judged_nor_pooled(study: Study, mode
     values = config.model_dump(mode="json")
     values["models"]["instruct"]["thinking"] = thinking
     thinks = parse(values)
+    protocol.run(thinks, "evil")
     elicit.run(config, "evil", "instruction")
     whole = read_jsonl(layout.responses("evil", "instruction"))
     for stage in (elicit, vet, cache):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from traitsteer.experiment import voice
 from traitsteer.experiment.equal_score import (
@@ -18,6 +17,7 @@ from traitsteer.experiment.equal_score import (
     strength_reaching,
     stronger,
 )
+from traitsteer.maths.statistics import mean_interval
 from traitsteer.pocket import grammar
 from traitsteer.pocket.lexicon import TOPICS
 from traitsteer.words.errors import TraitsteerError
@@ -197,10 +197,7 @@ def test_the_preference_is_the_mean_of_both_orders_over_questions(tmp_path: Path
 
     found = voice.compared(heard(answers, Scripted(prefers=prefers), tmp_path), 0.95, 0)
     each = 100 * draw.mean(axis=(1, 2))
-    lower, upper = stats.t.interval(0.95, QUESTIONS - 1, each.mean(), stats.sem(each))
-    shares = found["preference"]["natural"]
-    assert shares["value"] == pytest.approx(each.mean(), abs=1e-3)
-    assert (shares["lower"], shares["upper"]) == pytest.approx((lower, upper), abs=1e-3)
+    assert found["preference"]["natural"] == mean_interval(each[:, None], 0.95).rounded()
     first = np.stack([draw[..., 0], 1 - draw[..., 1]])
     assert found["preference"]["first"]["value"] == pytest.approx(100 * first.mean(), abs=1e-3)
 

@@ -160,7 +160,7 @@ def test_nothing_feasible_and_a_trait_not_raised_are_results_with_a_name(
 
 
 def test_a_study_of_one_arm_has_no_rows(study: Study) -> None:  # noqa: F811
-    config = study(study={"arms": ["natural"]})
+    config = study(study={"arms": ["natural"], "texts": ["natural"]})
     voice.run(config)
     assert read_json(layout.VOICE) == []
 
