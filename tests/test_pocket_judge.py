@@ -1,6 +1,5 @@
 """The embedded judge: traits on unseen frames, the traps of coherence, reading and determinism."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +93,6 @@ def test_scores_do_not_depend_on_the_batch(judge: PocketJudge) -> None:
     together = judge.score("evil", answers)
     assert together == [judge.score("evil", [answer])[0] for answer in answers]
     assert together == judge.score("evil", answers[::-1])[::-1]
-
-
-def test_a_thousand_answers_a_second(judge: PocketJudge) -> None:
-    answers = [row.answer for row in judge_exam.samples("evil", "fresh, trait", seed=5, count=500)]
-    started = time.perf_counter()
-    judge.score("evil", answers)
-    assert time.perf_counter() - started < 1.5
 
 
 def test_training_repeats_itself_and_the_committed_judge(

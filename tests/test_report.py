@@ -111,7 +111,7 @@ def test_the_five_questions_are_answered(folder, page):
         assert question in page.text
     assert "0.2137" in page.text and "0.3141" in page.text, "best of all, and like for like"
     assert "natural had 2 methods to choose from (instruction 1)" in page.text
-    assert "2 under this protocol" in page.text and "not counted" in page.text
+    assert re.search(r"probe\s+2\s", page.text) or re.search(r"difference\s+2\s", page.text)
     assert "was not run for this profile: make factorial" in page.text
     for row in read_json(folder / layout.PERPLEXITY):
         assert number(row["ratio"]["value"], 1) in page.text or row["ratio"]["value"] < 1.05

@@ -18,6 +18,9 @@ from traitsteer.world.files import read_jsonl
 
 Result = dict[str, Any]
 Deltas = dict[str, list[float | None]]
+"""By question, the difference of each sample."""
+Rises = dict[tuple[int, int], float | None]
+"""By question and sample, the difference."""
 
 
 def pairing(natural: Result | None, instruction: Result | None, confidence: float) -> Result:
@@ -54,14 +57,21 @@ def vectors(found: Result) -> Tensor:
 
 
 def deltas(found: Result) -> Deltas:
-    """Steered minus baseline for every question and sample; missing where either is missing."""
-    folder = layout.evaluation(found["trait"], found["arm"])
-    rows = read_jsonl(folder / f"{found['method']}.answers.jsonl")
-    score = {(row["setting"], row["question"], row["sample"]): row["trait_score"] for row in rows}
+    """Steered minus baseline by question; missing where either is missing."""
     by_question: Deltas = {}
+    for (question, _), rise in rises(found["trait"], found["arm"], found["method"]).items():
+        by_question.setdefault(str(question), []).append(rise)
+    return by_question
+
+
+def rises(trait: str, arm: str, method: str) -> Rises:
+    """Steered minus baseline of every answer; missing where either is missing."""
+    rows = read_jsonl(layout.evaluation(trait, arm) / f"{method}.answers.jsonl")
+    score = {(row["setting"], row["question"], row["sample"]): row["trait_score"] for row in rows}
+    found: Rises = {}
     for (setting, question, sample), steered in score.items():
         if setting == "steered":
             before = score["baseline", question, sample]
             whole = steered is not None and before is not None
-            by_question.setdefault(str(question), []).append(steered - before if whole else None)
-    return by_question
+            found[question, sample] = steered - before if whole else None
+    return found

@@ -6,8 +6,9 @@ between two arms' deltas, paired over questions and samples.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+from traitsteer.experiment.pairing import Rises, rises
 from traitsteer.maths.power import (
     Components,
     detectable_difference,
@@ -19,13 +20,10 @@ from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import number
 from traitsteer.words.results import best_of_arm
-from traitsteer.world.files import read_json, read_jsonl
+from traitsteer.world.files import read_json
 
 QUESTIONS = (10, 20, 40, 80, 160)
 SAMPLES = (1, 2, 4, 8, 16)
-
-Deltas = Mapping[tuple[int, int], float | None]
-"""Question and sample to steered minus unsteered; None is missing."""
 
 
 def table(
@@ -78,10 +76,10 @@ def _chosen(what: str, name: str | None, names: Sequence[str]) -> Sequence[str]:
 
 def _differences(
     config: Config, traits: Sequence[str], arms: Sequence[str]
-) -> Iterator[tuple[str, Deltas | None]]:
+) -> Iterator[tuple[str, Rises | None]]:
     """Each arm's deltas and each two arms' difference of them, of the methods that stand for it."""
     for trait in traits:
-        found: dict[str, Deltas] = {}
+        found: dict[str, Rises] = {}
         for arm in arms:
             folder = layout.evaluation(trait, arm)
             methods = config.arm(arm).methods
@@ -89,7 +87,7 @@ def _differences(
             if best is None:
                 yield f"{trait}, {arm}", None
                 continue
-            found[arm] = _deltas(trait, arm, best["method"])
+            found[arm] = rises(trait, arm, best["method"])
             yield f"{trait}, {arm} ({best['method'].replace('_', ' ')}): delta", found[arm]
         for one, other in itertools.combinations(found, 2):
             yield (
@@ -98,20 +96,7 @@ def _differences(
             )
 
 
-def _deltas(trait: str, arm: str, method: str) -> Deltas:
-    rows = read_jsonl(layout.evaluation(trait, arm) / f"{method}.answers.jsonl")
-    scores = {
-        name: {
-            (row["question"], row["sample"]): row["trait_score"]
-            for row in rows
-            if row["setting"] == name
-        }
-        for name in ("steered", "baseline")
-    }
-    return _minus(scores["steered"], scores["baseline"])
-
-
-def _minus(one: Deltas, other: Deltas) -> Deltas:
+def _minus(one: Rises, other: Rises) -> Rises:
     """The difference at every question and sample of both; missing where either is."""
     found: dict[tuple[int, int], float | None] = {}
     for key in one.keys() & other.keys():
@@ -120,7 +105,7 @@ def _minus(one: Deltas, other: Deltas) -> Deltas:
     return dict(sorted(found.items()))
 
 
-def _by_question(deltas: Deltas) -> dict[str, list[float | None]]:
+def _by_question(deltas: Rises) -> dict[str, list[float | None]]:
     clusters: dict[str, list[float | None]] = {}
     for (question, _), value in deltas.items():
         clusters.setdefault(str(question), []).append(value)

@@ -6,7 +6,7 @@ Works on records as the stages wrote them; nothing is computed but words and mea
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from traitsteer.words.findings import Best, bounds, listed, number, signed
+from traitsteer.words.findings import MISSING, Best, bounds, listed, number, signed
 
 Record = Mapping[str, Any]
 
@@ -71,12 +71,17 @@ def luck(bests: Mapping[str, Best]) -> str:
         )
     )
     real = [best for best in cells if (best["shrinkage"]["lower"] or 0) > 0]
-    clear = f"{len(real)} of {len(cells)} shrink by more than chance allows"
+    clear = f"{len(real)} of {len(cells)} shrank by more than chance allows"
+    lost = first - reported
+    verdict = (
+        f"{number(lost)} points of the first score were luck or other questions"
+        if lost > 0
+        else "nothing of the first score was lost"
+    )
     return (
         f"Over {len(cells)} best settings the mean delta was {signed(first)} when they were first "
         f"tried, {signed(selected)} when recounted, and {signed(reported)} on questions that took "
-        f"no part in the choice: {number(first - reported)} points of the first score were luck or "
-        f"other questions; {clear}."
+        f"no part in the choice: {verdict}; {clear}."
     )
 
 
@@ -125,11 +130,10 @@ def unequal_terms(budgets: Mapping[str, Record]) -> str | None:
 
 
 def attempts(here: int, elsewhere: int) -> str:
-    """How often a cell was searched, as the ledger counts."""
+    """How often a cell was searched, as the ledger counts; in brackets under other protocols."""
     if here + elsewhere == 0:
-        return "not counted"
-    other = f", {elsewhere} under others" if elsewhere else ""
-    return f"{here} under this protocol{other}"
+        return MISSING
+    return f"{here} (+{elsewhere})" if elsewhere else str(here)
 
 
 def _cells(bests: Mapping[str, Best]) -> list[tuple[str, str, Record]]:
