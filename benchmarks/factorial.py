@@ -60,7 +60,11 @@ def run(folder: Path) -> float:
 
 
 def tell(folder: Path, page: Path, took: str) -> None:
-    """Write the tables of a finished study between the marks of the page, and its figures."""
+    """Write the tables of a finished study between the marks of the page, and its figures; the
+    report's page shows its reports/factorial.json.
+    """
+    if folder.resolve() != Path.cwd():
+        shutil.copy(folder / layout.FACTORIAL, layout.FACTORIAL)
     found = json.loads((folder / layout.FACTORIAL).read_text(encoding="utf-8"))
     machine = ", ".join(described().values())
     insert(page, "results", f"{tables(found)}\n\nMade on {machine}.{took}", "benchmarks.factorial")
