@@ -21,7 +21,9 @@ def surface(point: Point) -> Outcome:
 
 
 def search(batch: int = 8, trials: int = 48) -> tuple[LayerStrengthStudy, list[Point]]:
-    study = LayerStrengthStudy("trait-arm-method", 12, (0.1, 1.0), 0.05, 70, seed=3)
+    study = LayerStrengthStudy(
+        "trait-arm-method", 12, (0.1, 1.0), 0.05, 70, seed=3, protocol="ab" * 32
+    )
     coarse = coarse_design(12, 4, (0.1, 1.0), 4, 0.05)
     asked = study.ask(coarse)
     assert asked == coarse
@@ -62,6 +64,7 @@ def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> N
         study_name="trait-arm-method", storage=JournalStorage(JournalFileBackend(str(journal)))
     )
     assert len(shown.trials) == len(asked)
+    assert shown.user_attrs["protocol"] == "ab" * 32
     broken = tmp_path / "broken.journal"
     broken.write_bytes(journal.read_bytes()[:-20])
     study.publish(broken)

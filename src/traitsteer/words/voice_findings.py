@@ -6,7 +6,7 @@ Works on the rows of data/voice.json. A difference is named where its interval l
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from traitsteer.words.findings import bounds, number, signed
+from traitsteer.words.findings import bounds, listed, number, signed
 
 Record = Mapping[str, Any]
 
@@ -29,9 +29,9 @@ def voice_lead(rows: Sequence[Record]) -> str:
         share = number(row["preference"]["natural"]["value"], 0)
         sides[_preferred(row)].append(f"{row['trait']} ({share} %)")
     said = [
-        f"preferred neither arm for {_list(names)}"
+        f"preferred neither arm for {listed(names)}"
         if arm == "neither"
-        else f"found the {arm} answers more natural for {_list(names)}"
+        else f"found the {arm} answers more natural for {listed(names)}"
         for arm, names in sides.items()
         if names
     ]
@@ -45,7 +45,7 @@ def voice_sentences(row: Record) -> list[str]:
     """What one trait's answers sound like, in the order: equal, judge, without a judge."""
     trait = row["trait"]
     if row["status"] != "compared":
-        arms = _list(row["without"])
+        arms = listed(row["without"])
         why = {
             "nothing feasible": f"no feasible setting was found for {arms}",
             "trait not raised": f"{arms} steering did not raise the trait score",
@@ -131,7 +131,7 @@ def _counted(row: Record) -> Iterator[str]:
     if found:
         yield (
             "Counted without a judge, natural answers differed, each count taken alone: "
-            f"{_list(found)}."
+            f"{listed(found)}."
         )
     else:
         yield "Counted without a judge, the arms' wording was not distinguishable."
@@ -157,7 +157,3 @@ def _equal(row: Record) -> bool:
 def _span(values: Sequence[float]) -> str:
     low, high = number(min(values), 0), number(max(values), 0)
     return low if low == high else f"{low} to {high}"
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
