@@ -164,8 +164,8 @@ def _accuracy(config: Config, trait: str, arm: str) -> float | None:
     return float(fitted["held_out_accuracy"][best["layer"]]) if best and fitted else None
 
 
-def _kept_share(_config: Config, trait: str, arm: str) -> float | None:
-    counts = _read(layout.vet_counts(trait, arm))
+def _kept_share(config: Config, trait: str, arm: str) -> float | None:
+    counts = _read(layout.vet_counts(trait, config.text(arm)))
     return None if counts is None else float(counts["positive_kept"] / counts["positive"])
 
 
