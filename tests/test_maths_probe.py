@@ -12,10 +12,11 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.mean_difference import mean_difference
-from traitsteer.maths.probe import fit_probe
+from traitsteer.maths.probe import _length, fit_probe
 from traitsteer.words.errors import TraitsteerError
 
 
@@ -277,3 +278,23 @@ def test_impossible_input_is_one_sentence() -> None:
     activations[0, 2, 0] = float("inf")
     with pytest.raises(TraitsteerError, match="layer 2 varies by"):
         fit_probe(activations, positive, fold_of, [1.0])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e7])
+def test_a_step_that_is_many_times_too_long_is_cut_to_one_that_gains(scale: float) -> None:
+    """Where curvature has all but vanished, Newton's step leads far away; its length must not."""
+    generator = torch.Generator().manual_seed(0)
+    n, problems = 60, 5
+    rows = torch.ones(problems, n)
+    margin = 3 * torch.randn(1, problems, n, generator=generator)
+    downhill = (-margin).sigmoid() * torch.rand(1, problems, n, generator=generator)
+    change = scale * (downhill + 0.1 * torch.randn(1, problems, n, generator=generator))
+    price = [torch.zeros(1, problems), torch.full((1, problems), 1e-3 * scale**2)]
+
+    def objective(length: torch.Tensor) -> torch.Tensor:
+        loss = softplus(-(margin + length[:, :, None] * change)).sum(dim=2)
+        return loss + length * price[0] + length.square() * price[1] / 2
+
+    length = _length(rows, margin, change, price)
+    assert bool((length > 0).all())
+    assert bool((objective(length) < objective(torch.zeros_like(length))).all())

@@ -46,7 +46,10 @@ _WORTH_DROPPING = 0.8
 _LONGEST = 4.0
 """Most of a Newton step that is taken."""
 _LENGTHS = 4
-"""Lengths tried for each Newton step."""
+"""Lengths tried for each Newton step, and more while one is far beyond its least objective."""
+_MOST_LENGTHS = 40
+_BEYOND = 0.5
+"""A length is far beyond when the slope there is more than this share of the slope at 0."""
 _TOLERANCE = 1e-6
 """Newton stops after a step that promises less than this share of each objective."""
 
@@ -162,13 +165,15 @@ def _newton(
         image = search @ features.mT
         bend = (curvature * image) @ features + penalty * search
         slope = (search * bend).sum(dim=2, keepdim=True)
-        stride = torch.where(slope > 0, norm / slope, 0.0)
+        # A solved problem stands still while others go on: past its optimum, rounding would grow.
+        going = (slope > 0) & ~solved[:, open_, None]
+        stride = torch.where(going, norm / slope, 0.0)
         step[:, open_] += stride * search
         change[:, open_] += stride * image
         residual = residual - stride * bend
         scaled = residual / diagonal
         last, norm = norm, (residual * scaled).sum(dim=2, keepdim=True)
-        solved[:, open_] = (norm <= enough)[:, :, 0]
+        solved[:, open_] |= (norm <= enough)[:, :, 0]
         kept = ~solved[:, open_].all(dim=0)
         if not kept.any():
             break
@@ -185,14 +190,18 @@ def _length(rows: Tensor, margin: Tensor, change: Tensor, price: Sequence[Tensor
 
     Newton's method on the slope, which rises with the length, in an interval that holds its root.
     `price` is the slope of the penalty at 0 and its growth with the length. Where the data are
-    separable and the penalty is small, steps of more than 1 save half of the steps.
+    separable and the penalty is small, steps of more than 1 save half of the steps, and now and
+    then a step is many times too long.
     """
+    begin = price[0] - (rows * (-margin).sigmoid() * change).sum(dim=2)
     least, most = torch.zeros_like(price[0]), torch.full_like(price[0], _LONGEST)
     length = torch.ones_like(price[0])
-    for _ in range(_LENGTHS):
+    for tried in range(_MOST_LENGTHS):
         chance = (-margin - length[:, :, None] * change).sigmoid()
         pull = rows * chance * change
         slope = price[0] + length * price[1] - pull.sum(dim=2)
+        if tried >= _LENGTHS and not bool((slope > _BEYOND * begin.abs()).any()):
+            break
         growth = price[1] + (pull * (1 - chance) * change).sum(dim=2)
         least, most = torch.where(slope < 0, length, least), torch.where(slope < 0, most, length)
         length = torch.where(growth > 0, length - slope / growth, length)
