@@ -46,10 +46,8 @@ _WORTH_DROPPING = 0.8
 _LONGEST = 4.0
 """Most of a Newton step that is taken."""
 _LENGTHS = 4
-"""Lengths tried for each Newton step, and more while one is far beyond its least objective."""
+"""Lengths tried for each Newton step, and more while one would raise its objective."""
 _MOST_LENGTHS = 40
-_BEYOND = 0.5
-"""A length is far beyond when the slope there is more than this share of the slope at 0."""
 _TOLERANCE = 1e-6
 """Newton stops after a step that promises less than this share of each objective."""
 
@@ -193,15 +191,18 @@ def _length(rows: Tensor, margin: Tensor, change: Tensor, price: Sequence[Tensor
     separable and the penalty is small, steps of more than 1 save half of the steps, and now and
     then a step is many times too long.
     """
-    begin = price[0] - (rows * (-margin).sigmoid() * change).sum(dim=2)
+    bound = (rows * softplus(-margin)).sum(dim=2) * (1 + _TOLERANCE)
     least, most = torch.zeros_like(price[0]), torch.full_like(price[0], _LONGEST)
     length = torch.ones_like(price[0])
     for tried in range(_MOST_LENGTHS):
         chance = (-margin - length[:, :, None] * change).sigmoid()
         pull = rows * chance * change
         slope = price[0] + length * price[1] - pull.sum(dim=2)
-        if tried >= _LENGTHS and not bool((slope > _BEYOND * begin.abs()).any()):
-            break
+        if tried >= _LENGTHS:
+            loss = (rows * softplus(-margin - length[:, :, None] * change)).sum(dim=2)
+            rise = length * price[0] + length.square() * price[1] / 2
+            if not bool((loss + rise > bound).any()):
+                break
         growth = price[1] + (pull * (1 - chance) * change).sum(dim=2)
         least, most = torch.where(slope < 0, length, least), torch.where(slope < 0, most, length)
         length = torch.where(growth > 0, length - slope / growth, length)
