@@ -40,7 +40,12 @@ def test_every_profile_is_whole_and_the_pocket_one_is_the_default(repository: Pa
         ("study", "arms", ["sideways"], "names 'sideways'"),
         ("study", "texts", ["natural"], "study.texts is ['natural'], expected the arms of study"),
         ("elicit", "temperature", -1, "elicit.temperature"),
-        ("evaluate", "nulls", {"random": 4, "shuffled": 1, "orthogonal": 1}, "nulls.random"),
+        (
+            "evaluate",
+            "nulls",
+            {"random": 4, "shuffled": 1, "orthogonal": 1, "samples": 1},
+            "nulls.random",
+        ),
         ("evaluate", "ladder", [0.9, 0.5], "ladder is [0.9, 0.5], expected multiples that rise"),
         ("evaluate", "ladder", [0.5, 1.0], "without 1, which is the chosen strength"),
         ("fit", "penalties", [], "fit.penalties"),

@@ -67,7 +67,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "evaluate": {
         "samples": 1,
-        "nulls": {"random": 5, "shuffled": 2, "orthogonal": 1},
+        "nulls": {"random": 5, "shuffled": 2, "orthogonal": 1, "samples": 1},
         "ladder": [0.5, 1.5],
     },
 }

@@ -60,10 +60,10 @@ def evaluated(config: Config, trait: Trait) -> int:
     once or as often as the samples are spread over them.
     """
     sizes = config.evaluate
-    nulls = sizes.nulls.random + sizes.nulls.shuffled + sizes.nulls.orthogonal
+    nulls = 1 + sizes.nulls.random + sizes.nulls.shuffled + sizes.nulls.orthogonal
     prompted = max(1, -(-len(trait.system_prompts) // sizes.samples))
-    settings = 3 + nulls + len(sizes.ladder) + prompted
-    return settings * len(trait.report) * config.evaluate.samples
+    in_full = (2 + len(sizes.ladder) + prompted) * sizes.samples
+    return (in_full + nulls * sizes.nulls.samples) * len(trait.report)
 
 
 def crossed(config: Config, trait: Trait) -> int:

@@ -69,7 +69,7 @@ def _changes(values: Mapping[str, Any], sizes: Sizes) -> dict[str, dict[str, Any
         },
         "evaluate": {
             "samples": 1,
-            "nulls": {"random": 5, "shuffled": 1, "orthogonal": 1},
+            "nulls": {"random": 5, "shuffled": 1, "orthogonal": 1, "samples": 1},
             "ladder": [0.5, 1.25],
         },
         "voice": {"samples": 1, "pairs": 1},

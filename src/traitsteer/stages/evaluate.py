@@ -112,7 +112,11 @@ def _settings(
         settings[step.name] = Setting(layer, vector, step.coefficient)
     fitted = read_fitted(config, trait.name, arm, method, layer)
     nulls = null_vectors(config, vector, fitted, (trait.name, arm, method))
-    return settings | {n: Setting(layer, null, best["coefficient"]) for n, null in nulls.items()}
+    samples = config.evaluate.nulls.samples
+    return settings | {
+        name: Setting(layer, null, best["coefficient"], samples=samples)
+        for name, null in nulls.items()
+    }
 
 
 def _cosines(settings: Mapping[str, Setting]) -> dict[str, float]:

@@ -57,6 +57,8 @@ class NullsConfig(Section):
     """Refitted on shuffled labels."""
     orthogonal: Count
     """Random ones, made orthogonal to the vector."""
+    samples: Count
+    """Answers to each report question under a null vector; many vectors share a family."""
 
 
 class EvaluateConfig(Section):
@@ -72,6 +74,11 @@ class EvaluateConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "EvaluateConfig":
+        if self.nulls.samples > self.samples:
+            raise ValueError(
+                f"nulls.samples is {self.nulls.samples}, expected at most samples = "
+                f"{self.samples}, since each answer is paired with an unsteered one"
+            )
         if list(self.ladder) != sorted(set(self.ladder)) or 1 in self.ladder:
             raise ValueError(
                 f"ladder is {list(self.ladder)}, expected multiples that rise, without 1, which "
