@@ -25,6 +25,9 @@ def test_every_profile_is_whole_and_the_pocket_one_is_the_default(repository: Pa
     assert loaded["llama-3.1-8b"].models.base.name == "meta-llama/Llama-3.1-8B"
 
 
+NULLS = {"random": 5, "shuffled": 1, "orthogonal": 1, "samples": 1}
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "sentence"),
     [

@@ -14,7 +14,7 @@ LADDER = (0.5, 1.2)
 TERMS = Terms(floor=70.0, up_by=10.0, missing_at_most=0.1, confidence=0.95, seed=3)
 QUESTIONS, SAMPLES = 12, 3
 SHAPE = (QUESTIONS, SAMPLES)
-KINDS = {"random": 5, "shuffled": 5, "orthogonal": 3, "samples": 1}
+KINDS = {"random": 5, "shuffled": 5, "orthogonal": 3}
 
 
 def answers(
