@@ -17,7 +17,7 @@ from traitsteer.maths.direction import (
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.mean_difference import mean_difference
 from traitsteer.maths.probe import fit_probe
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.errors import TooFewRows, TraitsteerError
 
 SCALES = torch.tensor([0.1, 1.0, 50.0])
 
@@ -234,3 +234,32 @@ def test_impossible_input_is_one_sentence() -> None:
         fold_numbers(torch.ones_like(positive), pairs, 2, seed=0)
     with pytest.raises(TraitsteerError, match="found 1 pair"):
         split_half_cosine(by_mean, rows[:2], positive[:2], pairs[:2], 0)
+
+
+def test_what_cannot_be_fitted_alone_is_left_out_and_nothing_left_is_said() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(60, 2, 5, generator=generator)
+    positive = torch.arange(60) % 2 == 0
+    rows[positive] += 1.0
+    pairs, samples = torch.arange(60) // 2, torch.arange(60) % 6 // 2
+
+    def fit(activations, positive, pairs):
+        if (samples_of(pairs) == 2).all() and len(pairs) == 20:
+            raise TooFewRows("too few")
+        return mean_difference(activations, positive)
+
+    def samples_of(found):
+        return samples[found * 2]
+
+    whole = seed_cosine(lambda a, p, _: mean_difference(a, p), rows, positive, pairs, samples, 2)
+    some = seed_cosine(fit, rows, positive, pairs, samples, 2)
+    kept = [mean_difference(rows[samples == s], positive[samples == s]) for s in (0, 1)]
+    assert torch.allclose(some, torch.cosine_similarity(*kept, dim=1).double(), atol=1e-6)
+    assert not torch.allclose(some, whole)
+
+    def never(*_):
+        raise TooFewRows("too few")
+
+    assert seed_cosine(never, rows, positive, pairs, samples, 2) is None
+    with pytest.raises(TooFewRows, match="none of 10 halvings of 30 pairs can be fitted"):
+        split_half_cosine(never, rows, positive, pairs, seed=0)

@@ -13,7 +13,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.errors import TooFewRows, TraitsteerError
 from traitsteer.words.shapes import Bool, Float, Int
 
 Fit = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -103,7 +103,10 @@ def split_half_cosine(
     seed: int,
     splits: int = 10,
 ) -> Float[Tensor, " layers"]:
-    """Cosine of the vectors fitted to two random halves of the pairs, mean over `splits` splits."""
+    """Cosine of the vectors fitted to two random halves of the pairs, mean over `splits` splits.
+
+    A split whose halves cannot be fitted alone is left out. Raises TooFewRows when none is left.
+    """
     groups = torch.unique(pairs)  # sorted, so that the order of rows plays no part
     if len(groups) < 2:
         raise TraitsteerError(f"split-half cosine: found {len(groups)} pair; expected 2 or more")
@@ -112,11 +115,19 @@ def split_half_cosine(
     for _ in range(splits):
         order = torch.randperm(len(groups), generator=generator).to(groups.device)
         first = torch.isin(pairs, groups[order[: len(groups) // 2]])
-        halves = [
-            Direction.from_raw(fit(activations[half], positive[half], pairs[half])).vectors
-            for half in (first, ~first)
-        ]
+        try:
+            halves = [
+                Direction.from_raw(fit(activations[half], positive[half], pairs[half])).vectors
+                for half in (first, ~first)
+            ]
+        except TooFewRows:
+            continue
         cosines.append((halves[0].double() * halves[1].double()).sum(dim=1).cpu())
+    if not cosines:
+        raise TooFewRows(
+            f"split-half cosine: none of {splits} halvings of {len(groups)} pairs can be fitted; "
+            "expected both polarities on each side, so give more pairs"
+        )
     return torch.stack(cosines).mean(dim=0)
 
 
@@ -134,7 +145,8 @@ def seed_cosine(
 
     Args:
         samples: number of the sample that each row is.
-        least: a sample with fewer rows of either polarity is left out.
+        least: a sample with fewer rows of either polarity is left out, and so is one whose rows
+            alone cannot be fitted.
 
     Returns:
         None when fewer than two samples are left.
@@ -144,7 +156,10 @@ def seed_cosine(
         rows = samples == sample
         above = int(positive[rows].sum())
         if min(above, int(rows.sum()) - above) >= least:
-            raw = fit(activations[rows], positive[rows], pairs[rows])
+            try:
+                raw = fit(activations[rows], positive[rows], pairs[rows])
+            except TooFewRows:
+                continue
             vectors.append(Direction.from_raw(raw).vectors.double().cpu())
     if len(vectors) < 2:
         return None

@@ -5,7 +5,7 @@ import torch
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.errors import TooFewRows
 from traitsteer.words.shapes import Bool, Int
 
 
@@ -16,12 +16,12 @@ def fold_numbers(
 
     It depends on the pairs and the seed and not on the order of the rows.
 
-    Raises TraitsteerError when there are fewer pairs than folds, or when the rows that a fold
+    Raises TooFewRows when there are fewer pairs than folds, or when the rows that a fold
     leaves to fit on hold one polarity only.
     """
     found = len(torch.unique(pairs))
     if not 2 <= folds <= found:
-        raise TraitsteerError(
+        raise TooFewRows(
             f"cross-validation: {folds} folds of {found} pairs; expected 2 to {found} folds"
         )
     random = np.random.RandomState(np.random.MT19937(seed))
@@ -32,7 +32,7 @@ def fold_numbers(
         fold_of[torch.from_numpy(held_out)] = fold
         shown = positive.cpu()[torch.from_numpy(train)]
         if shown.all() or not shown.any():
-            raise TraitsteerError(
+            raise TooFewRows(
                 f"cross-validation: the training rows of fold {fold} hold one polarity only; "
                 "expected both, so give more pairs or use other folds"
             )

@@ -6,3 +6,7 @@ class TraitsteerError(Exception):
 
     The message is one sentence: what was found, what was expected, what to do.
     """
+
+
+class TooFewRows(TraitsteerError):
+    """A vector cannot be fitted to these rows alone; to more of them it might."""
