@@ -10,7 +10,7 @@ from test_generation import mixed_rows, slow_reference
 from tiny import build, tokenizer
 from torch import nn
 
-from traitsteer.engine import prefill, trial
+from traitsteer.engine import decoding, prefill
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling
 from traitsteer.engine.trial import try_out
@@ -195,7 +195,7 @@ def test_a_model_that_the_engine_gets_wrong_is_refused(
 
         monkeypatch.setattr(type(llama.model), "forward", stretched)
     elif fault == "steering":
-        monkeypatch.setattr(trial, "steer", lambda added, layer, hidden: hidden)
+        monkeypatch.setattr(decoding, "_steer", lambda added, hidden: hidden)
     else:
         padded = prefill._padded
 

@@ -240,3 +240,40 @@ def test_engine_buffers_are_freed_when_generation_ends(llama: LanguageModel) -> 
     finally:
         gc.enable()
     assert not left, "a circle would hold gigabytes until the next collection"
+
+
+def test_what_is_made_of_finished_rows_may_run_out_of_memory(llama: LanguageModel) -> None:
+    rows, handed = mixed_rows(llama), []
+
+    def judge(index: int, _: object) -> None:
+        handed.append(index)
+        if len(handed) == 3:
+            raise torch.OutOfMemoryError("the judge's")
+
+    with pytest.raises(torch.OutOfMemoryError, match="the judge's"):
+        generate(llama, rows, Sampling(12, 1.0), Batching(64), finished=judge)
+    assert len(handed) == 3, "the engine took it for its own and began again"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_name_the_row(llama: LanguageModel, temperature: float) -> None:
+    huge = Steering(1, torch.full((llama.width,), 3e38), 2.0, "response")
+    fine = [Row(llama.encode("ab"), seed) for seed in range(3)]
+    with pytest.raises(TraitsteerError, match="not numbers for a row that is steered at layer 1"):
+        generate(
+            llama, [*fine, Row(llama.encode("ab"), 3, huge)], Sampling(4, temperature), Batching(8)
+        )
+
+
+def test_the_next_call_uses_the_memory_of_the_last(llama: LanguageModel) -> None:
+    rows = mixed_rows(llama)
+    expected = generate(llama, rows, Sampling(8), Batching(8))
+    first = {memory.data_ptr() for memory in llama.spare}
+    with torch.inference_mode():
+        for memory in llama.spare:
+            memory.fill_(torch.nan)
+    assert generate(llama, rows, Sampling(8), Batching(8)) == expected, "what lay there shows"
+    assert {memory.data_ptr() for memory in llama.spare} == first
+    assert len(first) == 2 * llama.layers
+    generate(llama, rows[:2], Sampling(2), Batching(2))
+    assert {memory.data_ptr() for memory in llama.spare} == first, "a smaller call needs no other"

@@ -5,16 +5,18 @@ the steering is part of it. A captured step has fixed shapes, so rows and column
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.rows import Row
 from traitsteer.engine.slots import Slots
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
+from traitsteer.world.hooks import Change
 from traitsteer.world.language_model import LanguageModel
 
 _COLUMNS = 64
@@ -126,8 +128,42 @@ def captured(
     return replay
 
 
-def steer(added: Mapping[int, Tensor], layer: int, hidden: Tensor) -> Tensor:
+class Added:
+    """What each row's setting adds to its newest token, `[slots, width]` for each steered block."""
+
+    def __init__(self, model: LanguageModel, rows: Sequence[Row], slots: int) -> None:
+        steered = {s.layer for row in rows if (s := row.steered("response"))}
+        self.of_block = {
+            layer: torch.zeros(slots, model.width, device=_device_of(model, layer))
+            for layer in sorted(steered)
+        }
+
+    def fill(self, first: int, rows: Sequence[Row]) -> None:
+        """Take over the settings of new rows, from slot `first` on."""
+        steered = [(at, s) for at, row in enumerate(rows) if (s := row.steered("response"))]
+        for layer, added in self.of_block.items():
+            own = [(at, s) for at, s in steered if s.layer == layer]
+            added[first : first + len(rows)] = 0
+            if own:
+                places = torch.tensor([first + at for at, _ in own], device=added.device)
+                sums = torch.stack([s.coefficient * s.vector.float() for _, s in own])
+                added[places] = sums.to(added.device)
+
+    def move(self, source: Int[Tensor, " n"], target: Int[Tensor, " n"]) -> None:
+        """Copy settings into other slots."""
+        for added in self.of_block.values():
+            added[target.to(added.device)] = added[source.to(added.device)]
+
+    def changes(self) -> dict[int, Change]:
+        """For each steered block, what adds to its output."""
+        return {layer: functools.partial(_steer, added) for layer, added in self.of_block.items()}
+
+
+def _device_of(model: LanguageModel, layer: int) -> torch.device:
+    return next(model.blocks[layer].parameters()).device
+
+
+def _steer(added: Tensor, hidden: Tensor) -> Tensor:
     """Add to the newest token of each row what its setting adds at this block, in place."""
-    rows = len(hidden)
     # The sum is formed in float32, so that a small coefficient is not lost to bf16.
-    return hidden.add_(added[layer][:rows, None])
+    return hidden.add_(added[: len(hidden), None])

@@ -6,7 +6,6 @@ up. A setting travels with its row, and a sample depends on the row's seed and s
 batch size nor order changes what a row says.
 """
 
-import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -14,13 +13,21 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Step, steer
+from traitsteer.engine.decoding import Added, Step
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.prefill import prefill
-from traitsteer.engine.rows import Batching, Generated, Row, Sampling, check
+from traitsteer.engine.rows import (
+    Batching,
+    Generated,
+    Row,
+    Sampling,
+    check,
+    no_numbers,
+    side_by_side,
+    too_large,
+)
 from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
 from traitsteer.engine.slots import Slots
-from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Finish
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel
@@ -55,6 +62,7 @@ def generate(
             stream.run()
         finally:
             stream.step.graphs.clear()
+    stream.slots.release()
     return [stream.results[index] for index in range(len(rows))]
 
 
@@ -75,6 +83,8 @@ class _Stream:
         self.capture = on_one_gpu if batching.capture is None else batching.capture
         self.masks = StepMasks(model)
         self.results: dict[int, Generated] = {}
+        self.done: list[int] = []
+        """Rows that have finished and are not yet handed out."""
         # A pass over prompts may be one column wider than the longest of them.
         self.widest = 1 + max(len(row.prompt_ids) for row in rows)
         self.batch_rows, self.batch_tokens = min(batching.rows, len(rows)), batching.tokens
@@ -83,17 +93,7 @@ class _Stream:
         self._empty_slots()
 
     def _wait(self, indices: Iterable[int]) -> None:
-        """Rows in their order, but with equal prompts side by side within a slotful of them.
-
-        So prompts are shared, and rows that come first still finish first.
-        """
-        ordered = sorted(indices)
-        prompts = [self.rows[index].prompt_ids for index in ordered]
-        window = self.batch_rows
-        places = sorted(
-            range(len(ordered)), key=lambda at: (at // window, len(prompts[at]), prompts[at], at)
-        )
-        self.waiting = deque(ordered[place] for place in places)
+        self.waiting = deque(side_by_side(self.rows, sorted(indices), self.batch_rows))
 
     def _empty_slots(self) -> None:
         device, slots = self.model.device, self.batch_rows
@@ -107,24 +107,20 @@ class _Stream:
         self.counts = torch.zeros(slots, dtype=torch.long, device=device)
         self.seeds = torch.zeros(slots, dtype=torch.long, device=device)
         self.written = torch.zeros((slots, most), dtype=torch.long, device=device)
-        steered = {s.layer for row in self.rows if (s := row.steered("response"))}
-        self.added = {
-            layer: torch.zeros(slots, self.model.width, device=self._device_of(layer))
-            for layer in sorted(steered)
-        }
-        self.slots = Slots(self.model.layers, slots, size, self.widest, device, self.capture)
+        self.added = Added(self.model, self.rows, slots)
+        self.slots = Slots(
+            self.model.layers, slots, size, self.widest, device, self.capture, self.model.spare
+        )
         # The last token of a response is chosen and not run.
         last = self.widest - 1 + most - 2
         self.step = Step(
             self.model, self.masks, self.slots, self.tokens, self.starts, last, self.capture
         )
 
-    def _device_of(self, layer: int) -> torch.device:
-        return next(self.model.blocks[layer].parameters()).device
-
     def run(self) -> None:
         """Decode until every row has finished."""
         while self.waiting or self.index:
+            full = False
             try:
                 free = self.batch_rows - len(self.index)
                 # Few free slots are not worth a pass of their own; the rows decoded lose nothing.
@@ -133,7 +129,17 @@ class _Stream:
                 else:
                     self._decode()
             except torch.OutOfMemoryError:
+                full = True
+            # Out here, where the failed pass holds no memory, and where what is made of a finished
+            # row can run out of memory without passing for the engine.
+            self._hand_out()
+            if full:
                 self._halve()
+
+    def _hand_out(self) -> None:
+        done, self.done = self.done, []
+        for index in done:
+            self.finished(index, self.results[index])
 
     def _admit(self, free: int) -> None:
         """Give the next waiting rows a slot, and choose their first tokens."""
@@ -154,21 +160,11 @@ class _Stream:
         self.starts[here] = self.slots.columns.end - lengths
         self.seeds[here] = torch.tensor([row.seed for row in rows], device=self.seeds.device)
         self.counts[here] = 0
-        self._set_steering(first, rows)
+        self.added.fill(first, rows)
         self.index += chosen
         for _ in chosen:
             self.waiting.popleft()
         self._take(first, prefilled.logits)
-
-    def _set_steering(self, first: int, rows: Sequence[Row]) -> None:
-        for layer, added in self.added.items():
-            steered = [(at, s) for at, row in enumerate(rows) if (s := row.steered("response"))]
-            own = [(at, s) for at, s in steered if s.layer == layer]
-            added[first : first + len(rows)] = 0
-            if own:
-                places = torch.tensor([first + at for at, _ in own], device=added.device)
-                sums = torch.stack([s.coefficient * s.vector.float() for _, s in own])
-                added[places] = sums.to(added.device)
 
     def _decode(self) -> None:
         columns = self.slots.columns
@@ -176,8 +172,7 @@ class _Stream:
             live = self.starts[: len(self.index)]
             first = int(live.min())
             live -= self.slots.shift(len(live), first, max(columns.end - first, self.widest))
-        changes = {layer: functools.partial(steer, self.added, layer) for layer in self.added}
-        with on_blocks(self.model.blocks, changes):
+        with on_blocks(self.model.blocks, self.added.changes()):
             logits = self.step.logits(len(self.index))
         self._take(0, logits)
 
@@ -186,6 +181,7 @@ class _Stream:
         here = slice(first, first + len(logits))
         counts = self.counts[here]
         token = choose(logits, self.seeds[here], counts, self.sampling)
+        lost = logits.gather(1, token[:, None])[:, 0].isnan()
         self.tokens[here] = token
         self.written[here].scatter_(1, counts[:, None], token[:, None])
         counts += 1
@@ -194,51 +190,52 @@ class _Stream:
         if self.sampling.cut_loops:
             # Looked for at every eighth token of a row, whichever rows stand beside it.
             looped = looping(self.written[here], counts) & (counts % LOOP_PERIOD == 0) & ~ended
-        leaving = ended | looped | (counts == self.sampling.max_new_tokens)
+        leaving = ended | looped | lost | (counts == self.sampling.max_new_tokens)
         if bool(leaving.any()):
+            if bool(lost.any()):
+                raise no_numbers(
+                    self.model, self.rows[self.index[first + int(lost.int().argmax())]]
+                )
             self._leave(leaving.nonzero()[:, 0] + first, ended[leaving], looped[leaving])
 
     def _leave(self, slots: Tensor, ended: Tensor, looped: Tensor) -> None:
-        """Hand out finished rows; the last rows move into their slots."""
-        found = zip(
-            slots.tolist(),
-            self.written[slots].tolist(),
-            self.counts[slots].tolist(),
-            ended.tolist(),
-            looped.tolist(),
-            strict=True,
+        """Finished rows leave their slots, and the last rows move into these."""
+        found = list(
+            zip(
+                slots.tolist(),
+                self.written[slots].tolist(),
+                self.counts[slots].tolist(),
+                ended.tolist(),
+                looped.tolist(),
+                strict=True,
+            )
         )
-        for slot, ids, count, stopped, repeats in found:
-            finish: Finish = "stop" if stopped else "loop" if repeats else "length"
-            index, generated = self.index[slot], Generated(tuple(ids[: count - stopped]), finish)
-            self.results[index] = generated
-            self.finished(index, generated)
         gone = set(slots.tolist())
         left = len(self.index) - len(gone)
         holes = [slot for slot in gone if slot < left]
         movers = [slot for slot in range(left, len(self.index)) if slot not in gone]
+        if holes:
+            self._move(torch.tensor(movers), torch.tensor(holes))
+        # Until here memory may run out, and then all rows in slots wait again.
+        for slot, ids, count, stopped, repeats in found:
+            finish: Finish = "stop" if stopped else "loop" if repeats else "length"
+            self.results[self.index[slot]] = Generated(tuple(ids[: count - stopped]), finish)
+            self.done.append(self.index[slot])
         for hole, mover in zip(holes, movers, strict=True):
             self.index[hole] = self.index[mover]
         del self.index[left:]
-        if holes:
-            self._move(torch.tensor(movers), torch.tensor(holes))
 
     def _move(self, source: Tensor, target: Tensor) -> None:
         for state in (self.tokens, self.starts, self.counts, self.seeds, self.written):
             state[target.to(state.device)] = state[source.to(state.device)]
-        for added in self.added.values():
-            added[target.to(added.device)] = added[source.to(added.device)]
+        self.added.move(source, target)
         self.slots.move(source, target, int(self.starts[target.to(self.starts.device)].min()))
 
     def _halve(self) -> None:
         """Memory ran out: the rows in slots wait again, and half as many are decoded together."""
         if self.batch_rows == 1:
             row = self.rows[self.index[0] if self.index else self.waiting[0]]
-            raise TraitsteerError(
-                f"One row of {len(row.prompt_ids)} prompt and at most "
-                f"{self.sampling.max_new_tokens} response tokens does not fit into memory beside "
-                f"{self.model.name}; choose a smaller model or dtype, or shorter responses."
-            )
+            raise too_large(self.model, row, self.sampling.max_new_tokens)
         self.batch_rows = max(1, self.batch_rows // 2)
         self.batch_tokens = max(1, self.batch_tokens // 2)
         self._wait([*self.waiting, *self.index])

@@ -106,3 +106,35 @@ def check(model: LanguageModel, rows: Sequence[Row], new_tokens: int = 0) -> Non
                 f"Row {index} has a vector of shape {tuple(steering.vector.shape)}; the residual "
                 f"stream of {model.name} has width {model.width}."
             )
+
+
+def side_by_side(rows: Sequence[Row], order: Sequence[int], window: int) -> list[int]:
+    """The rows of `order`, equal prompts side by side within each `window` of them.
+
+    So prompts are shared, and rows that come first still finish first.
+    """
+    prompts = [rows[index].prompt_ids for index in order]
+    places = sorted(
+        range(len(order)), key=lambda at: (at // window, len(prompts[at]), prompts[at], at)
+    )
+    return [order[place] for place in places]
+
+
+def no_numbers(model: LanguageModel, row: Row) -> TraitsteerError:
+    """What to say of a row whose logits are NaN."""
+    steering, setting = row.steering, "unsteered"
+    if steering is not None and steering.coefficient != 0:
+        setting = f"steered at layer {steering.layer} with coefficient {steering.coefficient:.4g}"
+    return TraitsteerError(
+        f"{model.name} in {str(model.dtype).removeprefix('torch.')} gave logits that are not "
+        f"numbers for a row that is {setting}; load it in bfloat16 or float32, or steer it less."
+    )
+
+
+def too_large(model: LanguageModel, row: Row, new_tokens: int) -> TraitsteerError:
+    """What to say of a row for which memory ran out although it was alone."""
+    return TraitsteerError(
+        f"One row of {len(row.prompt_ids)} prompt and at most {new_tokens} response tokens does "
+        f"not fit into memory beside {model.name}; choose a smaller model or dtype, or shorter "
+        "responses."
+    )

@@ -49,7 +49,7 @@ def _inverted(chances: Tensor, draw: Tensor) -> Tensor:
     total = padded.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
     all_of_it = total[:, -1:]
     wanted = torch.minimum(draw * all_of_it, all_of_it.nextafter(torch.zeros_like(all_of_it)))
-    group = torch.searchsorted(total, wanted, right=True)
+    group = torch.searchsorted(total, wanted, right=True).clamp_max(groups - 1)
     before = torch.where(group > 0, total.gather(1, (group - 1).clamp_min(0)), 0.0)
     within = padded.gather(1, group[:, :, None].expand(-1, -1, _GROUP))[:, 0]
     place = torch.searchsorted(
@@ -57,7 +57,8 @@ def _inverted(chances: Tensor, draw: Tensor) -> Tensor:
     )
     # Rounding must not choose a token without probability.
     last = _GROUP - 1 - (within.flip(-1) > 0).int().argmax(dim=-1, keepdim=True)
-    return (group * _GROUP + torch.minimum(place, last))[:, 0]
+    # A row of NaN finds no place: it gets any token, and is refused by who sees its logits.
+    return (group * _GROUP + torch.minimum(place, last))[:, 0].clamp_max(vocabulary - 1)
 
 
 def uniform(seeds: Int[Tensor, " rows"], steps: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:

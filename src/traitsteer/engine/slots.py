@@ -5,6 +5,7 @@ column, so that a decoding step writes one column for all of them, whatever thei
 last column is written, the tokens still needed are shifted back to the first ones.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +36,32 @@ class Slots(Cache):
     """A cache for `transformers` whose rows come and go.
 
     `cleared` buffers hold 0 where nothing was written, so that a captured step may read it all.
+    Others lie in `spare` memory where it is large enough, and `release` puts it back: on a CPU the
+    system would map it anew, page by page, in every call.
     """
 
     def __init__(
-        self, layers: int, slots: int, size: int, end: int, device: torch.device, cleared: bool
+        self,
+        layers: int,
+        slots: int,
+        size: int,
+        end: int,
+        device: torch.device,
+        cleared: bool,
+        spare: list[Tensor],
     ) -> None:
-        self.slots = slots
+        self.slots, self.spare = slots, spare
         write = torch.zeros(1, dtype=torch.long, device=device)
         self.columns = Columns(size, end, end, end, write)
-        self.kept = [_Layer(self.columns, slots, cleared) for _ in range(layers)]
+        self.kept = [_Layer(self.columns, slots, cleared, spare) for _ in range(layers)]
         super().__init__(layers=list(self.kept))
+
+    def release(self) -> None:
+        """Leave the memory of the buffers, and nothing else, to the next call on a CPU."""
+        self.spare.clear()
+        for layer in self.kept:
+            self.spare += [memory for memory in layer.memory if memory.is_cpu]
+            layer.memory = layer.buffers = ()
 
     def fill(self, slot: int, prefilled: Prefilled) -> None:
         """Take over the prompts of new rows into consecutive slots, aligned with all others."""
@@ -80,16 +97,22 @@ class _Layer(CacheLayerMixin):
 
     is_sliding = False
 
-    def __init__(self, columns: Columns, slots: int, cleared: bool) -> None:
+    def __init__(self, columns: Columns, slots: int, cleared: bool, spare: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.columns, self.slots, self.cleared = columns, slots, cleared
+        self.columns, self.slots, self.cleared, self.spare = columns, slots, cleared, spare
+        self.memory: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
         """None until the first prompts arrive."""
 
     def fill(self, slot: int, prompts: tuple[Tensor, Tensor], of_row: Tensor) -> None:
         """Copy prompts `[runs, heads, tokens, head width]`, the run of each row, before the end."""
         if not self.buffers:
-            self.buffers = tuple(map(self._buffer, prompts))
+            self.memory = tuple(map(self._memory, prompts))
+            shapes = [(self.slots, p.shape[1], self.columns.size, p.shape[3]) for p in prompts]
+            self.buffers = tuple(
+                memory[: math.prod(shape)].view(shape)
+                for memory, shape in zip(self.memory, shapes, strict=True)
+            )
         start, seen = self.columns.end - prompts[0].shape[2], self.columns.first
         first = min(start, seen)
         for buffer, prompt in zip(self.buffers, prompts, strict=True):
@@ -101,10 +124,15 @@ class _Layer(CacheLayerMixin):
             buffer[:slot, :, first:seen] = 0
             own[:, :, start : self.columns.end] = prompt.index_select(0, runs)
 
-    def _buffer(self, like: Tensor) -> Tensor:
-        _, heads, _, width = like.shape
-        new = like.new_zeros if self.cleared else like.new_empty
-        return new(self.slots, heads, self.columns.size, width)
+    def _memory(self, like: Tensor) -> Tensor:
+        """Room for a buffer of prompts like these, flat."""
+        numbers = self.slots * like.shape[1] * self.columns.size * like.shape[3]
+        if self.cleared:
+            return like.new_zeros(numbers)
+        for place, memory in enumerate(self.spare):
+            if memory.numel() >= numbers and memory.dtype == like.dtype:
+                return self.spare.pop(place)
+        return like.new_empty(numbers)
 
     def update(
         self,

@@ -5,12 +5,10 @@ on what blocks of `transformers` have in common, which an architecture may lack;
 are run both ways, which takes less time than loading the weights did.
 """
 
-import functools
-
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Step, steer
+from traitsteer.engine.decoding import Added, Step
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Steering
@@ -98,19 +96,13 @@ def _by_the_engine(
     """The same logits from shared prompts and a decoding step."""
     device, widest = model.device, max(len(row.prompt_ids) for row in rows)
     prompted = prefill(model, rows)
-    slots = Slots(model.layers, len(rows), widest + 1, widest, device, False)
+    slots = Slots(model.layers, len(rows), widest + 1, widest, device, False, [])
     slots.fill(0, prompted)
     starts = torch.tensor([widest - len(row.prompt_ids) for row in rows], device=device)
     tokens = torch.full((len(rows),), token, device=device)
-    added: dict[int, Tensor] = {}
-    for place, row in enumerate(rows):
-        if row.steering is not None:
-            at = row.steering.layer
-            where = next(model.blocks[at].parameters()).device
-            added.setdefault(at, torch.zeros(len(rows), model.width, device=where))
-            added[at][place] = row.steering.coefficient * row.steering.vector.to(where)
+    added = Added(model, rows, len(rows))
+    added.fill(0, rows)
     step = Step(model, StepMasks(model), slots, tokens, starts, widest, False)
-    changes = {at: functools.partial(steer, added, at) for at in added}
-    with on_blocks(model.blocks, changes):
+    with on_blocks(model.blocks, added.changes()):
         decoded = step.logits(len(rows))
     return torch.stack([prompted.logits.float(), decoded.float()], dim=1)

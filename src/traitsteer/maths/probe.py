@@ -230,8 +230,10 @@ def fit_probe(
     if len(path) == 0 or not bool(((path > 0) & path.isfinite()).all()):
         raise TraitsteerError(f"probe: penalties are {list(penalties)}; expected numbers above 0")
     layers = range(activations.shape[1])
-    # One layer a thread: the eigenvectors of one keep no second core busy.
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+    # One layer a thread: the eigenvectors of one keep no second core busy. On a GPU they do, and
+    # torch's solvers there must not be set up by several threads at once.
+    at_once = torch.get_num_threads() if activations.device.type == "cpu" else 1
+    with ThreadPoolExecutor(at_once) as threads:
         spans = list(threads.map(partial(Span.of, activations), layers))
     features = torch.stack([span.features for span in spans])
     # Fold `folds` holds no row, hence leaves none out: the fit on all of the data.

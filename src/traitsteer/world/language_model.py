@@ -41,6 +41,8 @@ class LanguageModel:
     """Further variables of the chat template."""
     thinking: Thinking | None = None
     """The marks of a model that reasons before it answers."""
+    spare: list[torch.Tensor] = field(default_factory=list, repr=False, compare=False)
+    """On a CPU, memory of the engine's last call for its next one (see `Slots`)."""
 
     @property
     def layers(self) -> int:
@@ -173,6 +175,11 @@ def load(
         if not options:
             model.to(place)
         model.eval().requires_grad_(False)
+    except torch.OutOfMemoryError as error:
+        raise TraitsteerError(
+            f"{name} does not fit into the free memory of {place}; choose a smaller dtype, a "
+            "quantisation or a smaller model, or end what else uses this device."
+        ) from error
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise cannot_load(name, error) from error
     elsewhere = {str(part) for part in getattr(model, "hf_device_map", {}).values()}
