@@ -200,7 +200,7 @@ def test_what_cannot_succeed_is_one_sentence_without_the_key(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-" + KEY)
     with pytest.raises(TraitsteerError, match=r"status 401.*check OPENAI_API_KEY") as caught:
         opened()
-    assert KEY not in str(caught.value) and "***" in str(caught.value)
+    assert KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert KEY not in caplog.text
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")

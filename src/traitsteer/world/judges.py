@@ -99,7 +99,8 @@ def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
         local = LocalModel(model, cache, models.rows, models.tokens, judge.minimum_mass)
         return ModelJudge(local, prompts, rubrics, known_as)
     # Imported here, since the client takes a second that a pocket study need not wait for.
-    from traitsteer.world.openai_judge import Endpoint, Limits, OpenAIJudge
+    from traitsteer.world.openai_judge import Endpoint, OpenAIJudge
+    from traitsteer.world.sending import Limits
 
     endpoint = Endpoint(
         name,
