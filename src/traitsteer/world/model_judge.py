@@ -95,7 +95,7 @@ class Asked(Protocol):
 
 
 class ModelJudge:
-    """Scores answers by asking a language model; `digest` is the SHA-256 of `judge_terms`."""
+    """Scores answers by asking a language model; `digest` names all that its scores depend on."""
 
     def __init__(
         self, asked: Asked, prompts: Prompts, rubrics: Mapping[str, str], digest: str
