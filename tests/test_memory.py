@@ -160,6 +160,9 @@ def test_devices_are_refused_in_one_sentence(monkeypatch) -> None:
     assert devices.usable_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(TraitsteerError, match=r"models\.device is 'cuda:99', which"):
         devices.usable_device("cuda:99")
+    for name in ("mps", "meta"):
+        with pytest.raises(TraitsteerError, match=f"{name}', expected a cpu or cuda device"):
+            devices.usable_device(name)
     monkeypatch.setattr(devices, "find_spec", lambda name: None)
     with pytest.raises(TraitsteerError, match="'balanced', which needs the accelerate library"):
         devices.usable_device("balanced")
