@@ -18,7 +18,7 @@ from traitsteer.world import local_judge
 from traitsteer.world.language_model import LanguageModel, load
 from traitsteer.world.local_judge import LocalModel, Vocabulary
 from traitsteer.world.model_judge import ModelJudge, Question
-from traitsteer.world.prompt_files import Prompts
+from traitsteer.world.prompt_files import JudgePrompts
 from traitsteer.world.score_cache import ScoreCache
 
 JUDGES = Path(__file__).parent / "judges"
@@ -132,7 +132,7 @@ def test_what_is_left_out_as_unlikely_hardly_matters(
 @pytest.mark.parametrize("name", ["split", "whole"])
 def test_scores_states_and_preferences(name: str, tmp_path: Path) -> None:
     model = load(str(JUDGES / name), chat=True, device="cpu")
-    judge = ModelJudge(local(model, tmp_path), Prompts(PROMPTS), {"evil": "rubric"}, "digest")
+    judge = ModelJudge(local(model, tmp_path), JudgePrompts(PROMPTS), {"evil": "rubric"}, "digest")
     plain, zest, quiz, king = judge.score(
         "evil", [Answer("how", text) for text in ("the moon", "a zoo", "a quiz", "a king")]
     )

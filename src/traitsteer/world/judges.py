@@ -16,7 +16,7 @@ from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.model_judge import OFF_TOPIC, ModelJudge
 from traitsteer.world.pacing import Patience
 from traitsteer.world.pocket_judge import PocketJudge
-from traitsteer.world.prompt_files import Prompts, read_prompts
+from traitsteer.world.prompt_files import JudgePrompts, read_prompts
 from traitsteer.world.replies import FOLLOWED, SENT
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Budget, Spending
@@ -156,7 +156,7 @@ def find_judge(config: Config, trait: str) -> None:
         open_judge(config, trait).score(trait, [])
 
 
-def prompts_of(config: Config) -> Prompts:
+def prompts_of(config: Config) -> JudgePrompts:
     """What a judge model is asked; raises TraitsteerError when the files are not there."""
     return read_prompts(Path(config.judge.prompts))
 

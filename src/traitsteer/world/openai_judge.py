@@ -26,7 +26,7 @@ from traitsteer.world.model_judge import (
     said,
 )
 from traitsteer.world.openai_client import Refused
-from traitsteer.world.prompt_files import Prompts
+from traitsteer.world.prompt_files import JudgePrompts
 from traitsteer.world.replies import FOLLOWED, Reply
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.sending import GaveUp, Left, Limits, Sender
@@ -175,7 +175,7 @@ class OpenAIJudge(ModelJudge):
     """A judge behind an endpoint, to which answers can be handed one by one."""
 
     def __init__(
-        self, endpoint: Endpoint, prompts: Prompts, rubrics: Mapping[str, str], digest: str
+        self, endpoint: Endpoint, prompts: JudgePrompts, rubrics: Mapping[str, str], digest: str
     ) -> None:
         super().__init__(endpoint, prompts, rubrics, digest)
         self._endpoint = endpoint
