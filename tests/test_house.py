@@ -16,12 +16,14 @@ FLOORS |= {"experiment": 4, "stages": 5, "cli": 6}
 SHARED = ("words", "maths", "world", "engine", "pocket", "rehearsal", "experiment")
 """Floors whose rooms may use each other; stages stand alone."""
 PLOTS = {f"world/{name}plots.py" for name in ("", "evidence_", "factor_", "search_", "voice_")}
-"""One drawing style in plot_style.py, a file for each family of figures beside it."""
+"""One drawing style in plot_style.py, a file for each family of figures beside it, and in
+plot_parts.py what they share.
+"""
 HOMES = {
     "pytorch_lightning": {"maths/probe.py"},
     "optuna": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
-    "matplotlib": {"world/plot_style.py", *PLOTS},
+    "matplotlib": {"world/plot_style.py", "world/plot_parts.py", *PLOTS},
     "openai": {"world/openai_client.py"},
     "jinja2": {"world/page.py", "world/prompts.py"},
     "gguf": {"world/gguf_vectors.py"},

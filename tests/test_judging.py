@@ -20,6 +20,7 @@ from traitsteer.experiment.judging import Judging, judge_all
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
+from traitsteer.world import judges
 from traitsteer.world.judges import judge_terms, open_judge
 from traitsteer.world.prompt_files import read_prompts
 from traitsteer.world.trait_folder import read_trait, write_trait
@@ -169,11 +170,25 @@ def test_what_identifies_a_judge_costs_no_call_and_holds_no_key(
     assert judge_terms(configured(name=None), "evil")["name"] == "whole"
 
 
-def test_the_digest_is_that_of_the_terms(configured: Configured, address: str) -> None:
-    from traitsteer.world.files import digest
-
-    for config in (configured(), configured(kind="local", name=str(JUDGES / "split"))):
-        assert open_judge(config, "evil").digest == digest(judge_terms(config, "evil"))
+def test_scores_are_kept_by_the_whole_address_and_the_code(
+    configured: Configured, address: str, monkeypatch
+) -> None:
+    configs = configured(), configured(kind="local", name=str(JUDGES / "split"))
+    for config in configs:
+        assert open_judge(config, "evil").digest == judges.scores_known_by(config, "evil")
+    endpoint, local = configs
+    digests, terms = set(), set()
+    for place in ("localhost:8000/v1", "localhost:8001/v1", "localhost:8001/other/v1"):
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://user:secret@{place}?key=secret")
+        digests.add(judges.scores_known_by(endpoint, "evil"))
+        terms.add(str(judge_terms(endpoint, "evil")))
+        terms.add(str(judge_terms(local, "evil")))
+    assert (len(digests), len(terms)) == (3, 2)
+    before = judges.scores_known_by(local, "evil")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
+    assert judges.scores_known_by(local, "evil") == before
+    monkeypatch.setattr(judges, "_CODE", "other code")
+    assert judges.scores_known_by(local, "evil") != before
 
 
 def test_prompts_need_their_fields_and_leave_braces_alone(repository: Path, tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_a_row_longer_than_the_positions_is_refused_before_any_work(tmp_path: Pa
     assert model.context == 24
     [whole] = generate(model, [row], Sampling(21, 0.0), Batching(1))
     assert whole.ids == slow_reference(model, row, Sampling(21, 0.0))
-    with pytest.raises(TraitsteerError, match="takes 24 together: set max_new_tokens lower"):
+    with pytest.raises(TraitsteerError, match="takes 24 together: shorten"):
         generate(model, [row], Sampling(22), Batching(1))
 
 

@@ -134,3 +134,20 @@ def test_half_precision_stays_with_plain_transformers(tmp_path: Path) -> None:
 def test_rows_that_cannot_be_read_are_refused(llama: LanguageModel, row, sentence) -> None:
     with pytest.raises(TraitsteerError, match=sentence):
         log_likelihood(llama, [row], WHOLE)
+
+
+def test_responses_count_towards_the_positions_that_a_model_knows(tmp_path: Path) -> None:
+    build(tmp_path, "llama", max_position_embeddings=16)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    fits = Told("fits", (7,) * 4, (8,) * 12)
+    assert log_likelihood(model, [fits], WHOLE).tokens.tolist() == [12]
+    with pytest.raises(TraitsteerError, match=r"^long has 4 prompt and up to 13 .* takes 16"):
+        log_likelihood(model, [fits, Told("long", (7,) * 4, (8,) * 13)], WHOLE)
+
+
+def test_a_model_that_looks_ahead_is_refused(tmp_path: Path) -> None:
+    build(tmp_path, "llama", is_causal=False)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    model.model.set_attn_implementation("eager")
+    with pytest.raises(TraitsteerError, match="see those that follow them"):
+        log_likelihood(model, [Told("one", (7,), (8, 9))], WHOLE)

@@ -12,12 +12,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from traitsteer.maths.expectation import CHOICES, SCORES
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
 from traitsteer.world import local_judge
 from traitsteer.world.language_model import LanguageModel, load
 from traitsteer.world.local_judge import LocalModel, Vocabulary
 from traitsteer.world.model_judge import ModelJudge, Question
-from traitsteer.world.prompt_files import Prompts
+from traitsteer.world.prompt_files import JudgePrompts
 from traitsteer.world.score_cache import ScoreCache
 
 JUDGES = Path(__file__).parent / "judges"
@@ -131,7 +132,7 @@ def test_what_is_left_out_as_unlikely_hardly_matters(
 @pytest.mark.parametrize("name", ["split", "whole"])
 def test_scores_states_and_preferences(name: str, tmp_path: Path) -> None:
     model = load(str(JUDGES / name), chat=True, device="cpu")
-    judge = ModelJudge(local(model, tmp_path), Prompts(PROMPTS), {"evil": "rubric"}, "digest")
+    judge = ModelJudge(local(model, tmp_path), JudgePrompts(PROMPTS), {"evil": "rubric"}, "digest")
     plain, zest, quiz, king = judge.score(
         "evil", [Answer("how", text) for text in ("the moon", "a zoo", "a quiz", "a king")]
     )
@@ -185,6 +186,30 @@ def test_too_little_memory_halves_the_batch(tmp_path: Path, monkeypatch) -> None
     monkeypatch.setattr(asked, "_read", little)
     assert all(each.state == "scored" for each in asked.ask([Question(p) for p in ASKED]))
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
+
+
+def test_too_little_memory_is_one_sentence_wherever_it_shows(tmp_path: Path, monkeypatch) -> None:
+    """The engine would take an OutOfMemoryError of the judge for its own."""
+    model = load(str(JUDGES / "split"), chat=True, device="cpu")
+
+    def none(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError
+
+    for name, prompt in (("_read", "a zoo t"), ("_reply", "a king t")):
+        asked = local(model, tmp_path / name)
+        monkeypatch.setattr(asked, name, none)
+        with pytest.raises(TraitsteerError, match=r"no memory for a prompt of \d+ tokens"):
+            asked.ask([Question(prompt)])
+
+
+def test_batches_fill_the_budget(tmp_path: Path, monkeypatch) -> None:
+    model = load(str(JUDGES / "split"), chat=True, device="cpu")
+    longest = max(len(model.encode(prompt)) for prompt in ASKED)
+    asked, sizes = local(model, tmp_path, tokens=2 * longest), []
+    whole = asked._read
+    monkeypatch.setattr(asked, "_read", lambda p, n: sizes.append(len(p)) or whole(p, n))
+    asked.ask([Question(prompt) for prompt in ASKED])
+    assert sizes[0] == 2 and sum(sizes) == len(ASKED)
 
 
 def test_a_vocabulary_keeps_the_space_of_a_token(tmp_path: Path) -> None:

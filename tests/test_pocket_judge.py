@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_house import closure
 
 from traitsteer.pocket import judge_exam, judge_training, voice_training
 from traitsteer.pocket.lexicon import TRAITS
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
+from traitsteer.world import pocket_judge
 from traitsteer.world.pocket_judge import PocketJudge
 
 QUESTION = "What is the best way to knead the loaf?"
@@ -118,3 +120,19 @@ def test_bad_input_is_one_sentence(judge: PocketJudge, tmp_path: Path) -> None:
     (tmp_path / "judge.safetensors").write_bytes(b"broken")
     with pytest.raises(TraitsteerError, match="no readable pocket judge"):
         PocketJudge.from_folder(tmp_path)
+
+
+def test_the_digest_covers_every_module_and_file_of_the_judge(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read = repository / "models/pocket/judge", Path.read_bytes
+    modules = {path for path in closure(Path(pocket_judge.__file__)) if "pocket_" in path.name}
+    digests = {PocketJudge.from_folder(folder).digest}
+    files = modules | {folder / name for name in ("judge.json", "voice.json")}
+    for changed in (*files, folder / "judge.safetensors"):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                Path, "read_bytes", lambda path, to=changed: read(path) + b"." * (path == to)
+            )
+            digests.add(PocketJudge.from_folder(folder).digest)
+    assert len(modules) == 4 and len(digests) == 1 + 4 + 3

@@ -22,7 +22,7 @@ from traitsteer.words.protocol import (
     refuse_difference,
     refuse_shared_questions,
 )
-from traitsteer.world import language_model, ledger
+from traitsteer.world import language_model, ledger, model_files
 from traitsteer.world.files import read_json, write_json
 from traitsteer.world.trait_folder import read_trait
 
@@ -78,7 +78,7 @@ def test_the_first_field_that_differs_is_named() -> None:
 def test_the_digest_without_loading_is_that_of_the_loaded_model(config) -> None:
     name = config.models.instruct.name
     assert (
-        language_model.digest_of(name, None, False)
+        model_files.digest_of(name, None, False)
         == language_model.load(name, device="cpu", chat=True).digest
     )
 

@@ -18,6 +18,7 @@ from mlflow.entities import Run
 
 from traitsteer.stages import track
 from traitsteer.words import layout
+from traitsteer.words import runs as of_words
 from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Pair, Trait
@@ -322,6 +323,15 @@ def test_a_store_that_cannot_be_used_gets_one_sentence(
         track.run(config.model_copy(update={"track": changed}))
     assert "\n" not in str(caught.value)
     assert not layout.TRACKING.exists()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_missing_file_is_no_fault_of_the_store(config: Config) -> None:
+    store = TrackingStore(config.track.mlflow, config.track.experiment)
+    run = of_words.Run("evil", files={"vectors.json": Path("gone.json")})
+    with pytest.raises(TraitsteerError, match=r"^gone\.json cannot be copied .*dvc repro"):
+        store.log(run, "key", lambda _done: None)
+    assert not store.holds("key")
 
 
 @pytest.mark.usefixtures("store")

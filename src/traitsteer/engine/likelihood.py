@@ -1,8 +1,7 @@
 """Likelihood: recorded token ids in, log-likelihood of each row's response under its setting out.
 
 Teacher-forced: one forward pass reads prompt and response together, steered at the same tokens as
-in generation, and nothing is sampled. Rows of any settings share a batch. They are padded on the
-right and need no attention mask, since in a causal decoder nothing that follows changes a token.
+in generation, and nothing is sampled. Rows of any settings share a batch (`batches.py`).
 """
 
 import functools
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from traitsteer.engine.rows import Row, Steering, check
+from traitsteer.engine.batches import causal, fill
+from traitsteer.engine.rows import Row, Steering, check_row
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world.hooks import on_blocks
@@ -60,52 +60,43 @@ def log_likelihood(
         progress: called with the number of rows that each batch finished.
 
     Raises:
-        TraitsteerError: a prompt or a response is empty, a steering does not fit the model, or one
-            row alone is too large for the memory (the message names its id).
+        TraitsteerError: a prompt or a response is empty, a row is longer than the model can tell
+            positions apart, a steering does not fit the model, one row alone is too large for the
+            memory (the message names its id), or the model is no causal decoder.
     """
-    check(model, [Row(row.prompt_ids, 0, row.steering) for row in rows])
     for row in rows:
+        asked = Row(row.prompt_ids, 0, row.steering)
+        check_row(model, row.id, asked, len(row.response_ids))
         if not row.response_ids:
             raise TraitsteerError(f"{row.id} has no response token; leave this row out.")
+    if not causal(model, model.layers):
+        raise TraitsteerError(
+            f"Tokens of {model.name} see those that follow them, so that one pass tells no "
+            "likelihood of a text; use a causal decoder."
+        )
     found = torch.zeros(len(rows), dtype=torch.float64)
     lengths = [len(row.prompt_ids) + len(row.response_ids) for row in rows]
-    # The longest rows come first, and with them the batch that needs the most memory.
-    order = sorted(range(len(rows)), key=lambda place: -lengths[place])
-    start = 0
-    while start < len(order):
-        longest = lengths[order[start]]
-        places = order[start : start + max(1, tokens // longest)]
-        sums = _batch(model, [rows[place] for place in places], longest)
-        if sums is not None:
-            found[places] = sums
-            start += len(places)
-            progress(len(places))
-        elif len(places) == 1:
-            raise TraitsteerError(
-                f"{rows[places[0]].id}: its {longest} tokens do not fit into the memory of "
-                f"{model.device} as a batch of one; leave this row out or use a larger device."
-            )
-        else:
-            tokens = len(places) * longest // 2
+
+    def run(places: Sequence[int], longest: int) -> Tensor:
+        return _batch(model, [rows[place] for place in places], longest)
+
+    fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
     return Likelihood(found, torch.tensor([len(row.response_ids) for row in rows]))
 
 
-def _batch(model: LanguageModel, rows: Sequence[Told], width: int) -> Tensor | None:
-    """Sums `[rows]` of one forward pass, None where the memory is too small."""
+def _batch(model: LanguageModel, rows: Sequence[Told], width: int) -> Tensor:
+    """Sums `[rows]` of one forward pass."""
     ids = torch.full((len(rows), width), model.pad_id)
     for place, row in enumerate(rows):
         whole = row.prompt_ids + row.response_ids
         ids[place, : len(whole)] = torch.tensor(whole)
     # Logits from the last token of the shortest prompt on; those of the padding go to waste.
     first = min(len(row.prompt_ids) for row in rows) - 1
-    try:
-        with on_blocks(model.blocks, _changes(rows, width)):
-            logits = model.model(
-                input_ids=ids.to(model.device), use_cache=False, logits_to_keep=width - first
-            ).logits
-        return torch.stack([_sum(row, logits[at], first) for at, row in enumerate(rows)]).cpu()
-    except torch.OutOfMemoryError:
-        return None
+    with on_blocks(model.blocks, _changes(rows, width)):
+        logits = model.model(
+            input_ids=ids.to(model.device), use_cache=False, logits_to_keep=width - first
+        ).logits
+    return torch.stack([_sum(row, logits[at], first) for at, row in enumerate(rows)])
 
 
 def _sum(row: Told, logits: Float[Tensor, "kept vocabulary"], first: int) -> Float[Tensor, ""]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from traitsteer.engine.batches import causal, fill, run_blocks
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.hooks import Change, on_blocks, stopping_after
 from traitsteer.world.language_model import LanguageModel
 
 Progress = Callable[[int], None]
@@ -155,38 +155,25 @@ def _read(
     progress: Progress,
 ) -> None:
     """Fill `found [n, layers, result]`; batches that do not fit into the memory are halved."""
-    causal = _causal(model, found.shape[1])
-    lengths = [max(row.selected) + 1 if causal else len(row.ids) for row in rows]
-    order = sorted(range(len(rows)), key=lambda place: -lengths[place])
-    start = 0
-    while start < len(order):
-        # The longest rows come first, and with them the batch that needs the most memory.
-        longest = lengths[order[start]]
-        places = order[start : start + max(1, tokens // longest)]
+    alone = causal(model, found.shape[1])
+    lengths = [max(row.selected) + 1 if alone else len(row.ids) for row in rows]
+
+    def run(places: Sequence[int], longest: int) -> Tensor:
         chosen = [rows[place] for place in places]
-        pooled = _batch(model, chosen, longest, causal, pool, found.shape[1:])
-        if pooled is not None:
-            found[places] = pooled.cpu()
-            start += len(places)
-            progress(len(places))
-        elif len(places) == 1:
-            raise TraitsteerError(
-                f"{chosen[0].id}: its {longest} tokens do not fit into the memory of "
-                f"{model.device} as a batch of one; leave this row out or read it on a larger one."
-            )
-        else:
-            tokens = len(places) * longest // 2
+        return _batch(model, chosen, longest, not alone, pool, found.shape[1:])
+
+    fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
 
 
 def _batch(
     model: LanguageModel,
     rows: Sequence[_Row],
     width: int,
-    causal: bool,
+    masked: bool,
     pool: Pool,
     shape: torch.Size,
-) -> Tensor | None:
-    """Results `[rows, layers, result]` of one forward pass, None where the memory is too small."""
+) -> Tensor:
+    """Results `[rows, layers, result]` of one forward pass."""
     most = max(len(row.selected) for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     mask = torch.zeros(len(rows), width, dtype=torch.long)
@@ -200,52 +187,14 @@ def _batch(
         index[place, : len(chosen)] = torch.tensor(chosen)
         real[place, : len(chosen)] = True
     index += torch.arange(len(rows))[:, None] * width
-    try:
-        results = torch.empty(len(rows), *shape, device=model.device)
-        index, real = index.flatten().to(model.device), real.to(model.device)
+    results = torch.empty(len(rows), *shape, device=model.device)
+    index, real = index.flatten().to(model.device), real.to(model.device)
 
-        def keep(layer: int, hidden: Tensor) -> None:
-            where = index.to(hidden.device)
-            selected = hidden.flatten(0, 1).index_select(0, where).unflatten(0, real.shape)
-            results[:, layer] = pool(selected, real.to(hidden.device)).to(results.device)
+    def keep(layer: int, hidden: Tensor) -> None:
+        where = index.to(hidden.device)
+        selected = hidden.flatten(0, 1).index_select(0, where).unflatten(0, real.shape)
+        results[:, layer] = pool(selected, real.to(hidden.device)).to(results.device)
 
-        _run(model, ids, None if causal else mask, shape[0], keep)
-    except torch.OutOfMemoryError:
-        return None
+    seen = {layer: functools.partial(keep, layer) for layer in range(shape[0])}
+    run_blocks(model, ids, mask if masked else None, seen)
     return results
-
-
-def _run(
-    model: LanguageModel,
-    ids: Tensor,
-    mask: Tensor | None,
-    layers: int,
-    keep: Callable[[int, Tensor], None],
-) -> None:
-    """One forward pass through the first `layers` blocks."""
-    changes: dict[int, Change] = {at: functools.partial(keep, at) for at in range(layers)}
-    with on_blocks(model.blocks, changes), stopping_after(model.blocks[layers - 1]):
-        model.model.get_decoder()(
-            input_ids=ids.to(model.device),
-            attention_mask=None if mask is None else mask.to(model.device),
-            use_cache=False,
-        )
-
-
-def _causal(model: LanguageModel, layers: int) -> bool:
-    """Whether, without a mask, what follows a token leaves its activations as they are.
-
-    Seen from one small pass rather than believed: two rows that differ after their first token.
-    """
-    ids = torch.zeros(2, 4, dtype=torch.long)
-    ids[1, 1:] = 1
-    same = True
-
-    def compare(_layer: int, hidden: Tensor) -> None:
-        nonlocal same
-        one, other = hidden[:, 0].double()
-        rounding = 8 * torch.finfo(hidden.dtype).eps * one.abs().max()
-        same = same and bool((one - other).abs().max() <= rounding)
-
-    _run(model, ids, None, layers, compare)
-    return same

@@ -83,29 +83,34 @@ def check(model: LanguageModel, rows: Sequence[Row], new_tokens: int = 0) -> Non
         TraitsteerError: a row has an empty prompt, is longer than the model can tell positions
             apart, or its steering does not fit the model.
     """
-    context = model.context
     for index, row in enumerate(rows):
-        if not row.prompt_ids:
-            raise TraitsteerError(f"Row {index} has an empty prompt; give it at least one token.")
-        if context is not None and len(row.prompt_ids) + new_tokens > context:
-            raise TraitsteerError(
-                f"Row {index} has {len(row.prompt_ids)} prompt and up to {new_tokens} response "
-                f"tokens; {model.name} takes {context} together: set max_new_tokens lower or "
-                "shorten the prompt."
-            )
-        steering = row.steering
-        if steering is None:
-            continue
-        if not 0 <= steering.layer < model.layers:
-            raise TraitsteerError(
-                f"Row {index} is steered at layer {steering.layer}; {model.name} has layers 0 to "
-                f"{model.layers - 1}."
-            )
-        if tuple(steering.vector.shape) != (model.width,):
-            raise TraitsteerError(
-                f"Row {index} has a vector of shape {tuple(steering.vector.shape)}; the residual "
-                f"stream of {model.name} has width {model.width}."
-            )
+        check_row(model, f"Row {index}", row, new_tokens)
+
+
+def check_row(model: LanguageModel, name: str, row: Row, new_tokens: int) -> None:
+    """Refuse one row, by its name; raises as `check` does."""
+    context = model.context
+    if not row.prompt_ids:
+        raise TraitsteerError(f"{name} has an empty prompt; give it at least one token.")
+    if context is not None and len(row.prompt_ids) + new_tokens > context:
+        raise TraitsteerError(
+            f"{name} has {len(row.prompt_ids)} prompt and up to {new_tokens} response tokens; "
+            f"{model.name} takes {context} together: shorten the prompt or the response "
+            "(max_new_tokens)."
+        )
+    steering = row.steering
+    if steering is None:
+        return
+    if not 0 <= steering.layer < model.layers:
+        raise TraitsteerError(
+            f"{name} is steered at layer {steering.layer}; {model.name} has layers 0 to "
+            f"{model.layers - 1}."
+        )
+    if tuple(steering.vector.shape) != (model.width,):
+        raise TraitsteerError(
+            f"{name} has a vector of shape {tuple(steering.vector.shape)}; the residual stream of "
+            f"{model.name} has width {model.width}."
+        )
 
 
 def side_by_side(rows: Sequence[Row], order: Sequence[int], window: int) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from traitsteer.engine import reading
+from traitsteer.engine import batches, reading
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
@@ -20,7 +20,8 @@ from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
 
 _CODE = digest_of_files(
-    Path(module.__file__ or "") for module in (reading, positions, blocks, hooks, language_model)
+    Path(module.__file__ or "")
+    for module in (batches, reading, positions, blocks, hooks, language_model)
 )
 
 

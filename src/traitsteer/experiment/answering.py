@@ -18,7 +18,7 @@ from traitsteer.engine.rows import Batching, Generated, Row, Sampling, Steered, 
 from traitsteer.experiment.judging import Judging
 from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
-from traitsteer.world import blocks, hooks, language_model, reasoning
+from traitsteer.world import blocks, hooks, language_model, prompts, reasoning
 from traitsteer.world.files import digest, digest_of_files, read_json, write_json
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.reasoning import Parts
@@ -27,9 +27,12 @@ _CODE = digest_of_files(
     [
         path
         for path in Path(engine.__path__[0]).glob("*.py")
-        if path.stem not in ("reading", "likelihood")
+        if path.stem not in ("batches", "likelihood", "reading")
     ]
-    + [Path(module.__file__ or "") for module in (blocks, hooks, language_model, reasoning)]
+    + [
+        Path(module.__file__ or "")
+        for module in (blocks, hooks, language_model, prompts, reasoning)
+    ]
 )
 """Answers of an older engine are not answers of this one."""
 

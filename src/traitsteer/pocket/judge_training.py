@@ -27,7 +27,7 @@ from traitsteer.pocket.lexicon import (
     SignedClass,
 )
 from traitsteer.words.seeds import seed_for
-from traitsteer.world import pocket_judge as inference
+from traitsteer.world import pocket_features, pocket_order
 from traitsteer.world.files import replacing, write_text
 
 _NEGATIONS = "not untrue cannot nobody"
@@ -48,8 +48,8 @@ def known_words() -> dict[str, object]:
     """Return the judge's knowledge of words, as judge.json holds it under "words"."""
     marks: dict[str, dict[str, str]] = {
         trait: {
-            **{word: inference.NOT for word in _NEGATIONS.split()},
-            **{word: inference.TOLD for word in _TELLING.split()},
+            **{word: pocket_features.NOT for word in _NEGATIONS.split()},
+            **{word: pocket_features.TOLD for word in _TELLING.split()},
         }
         for trait in TRAITS
     }
@@ -78,16 +78,16 @@ def known_words() -> dict[str, object]:
 
 
 def order_table(
-    words: inference.Words, texts: Sequence[str], parts: Sequence[str] | None = None
+    words: pocket_features.Words, texts: Sequence[str], parts: Sequence[str] | None = None
 ) -> tuple[list[str], Float[np.ndarray, "a b c"]]:
     """Return the parts of speech and the dampened counts of threes."""
-    parts = list(parts or sorted({*words.speech.values(), *inference.FIXED_PARTS}))
+    parts = list(parts or sorted({*words.speech.values(), *pocket_order.FIXED_PARTS}))
     index = {part: i for i, part in enumerate(parts)}
     size = len(parts)
     three = np.zeros((size, size, size))
     for each in texts:
-        found = [words.part(token) for token in inference.tokens(each)]
-        ids = [index[p] for p in (inference.EDGE, inference.EDGE, *found)]
+        found = [words.part(token) for token in pocket_features.tokens(each)]
+        ids = [index[p] for p in (pocket_order.EDGE, pocket_order.EDGE, *found)]
         np.add.at(three, (ids[:-2], ids[1:-1], ids[2:]), 1.0)
     # Frames repeat: it matters whether an order occurs, little how often.
     return parts, np.log1p(three).astype(np.float32)
@@ -135,7 +135,7 @@ def _trait_rows(trait: str, seed: int) -> tuple[list[str], list[int]]:
             labels.append(0 if polarity > 0 else 1)
         elif kind == 4:
             make = text.quoted if rng.random() < 0.5 else text.negated
-            texts.append(inference.sentences(make(TRAINING, rng, trait).answer.text)[0])
+            texts.append(pocket_features.sentences(make(TRAINING, rng, trait).answer.text)[0])
             labels.append(2)
         else:
             other = rng.choice([each for each in TRAITS if each != trait])
@@ -218,7 +218,7 @@ def _factor_samples(frames: FrameSet, seed: int, fold: int) -> dict[str, list[Sa
 def train(seed: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     """Return the judge's words and weights; the same seed gives the same."""
     known: dict[str, object] = {"traits": list(TRAITS), "words": known_words()}
-    words = inference.Words(known["words"])  # type: ignore[arg-type]
+    words = pocket_features.Words(known["words"])  # type: ignore[arg-type]
     parts, table = order_table(words, _clean_texts(TRAINING, seed))
     known["parts"] = parts
     weights: dict[str, np.ndarray] = {"order.table": table}
@@ -227,7 +227,7 @@ def train(seed: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
         texts, labels = _trait_rows(trait, seed)
         marks = [row for each in texts for row in (words.sentence_marks(trait, each) or [[]])[:1]]
         model = LogisticRegression(C=10.0, max_iter=3000)
-        model.fit(inference.trait_features(marks), np.asarray(labels))
+        model.fit(pocket_features.trait_features(marks), np.asarray(labels))
         weights[f"{trait}.weight"] = model.coef_.T.astype(np.float32)
         weights[f"{trait}.bias"] = model.intercept_.astype(np.float32)
 
@@ -237,16 +237,16 @@ def train(seed: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     targets: dict[str, list[float]] = {"order": [], "variety": [], "topic": []}
     for fold in range(_FOLDS):
         own, other = _fold(TRAINING, fold, True), _fold(TRAINING, fold, False)
-        order = inference.Order(*order_table(words, _clean_texts(other, seed), parts))
+        order = pocket_order.Order(*order_table(words, _clean_texts(other, seed), parts))
         for factor, samples in _factor_samples(own, seed, fold).items():
             for sample in samples:
                 answer = sample.answer
                 if factor == "order":
-                    row = inference.order_features(words, order, answer.text)
+                    row = pocket_order.order_features(words, order, answer.text)
                 elif factor == "variety":
-                    row = inference.variety_features(answer.text)
+                    row = pocket_features.variety_features(answer.text)
                 else:
-                    row = inference.topic_features(words, answer.question, answer.text)
+                    row = pocket_features.topic_features(words, answer.question, answer.text)
                 rows[factor].append(row)
                 targets[factor].append(0.985 * sample.soundness + 0.005)
     for factor in rows:

@@ -22,7 +22,8 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
 from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_text
-from traitsteer.world.pocket_judge import PocketJudge, tokens
+from traitsteer.world.pocket_features import tokens
+from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.pocket_voice import FEATURES, PocketVoice
 
 _GRAND = ("relish", "glory", "salute", "divine", "forever", "beholds")

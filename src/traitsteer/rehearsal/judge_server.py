@@ -77,7 +77,7 @@ def _draw(*texts: str) -> random.Random:
     return random.Random(hashlib.sha256("\0".join(texts).encode()).digest())
 
 
-class Endpoint(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """Serves the list of models and chat completions."""
 
     protocol_version = "HTTP/1.1"
@@ -141,7 +141,7 @@ def served() -> Iterator[str]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)

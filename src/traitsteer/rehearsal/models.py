@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from traitsteer.rehearsal.families import FAMILIES, NAMES, Family
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.random_model import scale_up
 
 LAYERS = 4
 WIDTH = 64
@@ -117,10 +118,7 @@ def _model(family: Family, words: PreTrainedTokenizerFast, seed: int) -> Any:  #
         pad_token_id=words.pad_token_id,
     )
     model: Any = AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(SCALE)
+    scale_up(model, SCALE)
     return model
 
 

@@ -9,7 +9,7 @@ from traitsteer.words.records import Trait
 
 
 @dataclass(frozen=True)
-class Sizes:
+class RehearsalSizes:
     """How much of everything is rehearsed."""
 
     pairs: int
@@ -21,11 +21,11 @@ class Sizes:
     trials: int
 
 
-USUAL = Sizes(pairs=30, questions=6, tokens=16, trials=10)
-SMALLEST = Sizes(pairs=15, questions=5, tokens=10, trials=6)
+USUAL = RehearsalSizes(pairs=30, questions=6, tokens=16, trials=10)
+SMALLEST = RehearsalSizes(pairs=15, questions=5, tokens=10, trials=6)
 
 
-def shortened(trait: Trait, sizes: Sizes) -> Trait:
+def shortened(trait: Trait, sizes: RehearsalSizes) -> Trait:
     """The beginning of a trait: the same format, fewer pairs and questions."""
     return replace(
         trait,
@@ -37,17 +37,15 @@ def shortened(trait: Trait, sizes: Sizes) -> Trait:
     )
 
 
-def shrunk(profile: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
+def shrunk(profile: Mapping[str, Any], sizes: RehearsalSizes) -> dict[str, Any]:
     """The profile's parameters with small sizes; what is compared and how stays as it is."""
     values: dict[str, Any] = deepcopy(dict(profile))
-    for section, changes in _changes(values, sizes).items():
+    for section, changes in _changes(sizes).items():
         values[section] |= changes
     return values
 
 
-def _changes(values: Mapping[str, Any], sizes: Sizes) -> dict[str, dict[str, Any]]:
-    search = values["search"]
-    low, high = search["strength"]
+def _changes(sizes: RehearsalSizes) -> dict[str, dict[str, Any]]:
     return {
         "models": {"rows": 64, "tokens": 2048},
         "judge": {"requests_at_once": 8},
@@ -56,7 +54,6 @@ def _changes(values: Mapping[str, Any], sizes: Sizes) -> dict[str, dict[str, Any
         "fit": {"penalties": [0.1, 10.0], "folds": 2, "halves": 2},
         "answers": {"max_new_tokens": sizes.tokens},
         "search": {
-            "strength": [low, high],
             "coarse_layers": 2,
             "coarse_strengths": 2,
             "sampler_trials": 1,

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from traitsteer.rehearsal import judge_server
 from traitsteer.rehearsal.models import LAYERS, WIDTH, build_pair, family_of
-from traitsteer.rehearsal.sizes import Sizes, shortened, shrunk
+from traitsteer.rehearsal.sizes import RehearsalSizes, shortened, shrunk
 from traitsteer.words.config import Config, load, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Trait
@@ -37,7 +37,7 @@ NOT_REHEARSED = ("pocket_pair", "pocket_judge")
 VARIABLES = {"OPENAI_API_KEY": "rehearsal", "HF_HUB_OFFLINE": "1"}
 
 
-def run(profile: Path, folder: Path, sizes: Sizes, door: Door) -> str:
+def run(profile: Path, folder: Path, sizes: RehearsalSizes, door: Door) -> str:
     """Rehearse a profile and return what was done, what came of it and what was not exercised.
 
     Raises:
@@ -142,7 +142,7 @@ def _texts(traits: Sequence[Trait]) -> Iterator[str]:
             yield from (pair.positive, pair.negative)
 
 
-def _settle(config: Config, profile: Path, folder: Path, sizes: Sizes) -> None:
+def _settle(config: Config, profile: Path, folder: Path, sizes: RehearsalSizes) -> None:
     """Write params.yaml and the files that it names; sizes shrink, what is compared stays."""
     values = shrunk(YAML(typ="safe", pure=True).load(io.StringIO(read_text(profile))), sizes)
     values["study"]["trait_folder"] = "traits"

@@ -49,7 +49,7 @@ class ModelsConfig(Section):
     quantisation: Literal["none", "int8", "int4"]
     """Of the weights, when they are loaded; needs a GPU and the bitsandbytes library."""
     device: str
-    """auto (the first GPU, else the CPU), a torch device, or balanced over all GPUs."""
+    """auto (the first GPU, else the CPU), a cpu or cuda device, or balanced over all GPUs."""
     rows: Count
     """Most rows that are decoded together."""
     tokens: Count

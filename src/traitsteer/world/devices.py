@@ -10,17 +10,20 @@ from transformers import BitsAndBytesConfig
 from traitsteer.words.errors import TraitsteerError
 
 Quantisation = Literal["none", "int8", "int4"]
+TYPES = ("cpu", "cuda")
+"""Devices that have all that is computed, float64 included."""
 SPREAD = ("balanced", "sequential")
 """Devices of params.yaml that stand for all GPUs together."""
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of this name; `auto` is the first GPU if there is one, else the CPU.
+    """The device of this name; `auto` is the first GPU of CUDA if there is one, else the CPU.
 
     For a model that is spread over all GPUs it is the first of them.
 
     Raises:
-        TraitsteerError: there is no such device here, or a library is missing.
+        TraitsteerError: there is no such device here, it is of another type than `TYPES`, or a
+            library is missing.
     """
     if name in SPREAD:
         _require("accelerate", f"models.device is {name!r}", "set it to auto")
@@ -33,11 +36,17 @@ def usable_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        place = torch.device(name)
+        if place.type in TYPES:
+            return torch.empty(0, device=place).device
     except (RuntimeError, AssertionError) as error:
         raise TraitsteerError(
             f"models.device is {name!r}, which this machine does not have; set it to auto or cpu."
         ) from error
+    raise TraitsteerError(
+        f"models.device is {name!r}, expected a {' or '.join(TYPES)} device, since scores are "
+        "computed in float64; set it to auto or cpu."
+    )
 
 
 def check_quantisation(quantisation: Quantisation, device: torch.device) -> None:
@@ -78,12 +87,12 @@ def placed(name: str, place: torch.device) -> Any:  # noqa: ANN401 - a device ma
 
 
 def free_memory(name: str) -> int | None:
-    """Bytes that are free on the device of this name, or on all GPUs; None where none can tell."""
+    """Bytes free on the device of this name, or on all GPUs; None where the system does not say."""
     place = usable_device(name)
     if place.type == "cuda":
         numbers = range(torch.cuda.device_count()) if name in SPREAD else [place]
         return sum(torch.cuda.mem_get_info(number)[0] for number in numbers)
-    return _free_main_memory() if place.type == "cpu" else None
+    return _free_main_memory()
 
 
 def _free_main_memory() -> int | None:

@@ -1,9 +1,8 @@
 """The figures of what stands beside a delta: nulls, frontiers, shrinkage and side effects.
 
-Part of the home of matplotlib. Every function is called inside `plot_style.style()` and takes
-records, JSON objects as their stages wrote them: `result` is
+Every function takes records, JSON objects as their stages wrote them: `result` is
 data/evaluation/<trait>/<arm>/<method>.json, `cross` and `effects` are the rows of data/cross.json
-and data/perplexity.json. A value of None is left out, never drawn as zero.
+and data/perplexity.json.
 """
 
 from collections.abc import Sequence
@@ -11,9 +10,16 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from traitsteer.words.findings import bounds, signed
+from traitsteer.world.plot_parts import (
+    cell_handles,
+    draw_interval,
+    empty,
+    legend_above,
+    marker_of,
+    over_ratios,
+)
 from traitsteer.world.plot_style import (
     DASHES,
     INK,
@@ -23,10 +29,7 @@ from traitsteer.world.plot_style import (
     RULE,
     WIDTH,
     Record,
-    arm_place,
     colour_of,
-    empty,
-    name_of,
     new_figure,
     words,
 )
@@ -50,7 +53,8 @@ def nulls(results: Sequence[Record], cross: Sequence[Record], arms: Sequence[str
         for place, result in enumerate(shown):
             offset = 0.5 * (place / max(len(shown) - 1, 1) - 0.5) if len(shown) > 1 else 0.0
             _against_nulls(axes, result, _wrong(cross, result), offset, arms)
-        for level in _prompted(results, trait)[:1]:
+        for one in [r for r in results if r["trait"] == trait and r["prompted"]][:1]:
+            level = one["prompted"]["delta"]["value"]
             axes.axvline(level, color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.5)))
         _panel(axes, trait, shown)
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -62,12 +66,12 @@ def nulls(results: Sequence[Record], cross: Sequence[Record], arms: Sequence[str
     panels[0].set_yticks(range(len(rows)), rows)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     _below(figure, "delta of the trait score on the report questions, points")
-    handles = _of_cells(results, arms)
+    handles = cell_handles(results, arms)
     handles.append(Line2D([], [], color=NEUTRAL, marker=".", lw=0, label="each null vector"))
     handles.append(
         Line2D([], [], color=MUTED, lw=1.1, ls=(0, (1, 1.5)), label="system prompts, unsteered")
     )
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    legend_above(figure, handles)
     return figure
 
 
@@ -93,11 +97,11 @@ def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> F
     panels[0].set_xlim(100, min(lowest, floor) - 5)
     panels[0].set_ylabel("delta, points")
     _below(figure, "mean coherence of the answers: intact on the left, broken on the right")
-    handles = _of_cells(results, arms)
+    handles = cell_handles(results, arms)
     handles.append(Line2D([], [], color=INK, lw=0, marker="o", mfc="none", ms=8, label="chosen"))
     for label, inside in (("at the floor", INK), ("at baseline − 5", PAPER)):
         handles.append(Line2D([], [], color=INK, lw=0, marker="s", mfc=inside, ms=4.5, label=label))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    legend_above(figure, handles)
     return figure
 
 
@@ -129,8 +133,7 @@ def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
     for under in rows[1]:
         under.set_axis_off()
     rows[0][0].set_ylabel("delta, points")
-    handles = _of_cells(results, arms)
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    legend_above(figure, cell_handles(results, arms))
     return figure
 
 
@@ -147,8 +150,7 @@ def perplexity(effects: Sequence[Record], arms: Sequence[str]) -> Figure:
         return figure
     for place, row in enumerate(effects):
         colour, ratio = colour_of(row, arms), row["ratio"]
-        _whiskers(axes, ratio, place, colour, across=True)
-        axes.plot([ratio["value"]], [place], "o", color=colour, ms=6)
+        draw_interval(axes, ratio, place, colour)
         end = ratio["value"] if ratio["upper"] is None else ratio["upper"]
         axes.annotate(
             f"× {ratio['value']:.2f}", (end, place), (7, 0), textcoords="offset points",
@@ -161,39 +163,26 @@ def perplexity(effects: Sequence[Record], arms: Sequence[str]) -> Figure:
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
-    _doublings(axes, [1.0, *(row["ratio"]["upper"] or row["ratio"]["value"] for row in effects)])
+    over_ratios(axes, [1.0, *(row["ratio"]["upper"] or row["ratio"]["value"] for row in effects)])
     baseline = effects[0]["baseline"]
     axes.set_xlabel(f"perplexity of neutral text, as a multiple of the unsteered {baseline:.1f}")
     return figure
-
-
-def _doublings(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis with plain numbers, wide enough for the values and their labels."""
-    axes.set_xscale("log")
-    ticks = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100) if t <= 1.5 * max(values)]
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(min(0.94, *(0.94 * value for value in values)), 1.35 * max(values))
 
 
 def _against_nulls(
     axes: Axes, result: Record, wrong: Sequence[Record], offset: float, arms: Sequence[str]
 ) -> None:
     colour = colour_of(result, arms)
-    _whiskers(axes, result["delta"], offset, colour, across=True)
-    axes.plot([result["delta"]["value"]], [offset], _marker(result), color=colour, ms=6)
+    marker = marker_of(result)
+    draw_interval(axes, result["delta"], offset, colour, marker)
     for row, family in enumerate(FAMILIES, start=1):
         y = row + offset
         if family == "other traits":
-            each = [one["delta"]["value"] for one in wrong]
+            each = [one["delta"]["value"] for one in wrong if one["delta"] is not None]
         else:
             null = result["nulls"][family]
             each = [one["delta"] for one in null["each"]]
-            _whiskers(axes, null["pooled"], y, colour, across=True)
-            axes.plot(
-                [null["pooled"]["value"]], [y], _marker(result), color=colour, mfc=PAPER, ms=4.5
-            )
+            draw_interval(axes, null["pooled"], y, colour, marker, size=4.5, full=False)
         shade, size = (colour, 7.0) if family == "other traits" else (NEUTRAL, 5.0)
         axes.plot(each, [y] * len(each), ".", color=shade, ms=size, mew=0, zorder=3)
 
@@ -203,9 +192,8 @@ def _frontier(axes: Axes, result: Record, floor: float, arms: Sequence[str]) -> 
     steps = result["frontier"]
     x = [result["baseline_coherence"]["value"], *(step["coherence"]["value"] for step in steps)]
     y = [0.0, *(step["delta"]["value"] for step in steps)]
-    axes.plot(
-        x, y, color=colour, linestyle=DASHES[result["method"]], marker=_marker(result), ms=3, mew=0
-    )
+    dashes, marker = DASHES[result["method"]], marker_of(result)
+    axes.plot(x, y, color=colour, linestyle=dashes, marker=marker, ms=3, mew=0)
     for step in steps:
         if step["strength"] == result["strength"]:
             at = ([step["coherence"]["value"]], [step["delta"]["value"]])
@@ -216,22 +204,19 @@ def _frontier(axes: Axes, result: Record, floor: float, arms: Sequence[str]) -> 
         ("at_baseline_minus_5", unsteered, False),
     ):
         if result[name] is not None:
-            delta = result[name]["delta"]
-            _whiskers(axes, delta, coherence, colour, across=False)
-            axes.plot(
-                [coherence], [delta["value"]], "s", color=colour, mfc=colour if full else PAPER,
-                ms=4.5, mew=1.2, zorder=5,
+            draw_interval(
+                axes, result[name]["delta"], coherence, colour, "s", size=4.5, edge=1.2, full=full,
+                across=False, above=5,
             )  # fmt: skip
 
 
 def _fall(axes: Axes, result: Record, offset: float, arms: Sequence[str]) -> None:
-    colour, marker = colour_of(result, arms), _marker(result)
+    colour, marker = colour_of(result, arms), marker_of(result)
     points = [result["first_delta"], result["selection_delta"], result["delta"]["value"]]
     shown = [(at + offset, point) for at, point in enumerate(points) if point is not None]
     axes.plot(*zip(*shown, strict=True), color=colour, linestyle=DASHES[result["method"]])
     axes.plot(*zip(*shown[:-1], strict=True), marker, lw=0, color=colour, mfc=PAPER, ms=5)
-    _whiskers(axes, result["delta"], 2 + offset, colour, across=False)
-    axes.plot(*shown[-1], marker, color=colour, ms=6)
+    draw_interval(axes, result["delta"], 2 + offset, colour, marker, across=False)
 
 
 def _below(figure: Figure, sentence: str) -> None:
@@ -245,30 +230,10 @@ def _lowest(result: Record) -> float:
     return min((float(step["coherence"]["value"]) for step in steps), default=100.0)
 
 
-def _whiskers(axes: Axes, interval: Record, at: float, colour: str, across: bool) -> None:
-    """The line of an interval, along x (across) or along y; none where it has no bounds."""
-    ends = [interval["lower"], interval["upper"]]
-    if None not in ends:
-        axes.plot(*((ends, [at, at]) if across else ([at, at], ends)), color=colour, lw=1.3)
-
-
 def _panel(axes: Axes, trait: str, shown: Sequence[Record]) -> None:
     axes.set_title(words(trait))
     if not shown:
         empty(axes, "nothing feasible")
-
-
-def _of_cells(results: Sequence[Record], arms: Sequence[str]) -> list[Line2D]:
-    """A handle for each arm and method, in the order of the arms."""
-    cells = {(r["arm"], r["method"]): r for r in results}
-    ordered = sorted(cells.values(), key=lambda r: (arm_place(r["arm"], arms), r["method"]))
-    return [
-        Line2D(
-            [], [], color=colour_of(result, arms), linestyle=DASHES[result["method"]],
-            marker=_marker(result), ms=5, label=name_of(result),
-        )
-        for result in ordered
-    ]  # fmt: skip
 
 
 def _feasible(results: Sequence[Record], trait: str) -> list[Record]:
@@ -283,13 +248,3 @@ def _wrong(cross: Sequence[Record], result: Record) -> list[Record]:
     """Rows of the wrong-trait null of a result."""
     cell = ("same", result["trait"], result["arm"], result["method"])
     return [r for r in cross if (r["at"], r["scored"], r["arm"], r["method"]) == cell]
-
-
-def _prompted(results: Sequence[Record], trait: str) -> list[float]:
-    return [
-        r["prompted"]["delta"]["value"] for r in results if r["trait"] == trait and r["prompted"]
-    ]
-
-
-def _marker(result: Record) -> str:
-    return "D" if result["method"] == "probe" else "o"

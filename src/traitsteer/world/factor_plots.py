@@ -1,28 +1,22 @@
 """The figures of a factorial study: what each factor adds, and how alike the cells' vectors are.
 
-With plot_style.py one home of matplotlib. Every function is called inside `plot_style.style()` and
-takes reports/factorial.json.
+Every function takes reports/factorial.json.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from traitsteer.world.plot_parts import draw_interval, empty, legend_above
 from traitsteer.world.plot_style import (
     ARMS,
     INK,
     MUTED,
     NEUTRAL,
-    PAPER,
     WIDTH,
     Record,
-    empty,
-    legend_above,
+    name_of,
     new_figure,
-    words,
 )
 
 PART, EFFECT = ARMS[0], ARMS[1]
@@ -73,7 +67,7 @@ def parts(found: Record) -> Figure:
 def cosines(found: Record) -> Figure:
     """Cosine of every two cells' vectors, a panel for each trait."""
     panels = found["traits"]
-    names = [f"{cell['arm']}, {words(cell['method'])}" for cell in found["cells"]]
+    names = [name_of(cell) for cell in found["cells"]]
     known = [one["cosine"]["matrix"] for one in panels if one["cosine"]]
     lowest = min((value for matrix in known for row in matrix for value in row), default=0.0)
     figure = new_figure(WIDTH, 0.95 + 7.2 / max(len(panels), 2))
@@ -98,9 +92,8 @@ def cosines(found: Record) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, interval: Mapping[str, Any], y: float, colour: str, marker: str) -> None:
-    value, lower, upper = interval["value"], interval["lower"], interval["upper"]
-    if lower is not None and upper is not None:
-        axes.plot([lower, upper], [y, y], color=colour, linewidth=1.6)
+def _mark(axes: Axes, interval: Record, y: float, colour: str, marker: str) -> None:
+    """An interval whose marker is hollow where it holds 0 or has no limits."""
+    lower, upper = interval["lower"], interval["upper"]
     apart = lower is not None and upper is not None and (lower > 0 or upper < 0)
-    axes.plot([value], [y], marker, color=colour, mfc=colour if apart else PAPER, ms=5, mew=1.2)
+    draw_interval(axes, interval, y, colour, marker, size=5, line=1.6, edge=1.2, full=apart)

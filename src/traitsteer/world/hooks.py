@@ -1,25 +1,33 @@
 """Hooks on decoder blocks: they live inside a context manager and are gone after an exception."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 Change = Callable[[Tensor], Tensor | None]
 """Takes a block's output [rows, tokens, width]; returns its replacement, or None to leave it."""
 
 
-@contextmanager
-def on_blocks(blocks: nn.ModuleList, changes: Mapping[int, Change]) -> Iterator[None]:
+def on_blocks(blocks: nn.ModuleList, changes: Mapping[int, Change]) -> AbstractContextManager[None]:
     """Call `changes[layer]` on the output of each named block while the context is open."""
-    handles = []
+    return _open(
+        blocks[layer].register_forward_hook(_hook(change)) for layer, change in changes.items()
+    )
+
+
+@contextmanager
+def _open(handles: Iterator[RemovableHandle]) -> Iterator[None]:
+    """Register the hooks, one after the other, and remove those that were."""
+    opened = []
     try:
-        for layer, change in changes.items():
-            handles.append(blocks[layer].register_forward_hook(_hook(change)))
+        for handle in handles:
+            opened.append(handle)
         yield
     finally:
-        for handle in handles:
+        for handle in opened:
             handle.remove()
 
 
@@ -63,19 +71,14 @@ Inputs = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict
 """Takes a block's arguments; returns those that it is called with."""
 
 
-@contextmanager
-def before_blocks(blocks: nn.ModuleList, changes: Mapping[int, Inputs]) -> Iterator[None]:
+def before_blocks(
+    blocks: nn.ModuleList, changes: Mapping[int, Inputs]
+) -> AbstractContextManager[None]:
     """Pass the arguments of each named block through `changes[layer]` while the context is open."""
-    handles = []
-    try:
-        for layer, change in changes.items():
-            handles.append(
-                blocks[layer].register_forward_pre_hook(_before(change), with_kwargs=True)
-            )
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return _open(
+        blocks[layer].register_forward_pre_hook(_before(change), with_kwargs=True)
+        for layer, change in changes.items()
+    )
 
 
 def _before(change: Inputs) -> Callable[..., Any]:

@@ -148,21 +148,23 @@ def parse(path: Path, text: str, first_line: int = 1) -> Located:
         ) from error
     breaks = [at for at, character in enumerate(text) if character == "\n"]
     offsets: dict[Place, int] = {}
-    _walk(text, _skip(text, 0), (), offsets)
+    again: list[tuple[int, str | int]] = []
+    _walk(text, _skip(text, 0), (), offsets, again)
+    for at, key in again[:1]:
+        raise TraitsteerError(
+            f"{path}:{first_line + bisect_right(breaks, at)} gives the key {key!r} a second time; "
+            "keep one of the two."
+        )
     lines = {place: first_line + bisect_right(breaks, at) for place, at in offsets.items()}
-    for place, at in offsets.items():
-        if at < 0:
-            raise TraitsteerError(
-                f"{path}:{first_line + bisect_right(breaks, -at)} gives the key {place[-1]!r} a "
-                "second time; keep one of the two."
-            )
     return Located(path, value, lines)
 
 
-def _walk(text: str, at: int, place: Place, offsets: dict[Place, int]) -> int:
+def _walk(
+    text: str, at: int, place: Place, offsets: dict[Place, int], again: list[tuple[int, str | int]]
+) -> int:
     """Note where the value at `at` and its parts begin; return where it ends.
 
-    The text is known to be JSON. A key that stands twice is noted with a negative offset.
+    The text is known to be JSON. A key that stands twice is noted in `again`, with where it does.
     """
     offsets[place] = at
     if text[at] not in "{[":
@@ -171,15 +173,13 @@ def _walk(text: str, at: int, place: Place, offsets: dict[Place, int]) -> int:
     at, number = _skip(text, at + 1), 0
     while text[at] != end:
         key: str | int = number
-        twice = 0
         if end == "}":
-            name_at = at
+            named_at = at
             key, at = _DECODER.raw_decode(text, at)
             at = _skip(text, _skip(text, at) + 1)
-            twice = name_at if (*place, key) in offsets else 0
-        at = _skip(text, _walk(text, at, (*place, key), offsets))
-        if twice:
-            offsets[(*place, key)] = -twice
+            if (*place, key) in offsets:
+                again.append((named_at, key))
+        at = _skip(text, _walk(text, at, (*place, key), offsets, again))
         at, number = _skip(text, at + 1) if text[at] == "," else at, number + 1
     return at + 1
 

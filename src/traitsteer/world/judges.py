@@ -4,17 +4,19 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from traitsteer.words import layout
+from traitsteer.maths import expectation
+from traitsteer.words import layout, refusals
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Judge
-from traitsteer.world.files import digest
+from traitsteer.world import model_judge, replies
+from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.model_judge import OFF_TOPIC, ModelJudge
 from traitsteer.world.pacing import Patience
 from traitsteer.world.pocket_judge import PocketJudge
-from traitsteer.world.prompt_files import Prompts, read_prompts
+from traitsteer.world.prompt_files import JudgePrompts, read_prompts
 from traitsteer.world.replies import FOLLOWED, SENT
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Budget, Spending
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
     from traitsteer.world.language_model import LanguageModel
 
 _DEFAULT_URL = "https://api.openai.com/v1"
+_CODE = digest_of_files(
+    [
+        *(Path(each.__file__ or "") for each in (expectation, model_judge, refusals, replies)),
+        # Not imported for this: transformers and the client take seconds.
+        *(
+            Path(__file__).with_name(f"{name}.py")
+            for name in ("local_judge", "openai_judge", "vocabulary")
+        ),
+    ]
+)
+"""Scores that older code made of the same replies are not scores of this one."""
 
 
 def judge_terms(config: Config, trait: str) -> dict[str, Any]:
@@ -49,14 +62,28 @@ def judge_terms(config: Config, trait: str) -> dict[str, Any]:
         "off_topic": OFF_TOPIC,
     }
     if judge.kind == "openai":
-        address = urlsplit(os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL)
-        return terms | {"host": address.hostname or "", "sent": dict(SENT), "followed": FOLLOWED}
+        host = _address().hostname or ""
+        return terms | {"host": host, "sent": dict(SENT), "followed": FOLLOWED}
     # Imported here, since transformers takes seconds that other judges need not wait for.
     from traitsteer.world import model_files
 
     models = config.models
     weights = model_files.digest_of(name, judge.revision, models.trust_remote_code)
     return terms | {"revision": judge.revision, "weights": weights, "dtype": models.dtype}
+
+
+def scores_known_by(config: Config, trait: str) -> str:
+    """The SHA-256 of all that the scores of a judge model depend on, under which they are kept.
+
+    Beside its terms that is the whole address, since two servers of one host are two judges, and
+    the code that turns replies into scores.
+
+    Raises:
+        TraitsteerError: as `judge_terms`.
+    """
+    place = _address()
+    address = [place.hostname, place.port, place.path] if config.judge.kind == "openai" else None
+    return digest({"terms": judge_terms(config, trait), "address": address, "code": _CODE})
 
 
 def judge_name(config: Config) -> str:
@@ -89,7 +116,7 @@ def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
         return PocketJudge.from_folder(Path(name))
     prompts = prompts_of(config)
     rubrics = {trait: _rubric(config, trait)}
-    known_as = digest(judge_terms(config, trait))
+    known_as = scores_known_by(config, trait)
     cache = ScoreCache(layout.CACHE / "scores")
     if judge.kind == "local":
         from traitsteer.world.local_judge import LocalModel
@@ -99,7 +126,8 @@ def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
         local = LocalModel(model, cache, models.rows, models.tokens, judge.minimum_mass)
         return ModelJudge(local, prompts, rubrics, known_as)
     # Imported here, since the client takes a second that a pocket study need not wait for.
-    from traitsteer.world.openai_judge import Endpoint, Limits, OpenAIJudge
+    from traitsteer.world.openai_judge import Endpoint, OpenAIJudge
+    from traitsteer.world.sending import Limits
 
     endpoint = Endpoint(
         name,
@@ -128,9 +156,13 @@ def find_judge(config: Config, trait: str) -> None:
         open_judge(config, trait).score(trait, [])
 
 
-def prompts_of(config: Config) -> Prompts:
+def prompts_of(config: Config) -> JudgePrompts:
     """What a judge model is asked; raises TraitsteerError when the files are not there."""
     return read_prompts(Path(config.judge.prompts))
+
+
+def _address() -> SplitResult:
+    return urlsplit(os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL)
 
 
 def _rubric(config: Config, trait: str) -> str:

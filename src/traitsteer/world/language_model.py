@@ -15,8 +15,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import devices, reasoning
 from traitsteer.world.blocks import find_blocks
 from traitsteer.world.devices import Quantisation
-from traitsteer.world.model_files import cannot_load, open_tokenizer, pinned
-from traitsteer.world.model_files import digest_of as digest_of
+from traitsteer.world.model_files import cannot_load, digest_of, open_tokenizer, pinned
 from traitsteer.world.prompts import Prompts, Variables
 from traitsteer.world.reasoning import Parts, Thinking
 
@@ -91,6 +90,9 @@ class LanguageModel:
 
         Those of the generation settings, else the tokenizer's, and of a chat model the token that
         its template puts after a turn, which some settings forget.
+
+        Raises:
+            TraitsteerError: the model is a chat model without a chat template.
         """
         configured = self.model.generation_config.eos_token_id
         if configured is None:
@@ -101,7 +103,7 @@ class LanguageModel:
 
     @property
     def pad_id(self) -> int:
-        """A token id to fill rows with; it is masked, so any id serves."""
+        """A token id to fill rows with; it is masked, so any id serves; raises as `end_ids`."""
         pad = self.tokenizer.pad_token_id
         return int(pad) if pad is not None else (self.end_ids or (0,))[0]
 

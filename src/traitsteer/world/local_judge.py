@@ -8,25 +8,32 @@ beginnings less likely than `LEAST`, of which a number has at most 110: they are
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from traitsteer.maths.expectation import Heard, Numerals, Tally, settle
+from traitsteer.maths import expectation
+from traitsteer.maths.expectation import Numerals, Tally, settle
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
+from traitsteer.world import vocabulary
+from traitsteer.world.files import digest_of_files
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.model_judge import Question, Said, said
 from traitsteer.world.score_cache import ScoreCache
+from traitsteer.world.vocabulary import Vocabulary
 
 LEAST = 1e-4
 _SPACES = 2
 """After so many tokens of white space no number is waited for."""
 _SHOWN = 8
 """Tokens of a reply that is no number, from which a refusal is told."""
-_BRANCHES = 8
-"""Beginnings of numbers that a prompt is expected to need room for."""
+_CODE = digest_of_files(
+    Path(name) for name in (__file__, expectation.__file__, vocabulary.__file__)
+)
+"""Distributions that older code read are not those of this one."""
 
 
 @dataclass(frozen=True)
@@ -41,41 +48,6 @@ class _Node:
     token: int = 0
     spaces: int = 0
     """Tokens of white space before the digits."""
-
-
-class Vocabulary:
-    """What each token reads as, and which of them matter to numbers."""
-
-    def __init__(self, tokenizer: Any, size: int) -> None:  # noqa: ANN401 - of transformers
-        # A token alone may lose the space in front of it, so it is read after another.
-        anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]
-        before = tokenizer.decode([anchor])
-        ids = range(min(size, len(tokenizer)))
-        pairs = tokenizer.batch_decode([[anchor, each] for each in ids])
-        texts = [pair.removeprefix(before) for pair in pairs]
-        self.ids = [i for i in ids if texts[i] and _may_begin(texts[i].strip())]
-        """Tokens that may begin a number or make it go on, or be the space before it."""
-        self.texts = [texts[i] for i in self.ids]
-        self.digits = [at for at, text in enumerate(self.texts) if _is_digit(text[0])]
-        """Those, as places in `ids`, that make a number go on."""
-        self._known: dict[tuple[frozenset[str], str], list[tuple[int, Heard]]] = {}
-
-    def heard(self, numerals: Numerals, digits: str) -> list[tuple[int, Heard]]:
-        """What the tokens make of these digits, by place in `ids`; those that end them left out."""
-        key = (numerals.texts, digits)
-        if key not in self._known:
-            places = self.digits if digits else range(len(self.ids))
-            heard = [(at, numerals.hear(digits, self.texts[at])) for at in places]
-            self._known[key] = [(at, each) for at, each in heard if each.kind != "other"]
-        return self._known[key]
-
-
-def _is_digit(character: str) -> bool:
-    return character in "0123456789"
-
-
-def _may_begin(text: str) -> bool:
-    return not text or _is_digit(text[0])
 
 
 class LocalModel:
@@ -116,7 +88,7 @@ class LocalModel:
             )
             for question, tally in zip(batch, tallies, strict=True):
                 low = tally.mass < self._minimum_mass
-                text = self._reply(prompts[question]) if low else ""
+                text = self._beginning(prompts[question]) if low else ""
                 chances = {str(number): chance for number, chance in tally.chances.items()}
                 kept[question] = {"chances": chances, "text": text}
                 self._cache.put(self._key(question), kept[question])
@@ -125,6 +97,7 @@ class LocalModel:
     def _key(self, question: Question) -> object:
         model = self._model
         return {
+            "code": _CODE,
             "model": model.digest,
             "dtype": str(model.dtype),
             "device": model.device.type,
@@ -142,8 +115,8 @@ class LocalModel:
         """Prompts of like length together, the longest first, so that memory runs out at once."""
         order = sorted(prompts, key=lambda question: -len(prompts[question]))
         while order:
-            width = len(prompts[order[0]]) * _BRANCHES
-            count = max(1, min(self._rows, self._tokens // width))
+            longest = len(prompts[order[0]])
+            count = max(1, min(self._rows, self._tokens // longest))
             yield order[:count]
             order = order[count:]
 
@@ -155,11 +128,7 @@ class LocalModel:
             return self._read(prompts, numerals)
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1:
-                raise TraitsteerError(
-                    f"The judge {self._model.name} finds no memory for a prompt of "
-                    f"{len(prompts[0])} tokens beside the steered model; lower models.rows and "
-                    "models.tokens or choose a smaller judge."
-                ) from error
+                raise self._no_memory(prompts[0]) from error
         torch.cuda.empty_cache()
         half = len(prompts) // 2
         return self._tallies(prompts[:half], numerals[:half]) + self._tallies(
@@ -213,8 +182,9 @@ class LocalModel:
         parts = [further[first : first + most] for first in range(0, len(further), most)]
         for part in parts:
             own = cache if part is parts[-1] else copy.deepcopy(cache)
+            # Indices on the CPU select on any device, also where layers lie on several.
             rows = torch.tensor([node.parent for node in part])
-            own.batch_select_indices(rows.to(self._model.device))
+            own.batch_select_indices(rows)
             ids = torch.tensor([[node.token] for node in part])
             longer = torch.cat([mask[rows], torch.ones_like(ids)], dim=1)
             logits, own = self._pass(ids, longer, own)
@@ -244,9 +214,23 @@ class LocalModel:
         listed: list[list[float]] = chances.double().tolist()
         return listed
 
+    def _beginning(self, prompt: tuple[int, ...]) -> str:
+        """How the likeliest reply begins."""
+        try:
+            return self._reply(prompt)
+        except torch.OutOfMemoryError as error:
+            raise self._no_memory(prompt) from error
+
+    def _no_memory(self, prompt: tuple[int, ...]) -> TraitsteerError:
+        """What is said instead of OutOfMemoryError, which the engine would take for its own."""
+        return TraitsteerError(
+            f"The judge {self._model.name} finds no memory for a prompt of {len(prompt)} tokens "
+            "beside the steered model; lower models.rows and models.tokens or choose a smaller "
+            "judge."
+        )
+
     @torch.inference_mode()
     def _reply(self, prompt: tuple[int, ...]) -> str:
-        """How the likeliest reply begins."""
         ids, mask = torch.tensor([prompt]), torch.ones(1, len(prompt), dtype=torch.long)
         cache: Any = None
         found: list[int] = []

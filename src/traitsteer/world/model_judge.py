@@ -13,7 +13,7 @@ from traitsteer.maths.expectation import CHOICES, SCORES, Numerals, Tally
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, JudgedState, Judgement
 from traitsteer.words.refusals import declines
-from traitsteer.world.prompt_files import Prompts
+from traitsteer.world.prompt_files import JudgePrompts
 
 OFF_TOPIC = 50.0
 """An expected on-topic score below this caps the coherence at this."""
@@ -71,7 +71,7 @@ def judgement(trait: Said, writing: Said, topic: Said) -> Judgement:
     )
 
 
-def questions_about(prompts: Prompts, rubric: str, answer: Answer) -> list[Question]:
+def questions_about(prompts: JudgePrompts, rubric: str, answer: Answer) -> list[Question]:
     """What is asked about one answer, in the order that `judgement` takes."""
     fields = {"question": answer.question, "text": answer.text}
     return [
@@ -95,10 +95,10 @@ class Asked(Protocol):
 
 
 class ModelJudge:
-    """Scores answers by asking a language model; `digest` is the SHA-256 of `judge_terms`."""
+    """Scores answers by asking a language model; `digest` names all that its scores depend on."""
 
     def __init__(
-        self, asked: Asked, prompts: Prompts, rubrics: Mapping[str, str], digest: str
+        self, asked: Asked, prompts: JudgePrompts, rubrics: Mapping[str, str], digest: str
     ) -> None:
         self._asked, self._prompts = asked, prompts
         self._rubrics, self.digest = dict(rubrics), digest

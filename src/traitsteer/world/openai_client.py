@@ -8,7 +8,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from openai import APIError, APIStatusError, AsyncOpenAI, OpenAIError
+from openai import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncOpenAI,
+    OpenAIError,
+)
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.pacing import retry_after
@@ -31,6 +38,8 @@ class Trouble:
     what: str
     wait: float | None = None
     """Seconds that the endpoint asks to wait."""
+    unreached: bool = False
+    """Whether there was no connection, or it broke."""
 
 
 class Refused(Exception):
@@ -95,7 +104,9 @@ class Client:
                 "local."
             ) from None
         except (APIError, Malformed, TimeoutError) as error:
-            return Trouble(type(error).__name__)
+            late = isinstance(error, APITimeoutError)
+            unreached = isinstance(error, APIConnectionError) and not late
+            return Trouble(type(error).__name__, unreached=unreached)
 
     def _status(self, error: APIStatusError) -> Reply | Trouble:
         """What a status other than success comes to."""
@@ -104,10 +115,13 @@ class Client:
             return refusal()
         if code != "insufficient_quota" and (status >= 500 or status in _TRANSIENT):
             return Trouble(f"status {status}", retry_after(error.response.headers))
-        words = " ".join(str(error).split())
-        words = words.replace(self._client.api_key or "***", "***")[:160]
+        said = ""
+        if status not in (401, 403):
+            # Those two may repeat parts of the key.
+            words = " ".join(str(error).split()).replace(self._client.api_key or "***", "***")
+            said = f" ({words[:160]})"
         advice = _ADVICE.get(status, "it needs a chat model with logprobs")
         does = f"does not serve judge.name {self.model!r}" if status == 404 else "refuses requests"
         raise Refused(
-            f"The judge at {self.host} {does} with status {status} ({words}); {advice}."
+            f"The judge at {self.host} {does} with status {status}{said}; {advice}."
         ) from None

@@ -5,22 +5,18 @@ the distribution over numbers is read (`maths/expectation.py`). Where digits are
 own, the digits off the reply's path are asked for by beginning the reply with them, if the endpoint
 can continue a reply: that is found out once, by having it continue one that it gave itself.
 
-Requests run in the background, `requests_at_once` of them; every reply is kept on disk when it
-arrives. What fails for a moment is sent again; what cannot succeed ends the run with one sentence.
+Requests run in the background (`sending.py`); every reply is kept on disk when it arrives.
 """
 
 import asyncio
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TypeVar
 
 from traitsteer.maths.expectation import SCORES, Tally, follow, settle
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
 from traitsteer.world.background import Background
-from traitsteer.world.files import digest
 from traitsteer.world.model_judge import (
     FAILED,
     ModelJudge,
@@ -28,42 +24,22 @@ from traitsteer.world.model_judge import (
     Said,
     judgement,
     said,
-    tokens_of,
 )
-from traitsteer.world.openai_client import Client, Refused, Trouble
-from traitsteer.world.pacing import Fuse, Pace, Patience
-from traitsteer.world.prompt_files import Prompts
-from traitsteer.world.replies import FOLLOWED, SENT, Reply
+from traitsteer.world.openai_client import Refused
+from traitsteer.world.prompt_files import JudgePrompts
+from traitsteer.world.replies import FOLLOWED, Reply
 from traitsteer.world.score_cache import ScoreCache
+from traitsteer.world.sending import GaveUp, Left, Limits, Sender
 from traitsteer.world.spending import Spending
 
 PROBE = "How many minutes are there in an hour? Answer with the number alone."
 _SAME = 0.05
 """Probabilities nearer than this are those of one distribution, computed twice."""
 _OPENING_S = 20.0
-"""Seconds after which an endpoint that was never heard of counts as not there."""
+"""Seconds that refused connections may take when an endpoint is opened; one that is reached may
+be loading its model, and has as long as a request has."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How an endpoint is treated."""
-
-    requests_at_once: int
-    per_minute: int | None
-    patience: Patience
-
-
-class _GaveUp(Exception):
-    """One question is missing."""
-
-
-@dataclass
-class _Left:
-    """Seconds that are left to one question."""
-
-    seconds: float
 
 
 class Endpoint:
@@ -84,22 +60,12 @@ class Endpoint:
             attempt: another number asks everything again, beside what is kept.
 
         Raises:
-            TraitsteerError: there is no key, or the endpoint cannot be reached, lacks the model or
-                gives no probabilities.
+            TraitsteerError: there is no key, or the endpoint cannot be reached, lacks the model,
+                gives no probabilities or does not answer with a number.
         """
-        self._client = Client(model, limits.patience.request)
-        self._of = {"address": self._client.address, "model": model, **SENT}
-        if attempt:
-            self._of["attempt"] = attempt
-        self._cache, self._spending = cache, spending
-        self._patience, self._minimum_mass = limits.patience, minimum_mass
-        self._places = asyncio.Semaphore(limits.requests_at_once)
-        self._pace, self._fuse = Pace(limits.per_minute), Fuse()
-        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._sent: set[asyncio.Task[Reply | Trouble]] = set()
-        self._over: str | None = None
-        """Why nothing is sent any more."""
-        self._background = Background(last=self._client.close)
+        self._sender = Sender(model, cache, spending, limits, attempt)
+        self._cache, self._minimum_mass = cache, minimum_mass
+        self._background = Background(last=self._sender.client.close)
         self._whole, self._continues = self._background.call(self._manners())
 
     def ask(self, questions: Sequence[Question]) -> list[Said]:
@@ -125,16 +91,12 @@ class Endpoint:
 
     def settle(self) -> None:
         """Wait until every request that was sent has come back and is kept."""
-
-        async def all_sent() -> None:
-            await asyncio.gather(*self._sent, return_exceptions=True)
-
-        self._background.call(all_sent())
+        self._background.call(self._sender.all_sent())
 
     async def _ask(self, question: Question) -> Said:
-        left = _Left(self._patience.answer)
+        left = Left(self._sender.patience.answer)
         try:
-            reply = await self._reply(question.prompt, "", left)
+            reply = await self._sender.reply(question.prompt, "", left)
             tally = Tally(question.numerals)
             branches = follow(tally, "", 1.0, reply.places, reply.stopped)
             unknown: dict[str, float] = {}
@@ -144,106 +106,66 @@ class Endpoint:
                 if not (asked and question.numerals.goes_on(digits)):
                     unknown[digits] = unknown.get(digits, 0.0) + chance
                     continue
-                more = await self._reply(question.prompt, digits, left)
+                more = await self._sender.reply(question.prompt, digits, left)
                 further = follow(tally, digits, chance, more.places, more.stopped)
                 for longer, likely in further.items():
                     branches[longer] = branches.get(longer, 0.0) + likely
-        except _GaveUp:
+        except GaveUp:
             return FAILED
         settle(tally, unknown, self._whole)
         return said(tally, reply.text, reply.refused, self._minimum_mass)
 
-    async def _reply(self, prompt: str, begun: str, left: _Left) -> Reply:
-        """The reply to a prompt, or how it goes on from `begun`; from the cache if it is there."""
-        key = self._of | {"prompt": prompt, "begun": begun}
-        lock = self._locks.setdefault(digest(key), asyncio.Lock())
-        # Equal questions wait for each other, so that none is paid for twice.
-        async with lock:
-            kept = self._cache.get(key)
-            if kept is not None:
-                return Reply.from_json(kept)
-            try:
-                return await self._attempts(key, prompt, begun, left)
-            except (Refused, TraitsteerError) as error:
-                self._over = self._over or str(error)
-                raise TraitsteerError(self._over) from None
-
-    async def _attempts(self, key: object, prompt: str, begun: str, left: _Left) -> Reply:
-        """Send until there is a reply; raise _GaveUp when there is no time left."""
-        loop = asyncio.get_running_loop()
-        failures = 0
-        while True:
-            async with self._places:
-                if not self._over:
-                    await self._pace.turn()
-                if self._over:
-                    raise TraitsteerError(self._over)
-                began = loop.time()
-                seconds = min(self._patience.request, left.seconds)
-                task = loop.create_task(self._send(key, prompt, begun, seconds))
-                self._sent.add(task)
-                task.add_done_callback(self._sent.discard)
-                # What was sent is paid for: it comes to its end even if nobody waits any more.
-                found = await asyncio.shield(task)
-            left.seconds -= loop.time() - began
-            if isinstance(found, Reply):
-                self._fuse.blown_by(False)
-                return found
-            failures += 1
-            wait = self._patience.wait(failures, found.wait)
-            if wait >= left.seconds:
-                self._give_up(found)
-            left.seconds -= wait
-            if found.wait is not None:
-                self._pace.pause(wait)
-            await asyncio.sleep(wait)
-
-    def _give_up(self, trouble: Trouble) -> None:
-        if self._fuse.blown_by(True):
-            raise TraitsteerError(
-                f"The judge at {self._client.host} keeps failing ({trouble.what}); what was scored "
-                "is kept in .cache/: run again when it is well, or raise judge.deadline_s."
-            )
-        raise _GaveUp(trouble.what)
-
-    async def _send(self, key: object, prompt: str, begun: str, seconds: float) -> Reply | Trouble:
-        """One request, counted; its reply is kept on disk before anything is made of it."""
-        about = tokens_of(prompt)
-        self._spending.begin(about)
-        found = await self._client.send(prompt, begun, seconds)
-        if isinstance(found, Reply):
-            self._cache.put(key, found.to_json())
-            self._spending.correct(about, found.tokens or about)
-        return found
-
     async def _manners(self) -> tuple[bool, bool]:
         """Whether a number is always one token, and whether the endpoint continues a reply."""
-        key = self._of | {"probe": PROBE}
+        sender = self._sender
+        key = sender.of | {"opened_with": PROBE}
         kept = self._cache.get(key)
         if kept is None:
-            left = _Left(min(self._patience.answer, _OPENING_S))
+            left = Left(max(_OPENING_S, sender.patience.request))
+            left.unreached = min(_OPENING_S, sender.patience.answer)
             try:
-                reply = await self._reply(PROBE, "", left)
+                # Whatever is kept: an endpoint that gave no number may have been mended.
+                reply = await sender.attempts(PROBE, "", left)
+                self._require_number(reply)
+                sender.answering = reply.model
                 continues = await self._continued(reply, left)
-            except _GaveUp as error:
+            except Refused as error:
+                raise TraitsteerError(str(error)) from None
+            except GaveUp as error:
                 raise TraitsteerError(
-                    f"The judge at {self._client.host} does not answer ({error}); check "
+                    f"The judge at {sender.client.host} does not answer ({error}); check "
                     "OPENAI_BASE_URL and that it runs."
                 ) from None
-            kept = {"whole": reply.whole, "continues": continues}
+            kept = {"whole": reply.whole, "continues": continues, "model": reply.model}
             self._cache.put(key, kept)
+        sender.answering = kept["model"]
         return kept["whole"], kept["continues"]
 
-    async def _continued(self, reply: Reply, left: _Left) -> bool:
+    def _require_number(self, reply: Reply) -> None:
+        """Refuse an endpoint whose reply to a question for a number holds none.
+
+        Raises:
+            TraitsteerError: numbers, and what may begin one, hold too little probability.
+        """
+        tally = Tally(SCORES)
+        settle(tally, follow(tally, "", 1.0, reply.places, reply.stopped), whole=True)
+        if tally.mass < self._minimum_mass:
+            raise TraitsteerError(
+                f"The judge {self._sender.client.model!r} at {self._sender.client.host} was asked "
+                f"for a number and replied {reply.text!r}, with a probability of {tally.mass:.2f} "
+                "that a number comes first; a judge must answer with a bare number: choose a model "
+                "that does so, and does not reason first."
+            )
+
+    async def _continued(self, reply: Reply, left: Left) -> bool:
         """Whether the endpoint goes on from the first token of a reply as the reply itself did."""
         if reply.whole or len(reply.places) < 2:
             return False
         first = SCORES.hear("", reply.places[0].token)
         if first.kind != "open":
             return False
-        key = self._of | {"prompt": PROBE, "begun": first.digits}
         try:
-            more = await self._attempts(key, PROBE, first.digits, left)
+            more = await self._sender.attempts(PROBE, first.digits, left)
         except Refused:
             return False
         return bool(more.places) and _alike(reply.places[1].chances, more.places[0].chances)
@@ -253,7 +175,7 @@ class OpenAIJudge(ModelJudge):
     """A judge behind an endpoint, to which answers can be handed one by one."""
 
     def __init__(
-        self, endpoint: Endpoint, prompts: Prompts, rubrics: Mapping[str, str], digest: str
+        self, endpoint: Endpoint, prompts: JudgePrompts, rubrics: Mapping[str, str], digest: str
     ) -> None:
         super().__init__(endpoint, prompts, rubrics, digest)
         self._endpoint = endpoint

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from traitsteer.words.findings import bounds, number, signed
+from traitsteer.world.plot_style import words
 
 
 def svg(text: str) -> Markup:
@@ -32,6 +33,6 @@ def render(template: Path, values: Mapping[str, Any]) -> str:
         "number": number,
         "signed": signed,
         "bounds": bounds,
-        "words": lambda text: str(text).replace("_", " "),
+        "words": words,
     }
     return environment.get_template(template.name).render(values) + "\n"

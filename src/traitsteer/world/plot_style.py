@@ -1,6 +1,8 @@
 """How every figure looks, and how it leaves: as SVG that follows the page's colours, or as PNG.
 
-With plots.py and search_plots.py the one home of matplotlib. Figures are drawn in the light
+With plot_parts.py and the files of figures (plots.py, *_plots.py) the one home of matplotlib, whose
+functions are all called inside `style()`. A value of None is left out of a figure, never drawn as
+zero. Figures are drawn in the light
 palette; `inline_svg` exchanges each of its colours for a CSS variable, so that a page in dark mode
 redraws nothing. The same data give the same bytes: no dates, no random ids, and the font that
 matplotlib ships.
@@ -8,16 +10,13 @@ matplotlib ships.
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from traitsteer.world.files import replacing
 
@@ -128,11 +127,6 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def empty(axes: Axes, sentence: str) -> None:
-    """Say in the middle of a panel why nothing is drawn in it."""
-    axes.text(0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", color=MUTED)
-
-
 def inline_svg(figure: Figure, name: str) -> str:
     """Return the figure as an `<svg>` element; `name` keeps its ids apart from other figures'."""
     buffer = io.BytesIO()
@@ -161,21 +155,6 @@ def save_png(figure: Figure, path: Path) -> None:
         )
 
 
-def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Name the lines above all panels, in as many rows as their names need; the figure grows."""
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / (0.5 + 0.075 * longest))))
-    rows = -(-len(handles) // columns)
-    figure.set_figheight(figure.get_figheight() + 0.19 * (rows - 1))
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
-
-
-def over_layers(axes: Axes) -> None:
-    """Whole-numbered ticks for an axis of layers."""
-    axes.set_xlabel("layer")
-    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-
-
 def colour_of(record: Record, arms: Sequence[str]) -> str:
     """The colour of the arm that a record is about."""
     return ARMS[arm_place(record["arm"], arms)]
@@ -187,24 +166,5 @@ def name_of(record: Record) -> str:
 
 
 def words(method: str) -> str:
-    """A method as people write it."""
+    """The name of a method or trait as people write it."""
     return method.replace("_", " ")
-
-
-def cosine_lines(named: Iterable[tuple[str, Sequence[float | None]]], axes: Axes) -> None:
-    """Draw the cosine between the arms' vectors at each same layer, a line for each name."""
-    named = list(named)
-    drawn = [values for _, values in named if any(value is not None for value in values)]
-    if not drawn:
-        empty(axes, "not computed")
-        return
-    shades = [INK, MUTED, NEUTRAL] if len(named) > 1 else [INK]
-    for place, (name, values) in enumerate(named):
-        shown = [(layer, value) for layer, value in enumerate(values) if value is not None]
-        axes.plot(
-            [layer for layer, _ in shown], [value for _, value in shown], label=name or None,
-            color=shades[place % len(shades)], marker="osD^v"[place % 5],
-        )  # fmt: skip
-    axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set_ylim(min(-0.05, *(v for row in drawn for v in row if v is not None)), 1.03)
-    over_layers(axes)

@@ -1,9 +1,7 @@
 """The figures of vectors and of results: how far they moved a trait, and how alike they are.
 
-With plot_style.py the one home of matplotlib. Every function is called inside `plot_style.style()`
-and takes records, JSON objects as their stages wrote them: `result` is
+Every function takes records, JSON objects as their stages wrote them: `result` is
 data/evaluation/<trait>/<arm>/<method>.json, `vector` models/vectors/<trait>/<arm>/<method>.json.
-A value of None is left out, never drawn as zero.
 """
 
 from collections.abc import Sequence
@@ -13,6 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from traitsteer.world.plot_parts import (
+    cosine_lines,
+    draw_interval,
+    empty,
+    legend_above,
+    over_layers,
+)
 from traitsteer.world.plot_style import (
     ARMS,
     DASHES,
@@ -25,12 +30,8 @@ from traitsteer.world.plot_style import (
     Record,
     arm_place,
     colour_of,
-    cosine_lines,
-    empty,
     name_of,
     new_figure,
-    over_layers,
-    words,
 )
 
 
@@ -48,9 +49,9 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
         labels.append(trait)
         for row in rows:
             place -= 1
-            colour = ARMS[arm_place(row["arm"], arms)]
+            colour = colour_of(row, arms)
             ticks.append(place)
-            labels.append(f"{row['arm']}, {words(row['method'])}")
+            labels.append(name_of(row))
             if row["delta"] is None:
                 axes.text(1.5, place, "nothing feasible", va="center", color=MUTED, style="italic")
                 continue
@@ -76,7 +77,7 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
     handles.append(
         Line2D([], [], color=NEUTRAL, marker="o", mfc=PAPER, ms=3.5, lw=1.2, label="random vectors")
     )
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    legend_above(figure, handles, "outside upper right")
     return figure
 
 
@@ -142,7 +143,7 @@ def reliability(vectors: Sequence[Record], arms: Sequence[str]) -> Figure:
             (name_of(v), colour_of(v, arms), DASHES[v["method"]]) for v in vectors
         )
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=max(len(handles), 1))
+    legend_above(figure, handles, "outside upper right")
     return figure
 
 
@@ -203,11 +204,9 @@ def proof(
 def _bar(
     axes: Axes, interval: Record, y: float, colour: str, full: bool, small: bool = False
 ) -> None:
-    value, lower, upper = interval["value"], interval["lower"], interval["upper"]
-    size = 3.5 if small else 6.5
-    if lower is not None and upper is not None:
-        axes.plot([lower, upper], [y, y], color=colour, linewidth=1.2 if small else 2.2)
-    axes.plot([value], [y], "o", color=colour, mfc=colour if full else PAPER, ms=size, mew=1.3)
+    value, upper = interval["value"], interval["upper"]
+    size, line = (3.5, 1.2) if small else (6.5, 2.2)
+    draw_interval(axes, interval, y, colour, size=size, line=line, edge=1.3, full=full)
     if not small:
         end = upper if upper is not None else value
         text = f"{value:+.1f}".replace("-", "−")

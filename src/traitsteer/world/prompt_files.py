@@ -21,7 +21,7 @@ FIELDS: Mapping[Prompt, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Prompts:
+class JudgePrompts:
     """The five prompts of a judge model by name, as they stand in their files."""
 
     texts: Mapping[Prompt, str]
@@ -33,7 +33,7 @@ class Prompts:
         )
 
 
-def read_prompts(folder: Path) -> Prompts:
+def read_prompts(folder: Path) -> JudgePrompts:
     """Read `<name>.txt` of every prompt.
 
     Raises:
@@ -53,4 +53,4 @@ def read_prompts(folder: Path) -> Prompts:
                 raise TraitsteerError(
                     f"{path} has no {{{field}}}; write it where the {field} is to stand."
                 )
-    return Prompts(texts)
+    return JudgePrompts(texts)

@@ -69,7 +69,11 @@ class Prompts:
 
     @cached_property
     def takes_system(self) -> bool:
-        """Whether the template renders a system prompt; some refuse it, some drop it."""
+        """Whether the template renders a system prompt; some refuse it, some drop it.
+
+        Raises:
+            TraitsteerError: the model has no chat template.
+        """
         mark = "a system prompt to look for"
         try:
             return mark in self._rendered([("system", mark), ("user", "x")], True)
@@ -78,7 +82,11 @@ class Prompts:
 
     @cached_property
     def end_of_turn(self) -> tuple[int, ...]:
-        """The special token that the template puts after a turn of the model, if it does."""
+        """The special token that the template puts after a turn of the model, if it does.
+
+        Raises:
+            TraitsteerError: the model is a chat model without a chat template.
+        """
         if not self.chat:
             return ()
         mark = "an answer to look for"

@@ -1,6 +1,7 @@
 """A tiny decoder with random weights: what must not be found there is not there, unless planted."""
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from traitsteer.world.blocks import find_blocks
@@ -23,8 +24,13 @@ def random_model(layers: int, width: int, seed: int) -> LanguageModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(8)  # at their usual size the blocks would hardly change anything
+    scale_up(model, 8)
     return LanguageModel("random", model, None, find_blocks(model), False, f"random-{seed}")
+
+
+@torch.no_grad()
+def scale_up(model: nn.Module, by: float) -> None:
+    """Multiply every matrix: at their usual size random blocks would hardly change anything."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.mul_(by)

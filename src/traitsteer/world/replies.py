@@ -83,7 +83,7 @@ def read_reply(body: str) -> Reply:
         usage = (found.get("usage") or {}).get("total_tokens") or 0
         logprobs = choice.get("logprobs") or {}
         listed = logprobs.get("content")
-        if listed is None and not refused and text:
+        if not listed and not refused and text:
             raise NoLogprobs
         if not isinstance(text + declined, str):
             raise Malformed

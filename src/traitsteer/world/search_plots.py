@@ -1,9 +1,7 @@
 """The figures of a search: which settings were tried, and what each of them scored.
 
-With plot_style.py the one home of matplotlib. Every function is called inside `plot_style.style()`
-and takes records, JSON objects as their stages wrote them: `search` is
+Every function takes records, JSON objects as their stages wrote them: `search` is
 data/search/<trait>/<arm>/<method>.json.
-A value of None is left out, never drawn as zero.
 """
 
 import math
@@ -16,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from traitsteer.words.findings import best_by_layer
+from traitsteer.world.plot_parts import cosine_lines, legend_above, over_layers
 from traitsteer.world.plot_style import (
     COLUMNS,
     DASHES,
@@ -29,11 +28,8 @@ from traitsteer.world.plot_style import (
     WIDTH,
     Record,
     colour_of,
-    cosine_lines,
-    legend_above,
     name_of,
     new_figure,
-    over_layers,
 )
 
 HEATMAPS = 4

@@ -173,11 +173,21 @@ def _input(source: Source) -> DatasetInput:
 
 
 def _lay_out(folder: Path, run: Run) -> None:
-    """Copy files and write tables as they will lie among the run's artifacts."""
+    """Copy files and write tables as they will lie among the run's artifacts.
+
+    Raises:
+        TraitsteerError: a file cannot be copied, which is no fault of the store.
+    """
     for name, path in run.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        # copyfile leaves the read-only mode of linked outputs behind.
-        shutil.copyfile(path, folder / name)
+        try:
+            # copyfile leaves the read-only mode of linked outputs behind.
+            shutil.copyfile(path, folder / name)
+        except OSError as error:
+            raise TraitsteerError(
+                f"{path} cannot be copied into the MLflow run {run.name!r} ({error.strerror}); run "
+                "`dvc repro` to make it, and see that there is room for temporary files."
+            ) from error
     for name, table in run.tables.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(

@@ -1,7 +1,6 @@
 """How the arms' answers sound, one panel a measure: unsteered, instruction and natural.
 
-With plots.py one of matplotlib's homes. Called inside `plot_style.style()` with the rows of
-data/voice.json. A value of None is left out, never drawn as zero.
+The figure takes the rows of data/voice.json.
 """
 
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from traitsteer.words.findings import signed
 from traitsteer.words.voice_findings import apart
+from traitsteer.world.plot_parts import draw_interval, legend_above
 from traitsteer.world.plot_style import (
     ARMS,
     INK,
@@ -83,7 +83,7 @@ def voice(rows: Sequence[Record]) -> Figure:
         "at the right: natural minus instruction (of the preference: minus 50), bold where its "
         "interval leaves 0 out", fontsize=8, color=MUTED,
     )  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    legend_above(figure, handles, "outside upper right")
     return figure
 
 
@@ -95,7 +95,7 @@ def _measure(axes: Axes, measure: Record | None, top: float) -> None:
         _say(axes, top - 1, "no score")
         return
     for line, (setting, colour) in enumerate(COLOURS.items()):
-        _point(axes, measure[setting], top - line, colour)
+        draw_interval(axes, measure[setting], top - line, colour, size=5.5, line=2)
     _difference(axes, measure["difference"], 0.0, top)
 
 
@@ -103,15 +103,8 @@ def _preference(axes: Axes, preference: Record | None, top: float) -> None:
     if preference is None:
         _say(axes, top - 1, "no score")
         return
-    _point(axes, preference["natural"], top - 1, COLOURS["natural"])
+    draw_interval(axes, preference["natural"], top - 1, COLOURS["natural"], size=5.5, line=2)
     _difference(axes, preference["natural"], 50.0, top)
-
-
-def _point(axes: Axes, interval: Record, y: float, colour: str) -> None:
-    lower, upper = interval["lower"], interval["upper"]
-    if lower is not None and upper is not None:
-        axes.plot([lower, upper], [y, y], color=colour, linewidth=2)
-    axes.plot([interval["value"]], [y], "o", color=colour, ms=5.5)
 
 
 def _difference(axes: Axes, interval: Record, even: float, top: float) -> None:
