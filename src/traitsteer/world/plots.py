@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from traitsteer.words.findings import signed
 from traitsteer.world.plot_style import (
     ARMS,
     DASHES,
@@ -210,8 +211,7 @@ def _bar(
     axes.plot([value], [y], "o", color=colour, mfc=colour if full else PAPER, ms=size, mew=1.3)
     if not small:
         end = upper if upper is not None else value
-        text = f"{value:+.1f}".replace("-", "−")
         axes.annotate(
-            text, (end, y), (7, 0), textcoords="offset points", va="center", color=colour,
+            signed(value), (end, y), (7, 0), textcoords="offset points", va="center", color=colour,
             weight="bold" if full else "normal",
         )  # fmt: skip
