@@ -228,8 +228,8 @@ def test_the_cards_show_intervals_and_the_random_vectors_of_each_arm(folder, sou
     text = " ".join(card.text.split())
     for arm in configuration().study.arms:
         best = best_of(folder, "evil", arm)
-        said = f"{shown(best['delta'])}n = 20 random {shown(best['random'])}n = 20"
-        assert f"{arm} {said}".replace(" ", "") in text.replace(" ", "")
+        said = f"{arm} {shown(best['delta'])}, n = 20 random {shown(best['random'])}, n = 20"
+        assert said.replace(" ", "") in text.replace(" ", "")
     assert "−4.0 points (−10.0 to 2.0, n = 20), not distinguishable" in text
     assert "natural 83 % of instruction (75 to 92 %)" in text
 
