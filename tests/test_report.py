@@ -2,77 +2,17 @@
 
 import hashlib
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from report_inputs import NOTHING, SHARP, configuration, write_study
+from report_page import Page
 
 from traitsteer.stages import report
 from traitsteer.words import layout
-from traitsteer.words.evidence_findings import arms_differ, beats_nulls
-from traitsteer.words.findings import (
-    MISSING,
-    bounds,
-    lead,
-    nothing_feasible,
-    number,
-    peak,
-    signed,
-    verdict,
-)
+from traitsteer.words.findings import MISSING, bounds, number, signed
 from traitsteer.words.results import best_of_arm
 from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
-
-
-class Page(HTMLParser):
-    """The visible text of a page, its tables and links, and whether its tags close in order."""
-
-    VOID = frozenset({"meta", "br", "link", "img", "hr", "input"})
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.text, self.links, self.ids, self.open = "", [], [], []
-        self.tables: list[list[list[str]]] = []
-        """Rows of cells, their words one space apart; a cell of several rows stands in each."""
-        self._left = 0
-        self.feed(source)
-
-    def handle_starttag(self, tag, attrs):
-        self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href", "action", "data")]
-        self.ids += [v for k, v in attrs if k == "id"]
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-            if self._left:
-                self.tables[-1][-1].append(self.tables[-1][-2][0])
-                self._left -= 1
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-            self._left = max(self._left, int(dict(attrs).get("rowspan", 1)) - 1)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data):
-        if not {"style", "script", "svg"} & set(self.open):
-            self.text += data
-        if {"td", "th"} & set(self.open):
-            cells = self.tables[-1][-1]
-            cells[-1] = " ".join([*cells[-1].split(), *data.split()])
-
-    def table(self, *head: str) -> list[list[str]]:
-        """The rows, without the head, of the one table whose head begins so."""
-        [found] = [rows for rows in self.tables if rows[0][: len(head)] == list(head)]
-        return found[1:]
 
 
 @pytest.fixture(scope="module")
@@ -333,22 +273,6 @@ def test_what_a_study_does_not_pose_is_left_out(tmp_path, monkeypatch):
     assert "are 99.5 % intervals" in text and "cannot be less than 0.005" in text
 
 
-def test_the_lead_follows_the_data():
-    def result(delta, random):
-        return {
-            "arm": "natural",
-            "delta": {"value": delta, "lower": delta - 5, "upper": delta + 5, "n": 20},
-            "random": {"value": random, "lower": random - 2, "upper": random + 2, "n": 20},
-            "coherence": {"value": 75.0, "lower": 72.0, "upper": 78.0, "n": 20},
-        }
-
-    strong = lead({"calm": {"natural": result(60, 1)}}, [])
-    assert "in 1 of 1 combinations" in strong[0]
-    # A control: a vector that does no more than a random one is not said to work.
-    weak = lead({"calm": {"natural": result(4, 3)}}, [])
-    assert "in 0 of 1 combinations" in weak[0]
-
-
 def test_the_tokens_that_were_saved_are_said(page):
     # Nine searches of 64 settings, one of each given up, with the tokens of report_inputs.py.
     said = (
@@ -357,79 +281,6 @@ def test_the_tokens_that_were_saved_are_said(page):
     )
     assert said in page.text
     assert "repeated themselves saved up to 315." in page.text
-
-
-def _between(value, lower, upper):
-    return {"value": value, "lower": lower, "upper": upper, "n": 20}
-
-
-def test_whether_the_arms_differ_is_read_from_the_difference_alone():
-    def said(difference, percent):
-        row = {"trait": "calm", "difference": difference, "natural_percent": percent}
-        return arms_differ([row])
-
-    # +60 beside an instruction delta of +1 (−3 to 5), whose percent has no bounds.
-    clear = said(_between(59, 49, 69), _between(6000, None, None))
-    assert "+59.0 points (49.0 to 69.0), more" in clear
-    assert "6000 % of instruction without bounds, since the instruction delta cannot" in clear
-    # −20 beside −10: twice as much of it, and less of the trait.
-    assert "−10.0 points (−15.0 to −5.0), less, 200 %" in said(
-        _between(-10, -15, -5), _between(200, 150, 260)
-    )
-    assert "(−1.0 to 5.0), not distinguishable" in said(_between(2, -1, 5), None)
-    assert verdict(_between(2, None, None)) == "not distinguishable"
-    assert arms_differ([]) is None
-
-
-def test_null_vectors_are_beaten_untold_or_ahead():
-    def said(difference, *deltas):
-        each = [{"delta": delta} for delta in deltas]
-        best = {"nulls": {"random": {"difference": difference, "each": each}}, "p_value": 0.01}
-        return beats_nulls({"calm": {"natural": best}})
-
-    beaten = said(_between(60, 50, 70), -3.0, -1.0)
-    assert beaten.startswith("Every best vector beats its nulls")
-    assert "the largest null delta is −1.0" in beaten, "no null moved the score up"
-    assert "random vectors of calm (natural) cannot be told" in said(_between(1, -2, 4), 3.0)
-    ahead = said(_between(-9, -12, -6), 14.0)
-    assert "moved the score more than the vector" in ahead and "cannot be told" not in ahead
-
-
-def test_nothing_feasible_has_its_reason_from_the_trials():
-    def trials(*statuses):
-        return [{"status": status, "layer": 2, "feasible": False} for status in statuses]
-
-    def said(tried, recounts=()):
-        return nothing_feasible([{"trials": tried, "confirmed": recounts}])
-
-    assert said(trials("complete", "pruned")) == (
-        "none of the 2 settings kept its coherence at the floor"
-    )
-    assert said(trials("failed", "failed")) == "each of the 2 settings lacked too many scores"
-    assert said(trials("failed", "complete")).endswith("at the floor; 1 lacked too many scores")
-    # The trials were feasible; none of them stood the recount.
-    stood = said([t | {"feasible": True} for t in trials("complete")], trials("complete"))
-    assert "settings that were recounted kept its coherence safely at the floor" in stood
-
-
-def test_the_peak_says_what_the_ends_were():
-    trials = [
-        {"layer": 2, "status": "complete", "feasible": True, "delta": 40.0},
-        {"layer": 5, "status": "failed", "feasible": False, "delta": None},
-    ]
-    said = peak({"layer": 2}, {"layers": 6, "trials": trials}, [0.6, 0.7, 0.9, 0.8, 0.8, 0.95])
-    assert "+40.0 there, against nothing tried at layer 0 and no score at layer 5" in said
-    assert "told 90 % of held-out responses apart, the most telling layer (5) 95 %" in said
-    edge = peak({"layer": 2}, {"layers": 3, "trials": trials}, [0.9, 0.9, 0.9])
-    assert "the last" in edge and "90 % of held-out responses apart, as many as any" in edge
-
-
-def test_numbers_are_written_with_true_signs():
-    assert [signed(v) for v in (1.25, -1.24, 0.0, -0.04, None)] == [
-        "+1.2", "−1.2", "0.0", "0.0", MISSING,
-    ]  # fmt: skip
-    assert bounds({"lower": -1.0, "upper": 2.0}) == "−1.0 to 2.0"
-    assert bounds({"lower": None, "upper": 2.0}) == "at most 2.0"
 
 
 def _make_infeasible(trait: str, arm: str, method: str) -> None:
