@@ -35,7 +35,7 @@ def share(percent: float) -> dict[str, Any]:
 
 def evidence(best: dict[str, Any] | None, draw: random.Random) -> dict[str, Any]:
     """What evaluate writes of one vector, but for its names and protocol."""
-    baseline, held = 6.1234, 91.2
+    baseline, held = round(draw.uniform(3, 9), 4), 91.2
     found: dict[str, Any] = {
         "status": "feasible" if best else "nothing feasible",
         "baseline": interval(baseline, 1.9),
@@ -50,7 +50,7 @@ def evidence(best: dict[str, Any] | None, draw: random.Random) -> dict[str, Any]
     }
     if best is None:
         return found
-    steps = [_step(best, multiple, draw) for multiple in LADDER]
+    steps = [_step(best, baseline, multiple, draw) for multiple in LADDER]
     chosen = steps[LADDER.index(1.0)]
     delta = chosen["delta"]["value"]
     nulls = {kind: _null(delta, *about, draw) for kind, about in NULLS.items()}
@@ -82,14 +82,16 @@ def _read_off(steps: list[dict[str, Any]], coherence: float) -> dict[str, Any]:
     return {"delta": interval(float(delta), 8.0), "strength": round(float(strength), 4)}
 
 
-def _step(best: dict[str, Any], multiple: float, draw: random.Random) -> dict[str, Any]:
+def _step(
+    best: dict[str, Any], baseline: float, multiple: float, draw: random.Random
+) -> dict[str, Any]:
     """One strength of a frontier: a rise that levels off, a coherence that collapses."""
     delta = best["delta"] / (1 + math.exp(-9 * (multiple - 0.75))) * 1.08 + draw.uniform(-2, 2)
     coherence = 91.2 / (1 + math.exp(11 * (multiple - 1.18))) + draw.uniform(-1, 1)
     return {
         "strength": round(best["strength"] * multiple, 4),
         "coefficient": round(best["coefficient"] * multiple, 4),
-        "trait_score": interval(6.1234 + delta, 6.0),
+        "trait_score": interval(baseline + delta, 6.0),
         "delta": interval(delta, 2 + 6 * math.sin(math.pi * min(1.0, max(delta, 0) / 100))),
         "coherence": interval(coherence, 2.5),
         "both": share(min(100.0, max(0.0, 0.8 * delta * coherence / 91))),

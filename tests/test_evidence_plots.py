@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from evidence_inputs import cross_rows, evidence, perplexity_rows
+from matplotlib.figure import Figure
 
 from traitsteer.words.findings import signed
-from traitsteer.world import evidence_plots
+from traitsteer.world import evidence_plots, plots
 from traitsteer.world.plot_style import ARMS, inline_svg, style
 
 TRAITS, METHODS = ("evil", "sycophancy"), ("mean_difference", "probe")
@@ -32,7 +33,7 @@ def crossed() -> list[dict[str, Any]]:
     return cross_rows(dict.fromkeys(TRAITS, 60.0), TRAITS, ("instruction", "natural"))
 
 
-def draw(name: str, rows: list[dict[str, Any]]) -> str:
+def figure(name: str, rows: list[dict[str, Any]]) -> Figure:
     figures = {
         "nulls": lambda: evidence_plots.nulls(rows, crossed(), NAMES),
         "frontiers": lambda: evidence_plots.frontiers(rows, 70, NAMES),
@@ -40,7 +41,18 @@ def draw(name: str, rows: list[dict[str, Any]]) -> str:
         "perplexity": lambda: evidence_plots.perplexity(rows, NAMES),
     }
     with style():
-        return inline_svg(figures[name](), name)
+        return figures[name]()
+
+
+def draw(name: str, rows: list[dict[str, Any]]) -> str:
+    with style():
+        return inline_svg(figure(name, rows), name)
+
+
+def lines(figure: Figure) -> list[list[float]]:
+    """The places along x, and along y, of every line of every panel."""
+    drawn = [line for axes in figure.axes for line in axes.lines]
+    return [list(map(float, at)) for line in drawn for at in (line.get_xdata(), line.get_ydata())]
 
 
 @pytest.mark.parametrize("name", ["nulls", "frontiers", "shrinkage"])
@@ -53,18 +65,53 @@ def test_a_figure_names_every_trait_and_method_and_is_the_same_twice(name: str) 
 
 
 @pytest.mark.parametrize("name", ["nulls", "frontiers", "shrinkage"])
-def test_nothing_feasible_and_missing_bounds_are_drawn_as_such(name: str) -> None:
+def test_nothing_feasible_is_drawn_as_such(name: str) -> None:
     nothing = [row for row in results() if row["delta"] is None]
     assert "nothing feasible" in draw(name, nothing)
-    rows = results()
-    for row in rows:
-        if row["delta"] is not None:
-            row["delta"] = row["delta"] | {"lower": None, "upper": None}
-            row["shrinkage"] = row["shrinkage"] | {"lower": None, "upper": None}
-            row |= {"at_floor": None, "at_baseline_minus_5": None, "prompted": None}
-            row |= {"first_delta": None, "frontier": row["frontier"][:3]}
-    assert draw(name, rows)
     assert draw(name, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "bounded"), [("nulls", "delta"), ("frontiers", "at_floor"), ("shrinkage", "delta")]
+)
+def test_a_delta_without_bounds_is_a_point_without_a_line(name: str, bounded: str) -> None:
+    rows = [row for row in results() if row["delta"] is not None]
+    deltas = [row[bounded]["delta"] if name == "frontiers" else row[bounded] for row in rows]
+    ends = [[delta["lower"], delta["upper"]] for delta in deltas]
+    drawn = lines(figure(name, rows))
+    assert all(each in drawn for each in ends), "the whiskers of a bounded delta"
+    for row, delta in zip(rows, deltas, strict=True):
+        delta |= {"lower": None, "upper": None}
+        row["shrinkage"] |= {"lower": None, "upper": None}
+    drawn = lines(figure(name, rows))
+    assert all([delta["value"]] in drawn for delta in deltas), "its point stays"
+    assert not any(each in drawn for each in ends)
+    svg = draw(name, rows)
+    assert "None" not in svg and "nan" not in svg
+    assert svg.count("(unbounded)") == (len(rows) if name == "shrinkage" else 0)
+
+
+@pytest.mark.parametrize("name", ["nulls", "frontiers", "shrinkage"])
+def test_what_is_missing_is_not_drawn(name: str) -> None:
+    rows = [row for row in results() if row["delta"] is not None]
+    gone = [row["at_floor"]["delta"]["value"] for row in rows] if name == "frontiers" else []
+    gone += [row["prompted"]["delta"]["value"] for row in rows] if name == "nulls" else []
+    gone += [row["first_delta"] for row in rows] if name == "shrinkage" else []
+    assert all(any(value in at for at in lines(figure(name, rows))) for value in gone)
+    for row in rows:
+        row |= {"at_floor": None, "at_baseline_minus_5": None, "prompted": None}
+        row |= {"first_delta": None, "frontier": row["frontier"][:3]}
+    drawn = lines(figure(name, rows))
+    assert not any(value in at for at in drawn for value in gone)
+    assert "None" not in draw(name, rows) and "nan" not in draw(name, rows)
+
+
+def test_a_delta_that_rounds_to_zero_has_no_sign() -> None:
+    row = next(row for row in results() if row["delta"] is not None)
+    row |= {"delta": {"value": -0.04, "lower": -1.0, "upper": 1.0, "n": 20}}
+    with style():
+        svg = inline_svg(plots.forest([row], [row], NAMES), "forest")
+    assert ">0.0<" in svg and "−0.0" not in svg
 
 
 def test_shrinkage_is_written_out() -> None:

@@ -23,6 +23,7 @@ from traitsteer.stages.export_vector import Wanted, run
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.results import POCKET_LIMIT
 from traitsteer.world import tensors
 from traitsteer.world.control_vectors import read_plain_json, read_safetensors
 from traitsteer.world.files import write_json
@@ -59,6 +60,9 @@ def evaluation(method: str = "mean_difference", **changes: Any) -> dict[str, Any
         "selection_delta": 78.5,
         "random": interval(1.5),
         "random_each": [],
+        "nulls": {},
+        "prompted": None,
+        "p_value": 0.0002,
     } | changes
 
 
@@ -275,8 +279,8 @@ def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) 
         "| mean residual norm | 11.15 ",
         "| delta of the trait score | 77.0 (74.0 to 80.0, n = 20) |",
         "| coherence, steered | 75.5 (72.5 to 78.5, n = 20) |",
-        "| null: random | delta 1.5 (-1.5 to 4.5, n = 20), rank p = 0.1 of 9 vectors |",
-        "| null: shuffled | delta 1.5 (-1.5 to 4.5, n = 20), rank p = 0.25 of 9 vectors |",
+        "| null: random | delta 1.5 (−1.5 to 4.5, n = 20), rank p = 0.1 of 9 vectors |",
+        "| null: shuffled | delta 1.5 (−1.5 to 4.5, n = 20), rank p = 0.25 of 9 vectors |",
         "| prompted, not steered | delta 60.0 (57.0 to 63.0, n = 20) |",
         "| p of no difference | 0.0002 (",
         "| delta on the selection questions | 78.5 |",
@@ -284,7 +288,7 @@ def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) 
         "--control-vector-scaled vector.gguf:7.25\n",
         "> HIGH",
         "licences and terms of use apply",
-        "say nothing about any real model",
+        "no evidence for or against any claim about a real model",
     ):
         assert said in card, said
 
@@ -315,7 +319,7 @@ def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Con
         assert said in card, said
     # The calibration was of another model, and no sentence is about the pocket.
     assert "| mean residual norm |" not in card
-    assert "pocket models" not in card
+    assert POCKET_LIMIT not in card
     assert read_gguf(Path("out/vector.gguf")).facts["controlvector.model_hint"] == "qwen2"
     write_json(layout.protocol("evil"), {"sha256": "cd" * 32, "terms": terms})
     with pytest.raises(TraitsteerError, match="made under the protocol abababababab, and"):

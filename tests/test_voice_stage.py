@@ -206,20 +206,30 @@ NONE |= dict.fromkeys(("arms", "equality", "measures", "preference"))
 def test_sentences_say_what_is_told_apart_and_what_is_not() -> None:
     rows = [row("evil", 70.0, 75.0), row("sycophancy", 41.0, 55.0), row("envy", 20.0, 30.0)]
     said = voice_lead([*rows, row("pride", 70.0, 75.0, "not reached"), NONE])
-    assert "found the natural answers more natural for evil (75 %)" in said
-    assert "found the instruction answers more natural for envy (30 %)" in said
-    assert "preferred neither arm for sycophancy (55 %)" in said
+    assert "found the natural answers more natural for evil (75 %, 67 to 83)" in said
+    assert "found the instruction answers more natural for envy (30 %, 22 to 38)" in said
+    assert "preferred neither arm for sycophancy (55 %, 47 to 63)" in said
+    assert said.startswith("At equal trait score the judge ")
+    near = row("pride", 70.0, 75.0, "near")
+    assert voice_lead([near]).startswith("At near-equal trait score")
+    assert voice_lead([*rows, near]).startswith("At equal or near-equal trait score")
+    assert voice_lead([]) is None
     assert "pride" not in said and "hallucination" not in said
     text = " ".join(voice_sentences(rows[0]))
     assert "equal within 5 points" in text
     assert "in 75.0 % of pairs (67.0 to 83.0; 50 is no preference; 3 pairs lack a verdict)" in text
     assert "(difference +30.0, 28.0 to 32.0)" in text
-    assert "wording was not distinguishable" in text
+    assert "5.0 against 5.0 % (difference 0.0, −2.0 to 2.0), not distinguishable" in text
+    assert "In the counts of wording the arms were not distinguishable" in text
     louder = copy.deepcopy(rows[0])
     louder["measures"]["exclamations"]["difference"] = interval(4.0)
     louder["measures"]["coherence"]["difference"] = interval(-9.0)
+    louder["measures"]["announced"]["difference"] = interval(-5.0)
+    louder["equality"]["within"] = 2.5
     text = " ".join(voice_sentences(louder))
-    assert "exclamation marks" in text and "less coherent" in text
+    assert "exclamation marks for each 100 words (difference +4.0, 2.0 to 6.0)" in text
+    assert "less coherent" in text and "equal within 2.5 points" in text
+    assert "not distinguishable" not in text, "the arms name the trait unequally often"
     assert "won 52 % of the time" in what_would_make_it_false(rows)
     assert "not equal" in voice_sentences(row("pride", 70.0, 75.0, "not reached"))[0]
 

@@ -21,7 +21,16 @@ from traitsteer.words.evidence_findings import (
     luck,
     unequal_terms,
 )
-from traitsteer.words.findings import lead, parity, peak, tokens_of
+from traitsteer.words.findings import (
+    apart,
+    lead,
+    nothing_feasible,
+    of_instruction,
+    peak,
+    tokens_of,
+    verdict,
+)
+from traitsteer.words.results import POCKET_LIMIT
 from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
 from traitsteer.world import (
     evidence_plots,
@@ -80,7 +89,11 @@ def run(config: Config) -> None:
             "traits": traits,
             "figures": drawn,
             "lead": _lead(traits, comparison, own, voice, factorial),
-            "parity": parity,
+            "limit": POCKET_LIMIT if config.judge.kind == "pocket" else None,
+            "apart": apart,
+            "verdict": verdict,
+            "of_instruction": of_instruction,
+            "nothing_feasible": nothing_feasible,
             "peak": peak,
             "unequal": unequal_terms(comparison["budgets"]),
             "attempts": _attempts(config, comparison),
@@ -123,11 +136,13 @@ def _lead(
     voice: Sequence[Record],
     factorial: Record | None,
 ) -> list[tuple[str, list[str]]]:
-    """Questions, and the sentences that answer them; the first stands alone under the title."""
+    """Questions, and the sentences that answer them; the first stands alone under the title.
+
+    A question that the study's arms do not pose is left out.
+    """
     bests = {files.name: files.best for files in traits}
-    ratios = {files.name: files.comparison["natural_percent"] for files in traits}
-    first, *more = lead(bests, ratios, own)
-    return [
+    first, *more = lead(bests, own)
+    answered: list[tuple[str, Sequence[str | None]]] = [
         ("", [first]),
         ("What did steering do?", more),
         ("Does each vector beat its nulls?", [beats_nulls(bests)]),
@@ -136,6 +151,8 @@ def _lead(
         ("Which factor explains the difference?", factor_sentences(factorial)),
         ("Do the arms sound different?", [voice_lead(voice)]),
     ]
+    said = [(question, [s for s in sentences if s is not None]) for question, sentences in answered]
+    return [(question, sentences) for question, sentences in said if sentences]
 
 
 def _attempts(config: Config, comparison: Record) -> dict[tuple[str, str], str]:

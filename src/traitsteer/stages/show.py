@@ -3,15 +3,21 @@
 Reads reports/comparison.json; writes nothing.
 """
 
+import textwrap
 from typing import Any
 
 from traitsteer.words import layout
 from traitsteer.words.config import Config
+from traitsteer.words.findings import MISSING, estimate, number, signed, verdict
+from traitsteer.words.results import POCKET_LIMIT
 from traitsteer.world.files import read_json
 
 HEADER = (
     f"{'method':<17}{'layer':>5}{'strength':>10}{'coeff.':>8}"
     f"{'baseline':>10}  {'delta':<22}{'coherence':<22}{'random':<20}"
+)
+COMPARED = (
+    f"{'natural % of instruction':<28}{'natural − instruction':<46}cosine of the best vectors"
 )
 
 
@@ -23,12 +29,8 @@ def table(config: Config) -> str:
     lines += [f"{'trait':<14}{'arm':<{arm}}{HEADER}"]
     lines += [f"{row['trait']:<14}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
     if found["comparisons"]:
-        lines += ["", f"{'trait':<14}{'natural % of instruction':<34}cosine of the best vectors"]
-        lines += [
-            f"{row['trait']:<14}{_interval(row['natural_percent'], '%'):<34}"
-            + ("–" if row["cosine_best"] is None else f"{row['cosine_best']:.2f}")
-            for row in found["comparisons"]
-        ]
+        lines += ["", f"{'trait':<14}{COMPARED}"]
+        lines += [f"{row['trait']:<14}{_compared(row)}" for row in found["comparisons"]]
     lines += [
         "",
         f"report            {layout.REPORT.resolve()}",
@@ -36,11 +38,7 @@ def table(config: Config) -> str:
         "Optuna dashboard  make optuna    (http://127.0.0.1:8080)",
     ]
     if config.judge.kind == "pocket":
-        lines += [
-            "",
-            "The pocket models are tiny and trained on generated text that their judge shares: the",
-            "numbers show that the pipeline works, and say nothing about any real model.",
-        ]
+        lines += ["", *textwrap.wrap(POCKET_LIMIT, 90)]
     return "\n".join(lines)
 
 
@@ -50,14 +48,16 @@ def _row(row: dict[str, Any]) -> str:
         return f"{start}nothing feasible (baseline {row['baseline']:.1f})"
     return (
         f"{start}{row['layer']:>5}{row['strength']:>10.2f}{row['coefficient']:>8.2f}"
-        f"{row['baseline']:>10.1f}  {_interval(row['delta']):<22}{_interval(row['coherence']):<22}"
-        f"{_interval(row['random']):<20}"
+        f"{row['baseline']:>10.1f}  {estimate(row['delta']):<22}{estimate(row['coherence']):<22}"
+        f"{estimate(row['random']):<20}"
     )
 
 
-def _interval(interval: dict[str, Any] | None, unit: str = "") -> str:
-    if interval is None:
-        return "–"
-    if interval["lower"] is None:
-        return f"{interval['value']:.1f}{unit} (unbounded)"
-    return f"{interval['value']:.1f}{unit} ({interval['lower']:.1f} to {interval['upper']:.1f})"
+def _compared(row: dict[str, Any]) -> str:
+    """Whether the arms differ is read from the difference; a percent may have no bounds."""
+    difference = MISSING
+    if row["difference"] is not None:
+        told = estimate(row["difference"], form=signed)
+        difference = f"{told}, {verdict(row['difference'])}"
+    percent = estimate(row["natural_percent"], " %")
+    return f"{percent:<28}{difference:<46}{number(row['cosine_best'], 2)}"

@@ -6,9 +6,27 @@ Works on records as the stages wrote them; nothing is computed but words and mea
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from traitsteer.words.findings import MISSING, Best, bounds, listed, number, signed
+from traitsteer.words.findings import (
+    MISSING,
+    Best,
+    apart,
+    estimate,
+    listed,
+    number,
+    of_instruction,
+    signed,
+    verdict,
+)
 
 Record = Mapping[str, Any]
+
+
+_BESIDE = {
+    "more": "",
+    "less": "moved the score more than the vector",
+    "not distinguishable": "cannot be told from the vector",
+}
+"""What is said of null vectors, by the verdict on the vector's delta minus theirs."""
 
 
 def beats_nulls(bests: Mapping[str, Best]) -> str:
@@ -18,50 +36,44 @@ def beats_nulls(bests: Mapping[str, Best]) -> str:
     cells = _cells(bests)
     if not cells:
         return "Nothing feasible was found, so there is nothing to hold against null vectors."
-    short, greatest = [], 0.0
+    said: dict[str, list[str]] = {}
     for trait, arm, best in cells:
-        families = best["nulls"]
-        for kind, family in families.items():
-            lower = family["difference"]["lower"]
-            if lower is None or lower <= 0:
-                short.append(f"{trait} ({arm}) its {kind} vectors")
-            greatest = max([greatest, *(each["delta"] for each in family["each"])])
+        for kind, family in best["nulls"].items():
+            difference = family["difference"]
+            found = _BESIDE[verdict(difference)] if difference else "lack scores"
+            said.setdefault(found, []).append(f"the {kind} vectors of {trait} ({arm})")
+    families = [family for *_, best in cells for family in best["nulls"].values()]
+    deltas = [each["delta"] for family in families for each in family["each"]]
+    greatest = f"the largest null delta is {signed(max(deltas, default=None))}"
     kinds = listed(list(cells[0][2]["nulls"]))
-    least = max(best["p_value"] for _, _, best in cells)
-    if not short:
+    said.pop("", None)
+    if not said:
+        largest = max(best["p_value"] for *_, best in cells)
         return (
             f"Every best vector beats its nulls ({kinds}, of the same length at the same layer): "
-            f"the largest null delta is {signed(greatest)}, and the largest permutation p-value of "
-            f"a delta is {number(least, 4)}."
+            f"{greatest}, and the largest permutation p-value of a delta is {number(largest, 4)}."
         )
-    return (
-        f"Not every best vector beats its nulls ({kinds}): {listed(short)} cannot be told from it; "
-        f"the largest null delta is {signed(greatest)}."
-    )
+    short = "; ".join(f"{listed(names)} {found}" for found, names in said.items())
+    return f"Not every best vector beats its nulls ({kinds}): {short}; {greatest}."
 
 
-def arms_differ(comparisons: Sequence[Record]) -> str:
-    """Is natural different from instruction, at each arm's best?"""
-    said = []
-    for row in comparisons:
-        difference = row["difference"]
-        if difference is None:
-            said.append(f"not computed for {row['trait']}")
-            continue
-        lower, upper = difference["lower"], difference["upper"]
-        same = lower is None or upper is None or lower <= 0 <= upper
-        verdict = "not distinguishable" if same else "more" if lower > 0 else "less"
-        said.append(
-            f"{row['trait']} {signed(difference['value'])} points ({bounds(difference)}), {verdict}"
-        )
-    return f"Natural minus instruction, best against best: {'; '.join(said)}." if said else ""
+def arms_differ(comparisons: Sequence[Record]) -> str | None:
+    """Is natural different from instruction, at each arm's best? None where neither is an arm."""
+    said = [
+        f"{row['trait']} {estimate(row['difference'], ' points', form=signed)}, "
+        f"{verdict(row['difference'])}, {of_instruction(row['natural_percent'])}"
+        if row["difference"]
+        else f"not computed for {row['trait']}"
+        for row in comparisons
+    ]
+    return f"Natural minus instruction, best against best: {'; '.join(said)}." if said else None
 
 
-def luck(bests: Mapping[str, Best]) -> str:
-    """How much of the apparent best was luck?"""
+def luck(bests: Mapping[str, Best]) -> str | None:
+    """How much of the apparent best was luck? None where nothing feasible was found."""
     cells = [best for _, _, best in _cells(bests)]
     if not cells:
-        return ""
+        return None
     first, selected, reported = (
         sum(values) / len(cells)
         for values in (
@@ -104,14 +116,11 @@ def _largest_part(one: Record) -> str:
     # The last one holds the method fixed, which both arms have in common.
     decomposition = one["decompositions"][-1]
     part = max(decomposition["parts"], key=lambda part: abs(part["part"]["value"]))
-    whole, share = decomposition["whole"], part["part"]
-    lower, upper = share["lower"], share["upper"]
-    clear = lower is not None and upper is not None and not lower <= 0 <= upper
     return (
-        f"{trait}: instruction to natural changes delta by {signed(whole['value'])} "
-        f"({bounds(whole)}); the largest part is that of {part['factor']}, "
-        f"{signed(share['value'])} ({bounds(share)})"
-        f"{'' if clear else ', which cannot be told from none'}."
+        f"{trait}: {decomposition['from']['arm']} to {decomposition['to']['arm']} changes delta by "
+        f"{estimate(decomposition['whole'], form=signed)}; the largest part is that of "
+        f"{part['factor']}, {estimate(part['part'], form=signed)}"
+        f"{'' if apart(part['part']) else ', which cannot be told from none'}."
     )
 
 

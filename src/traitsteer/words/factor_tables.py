@@ -6,7 +6,7 @@ Works on reports/factorial.json; nothing is computed but words.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from traitsteer.words.findings import MISSING, bounds, number, signed
+from traitsteer.words.findings import estimate, number, signed
 
 Record = Mapping[str, Any]
 
@@ -134,7 +134,7 @@ def _decompositions(found: Record) -> list[list[str]]:
 
 def _part(part: Record) -> str:
     percent = part["percent"]
-    share = "" if percent is None else f"; {number(percent['value'], 0)} % ({bounds(percent, 0)})"
+    share = "" if percent is None else f"; {estimate(percent, ' %', 0)}"
     return f"{_estimate(part['part'])}{share}"
 
 
@@ -210,6 +210,4 @@ def _words(level: str) -> str:
 
 
 def _estimate(interval: Record | None) -> str:
-    if interval is None:
-        return MISSING
-    return f"{signed(interval['value'])} ({bounds(interval)})"
+    return estimate(interval, form=signed)

@@ -5,7 +5,7 @@ computed but words; a number that is missing is an en dash, never zero.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -42,16 +42,50 @@ def bounds(interval: Mapping[str, Any] | None, digits: int = 1) -> str:
     return f"{number(lower, digits)} to {number(upper, digits)}"
 
 
+def estimate(
+    interval: Record | None,
+    unit: str = "",
+    digits: int = 1,
+    form: Callable[[float, int], str] = number,
+    n: bool = False,
+) -> str:
+    """A value with its limits, and if wanted its n, as running text: 63.1 (56.1 to 70.1)."""
+    if interval is None:
+        return MISSING
+    counted = f", n = {interval['n']}" if n else ""
+    return f"{form(interval['value'], digits)}{unit} ({bounds(interval, digits)}{counted})"
+
+
+def apart(interval: Record, from_: float = 0.0) -> bool:
+    """Whether an interval leaves a value out; one without bounds does not."""
+    return _lower(interval) > from_ or _upper(interval) < from_
+
+
+def verdict(difference: Record) -> str:
+    """What a difference says of the first beside the second: more, less or not distinguishable."""
+    if not apart(difference):
+        return "not distinguishable"
+    return "more" if _lower(difference) > 0 else "less"
+
+
+def of_instruction(percent: Record | None) -> str:
+    """The natural delta in percent of the instruction delta, with its limits."""
+    if percent is None:
+        return f"{MISSING} % of instruction"
+    said = f"{number(percent['value'], 0)} % of instruction"
+    if percent["lower"] is None and percent["upper"] is None:
+        return f"{said} without bounds, since the instruction delta cannot be told from 0"
+    return f"{said} ({bounds(percent, 0)} %)"
+
+
 Best = Mapping[str, Record | None]
 """For each arm the result that stands for it, or None when nothing was feasible."""
 
 
-def lead(
-    bests: Mapping[str, Best], ratios: Mapping[str, Record | None], cross: Sequence[Record]
-) -> list[str]:
+def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
     """What the study found; the first sentence stands alone under the title.
 
-    `bests` and `ratios` (natural in percent of instruction) are keyed by trait.
+    `bests` is keyed by trait.
     """
     cells = [(trait, arm, best) for trait, arms in bests.items() for arm, best in arms.items()]
     found = [best for _, _, best in cells if best is not None]
@@ -75,47 +109,64 @@ def lead(
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:
         sentences.append(f"Nothing feasible was found for {listed(nothing)}.")
-    sentences += _parity(ratios)
-    others = [row for row in cross if row["vector"] != row["scored"]]
+    others = [row for row in cross if row["vector"] != row["scored"] and row["delta"]]
     if others:
         most = max(others, key=lambda row: abs(row["delta"]["value"]))
         sentences.append(
-            f"The largest effect on another trait is {signed(most['delta']['value'])} points: "
-            f"{most['scored']} under the {most['arm']} vector of {most['vector']}."
+            f"The largest effect on another trait is {estimate(most['delta'], form=signed)} "
+            f"points: {most['scored']} under the {most['arm']} vector of {most['vector']}."
         )
     return sentences
 
 
-def parity(ratio: Record) -> bool:
-    """Whether an interval in percent holds 100, or is unbounded and so excludes nothing."""
-    return _lower(ratio) <= 100 <= _upper(ratio)
+def nothing_feasible(searches: Sequence[Record]) -> str:
+    """Why searches found nothing feasible, as their trials and recounts tell."""
+    trials = [t for search in searches for t in search["trials"] if "repeats" not in t]
+    recounts = [trial for search in searches for trial in search["confirmed"]]
+    shown = recounts or trials
+    lacking = sum(trial["status"] == "failed" for trial in shown)
+    what = "settings that were recounted" if recounts else "settings"
+    if lacking == len(shown):
+        return f"each of the {lacking} {what} lacked too many scores"
+    safely = " safely" if recounts else ""
+    lost = f"; {lacking} lacked too many scores" if lacking else ""
+    return f"none of the {len(shown)} {what} kept its coherence{safely} at the floor{lost}"
 
 
-def peak(best: Record | None, search: Record | None, accuracy: Sequence[float]) -> str:
+def peak(best: Record, search: Record, accuracy: Sequence[float]) -> str:
     """Where an arm's best layer is, what the search saw at both ends, and what was readable there.
 
     `accuracy` is the held-out accuracy of the arm's vectors by layer: an edge wins where the trait
     can be read there as well as anywhere.
     """
-    if best is None or search is None:
-        return "nothing feasible at any layer."
     points = best_by_layer(search)
-    last = search["layers"] - 1
-    place = {0: "the first", last: "the last"}.get(best["layer"], "an inner layer")
-    ends = [
-        f"{signed(points[layer])} at layer {layer}"
-        if layer in points
-        else f"nothing feasible at layer {layer}"
-        for layer in (0, last)
-        if layer != best["layer"]
-    ]
-    return (
-        f"layer {best['layer']} of 0 to {last}, {place}. The search's best feasible delta was "
-        f"{signed(points.get(best['layer']))} there, against {' and '.join(ends)}. The vector of "
-        f"that layer told {number(100 * accuracy[best['layer']], 0)} % of held-out responses "
-        f"apart, the most telling layer ({accuracy.index(max(accuracy))}) "
-        f"{number(100 * max(accuracy), 0)} %."
+    layer, last = best["layer"], search["layers"] - 1
+    place = {0: "the first", last: "the last"}.get(layer, "an inner layer")
+    ends = [_end(search, end) for end in (0, last) if end != layer]
+    most = max(accuracy)
+    there = (
+        ", as many as any other layer's"
+        if accuracy[layer] == most
+        else f", the most telling layer ({accuracy.index(most)}) {number(100 * most, 0)} %"
     )
+    return (
+        f"layer {layer} of 0 to {last}, {place}. The search's best feasible delta was "
+        f"{signed(points.get(layer))} there, against {' and '.join(ends)}. The vector of that "
+        f"layer told {number(100 * accuracy[layer], 0)} % of held-out responses apart{there}."
+    )
+
+
+def _end(search: Record, layer: int) -> str:
+    """What the search saw at one layer."""
+    points = best_by_layer(search)
+    statuses = {trial["status"] for trial in search["trials"] if trial["layer"] == layer}
+    if layer in points:
+        seen = signed(points[layer])
+    elif not statuses:
+        seen = "nothing tried"
+    else:
+        seen = "no score" if statuses == {"failed"} else "nothing feasible"
+    return f"{seen} at layer {layer}"
 
 
 def tokens_of(searches: Sequence[Record]) -> str:
@@ -141,20 +192,6 @@ def best_by_layer(search: Record) -> dict[int, float]:
         if trial["feasible"] and trial["delta"] is not None:
             best[trial["layer"]] = max(trial["delta"], best.get(trial["layer"], -math.inf))
     return dict(sorted(best.items()))
-
-
-def _parity(ratios: Mapping[str, Record | None]) -> Iterator[str]:
-    """One sentence for the traits at parity, and one for each trait that is not."""
-    same = [name for name, ratio in ratios.items() if ratio is not None and parity(ratio)]
-    if same:
-        yield f"Natural and instruction steering are not distinguishable for {listed(same)}."
-    for name, ratio in ratios.items():
-        if ratio is not None and not parity(ratio):
-            side = "less" if ratio["value"] < 100 else "more"
-            yield (
-                f"For {name} the natural vector moves the score {side}: {number(ratio['value'], 0)}"
-                f" % of the instruction vector's delta ({bounds(ratio, 0)} %)."
-            )
 
 
 def _lower(interval: Record) -> float:

@@ -27,10 +27,10 @@ class SearchConfig(Section):
     prune_confidence: Annotated[float, Field(gt=0, lt=1)]
     """A setting is given up when this interval of its mean coherence lies below the floor."""
     confirm: Count
-    """How many of the best trials are answered again at a time, until one keeps the margin."""
+    """How many of the best trials are recounted at a time, until one keeps the margin."""
     confirm_samples: Count
     margin: Annotated[float, Field(ge=0)]
-    """Standard errors that a confirmed coherence must lie above the floor to be chosen."""
+    """Standard errors that a recounted coherence must lie above the floor to be chosen."""
 
     @model_validator(mode="after")
     def _possible(self) -> "SearchConfig":

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traitsteer.words.findings import MISSING, estimate, number
 from traitsteer.words.model_config import ModelConfig
+from traitsteer.words.results import POCKET_LIMIT
 
 LIMITS = (
     "Measured with one model, one judge and one set of questions. Another model of the same width, "
@@ -14,10 +16,6 @@ LIMITS = (
     "is above the floor.",
     "Steering adds to every answer, not only to those that call for the trait; do not put a "
     "steered model before people who do not know it.",
-)
-POCKET = (
-    "The pocket models are tiny and trained on generated text that their judge shares: the numbers "
-    "show that the pipeline works, and say nothing about any real model."
 )
 
 
@@ -58,7 +56,7 @@ class VectorCard:
 
     def text(self) -> str:
         """The card as Markdown."""
-        limits = [*LIMITS, *([POCKET] if self.pocket else [])]
+        limits = [*LIMITS, *([POCKET_LIMIT] if self.pocket else [])]
         parts = [
             self._front(),
             f"# {self.trait}: a steering vector ({self.arm}, {self.method})",
@@ -84,13 +82,14 @@ class VectorCard:
         return "\n\n".join(parts) + "\n"
 
     def _front(self) -> str:
-        lines = ["---", "license: other", "tags: [steering-vector, control-vector, traitsteer]"]
-        if not Path(self.steered.name).exists():
-            lines.insert(2, f"base_model: {self.steered.name}")
-        return "\n".join([*lines, "---"])
+        local = Path(self.steered.name).exists()
+        base = [] if local else [f"base_model: {self.steered.name}"]
+        tags = "tags: [steering-vector, control-vector, traitsteer]"
+        return "\n".join(["---", "license: other", *base, tags, "---"])
 
     def _facts(self) -> dict[str, str]:
-        several = f"{len(self.layers)}, {_layers(self.layers)}"
+        one = len(self.layers) == 1
+        shown = self.layers[0] if one else f"{len(self.layers)}, {_layers(self.layers)}"
         facts = {
             "trait": self.trait,
             "arm": self.arm,
@@ -98,10 +97,8 @@ class VectorCard:
             "source model": _model(self.source, self.source_digest),
             "steered model": _model(self.steered, self.steered_digest),
             "tokens pooled": f"`{self.position}`",
-            "layers" if len(self.layers) > 1 else "layer": (
-                f"{several if len(self.layers) > 1 else self.layers[0]} (0-based; the output of "
-                "that block, before any final norm)"
-            ),
+            "layer" if one else "layers": f"{shown} (0-based; the output of that block, before any "
+            "final norm)",
             "width": str(self.width),
             "norm": "1",
         }
@@ -126,20 +123,21 @@ class VectorCard:
                 f"{self.floor:g} and the judge {self.judge}."
             ]
         rows = {
-            "delta of the trait score": _interval(found["delta"]),
-            "trait score, steered": _interval(found["trait_score"]),
-            "trait score, unsteered": _interval(found["baseline"]),
-            "coherence, steered": _interval(found["coherence"]),
+            "delta of the trait score": estimate(found["delta"], n=True),
+            "trait score, steered": estimate(found["trait_score"], n=True),
+            "trait score, unsteered": estimate(found["baseline"], n=True),
+            "coherence, steered": estimate(found["coherence"], n=True),
         } | {
-            f"null: {name}": f"delta {_interval(null['pooled'])}{_chance(null)}"
-            for name, null in (found.get("nulls") or _random(found)).items()
+            f"null: {name}": f"delta {estimate(null['pooled'], n=True)}, rank p = "
+            f"{_significant(null['p_value'])} of {len(null['each'])} vectors"
+            for name, null in found["nulls"].items()
         }
-        if found.get("prompted"):
-            rows["prompted, not steered"] = f"delta {_interval(found['prompted']['delta'])}"
-        if found.get("p_value") is not None:
-            rows["p of no difference"] = f"{found['p_value']:.3g} (sign flips over questions)"
+        if found["prompted"]:
+            delta = estimate(found["prompted"]["delta"], n=True)
+            rows["prompted, not steered"] = f"delta {delta}"
         rows |= {
-            "delta on the selection questions": f"{found['selection_delta']:.1f}",
+            "p of no difference": f"{_significant(found['p_value'])} (sign flips over questions)",
+            "delta on the selection questions": number(found["selection_delta"]),
             "judge": self.judge,
             "coherence floor": f"{self.floor:g}",
             "tokens steered": self.tokens,
@@ -167,28 +165,26 @@ class VectorCard:
         if layer not in self.layers:
             layer, coefficient = self.layers[0], None
         if self.tokens != "all":
-            parts.append(
-                f"The study steered {self.tokens} tokens alone; what follows steers all tokens."
-            )
-        number = coefficient or "1.0"
+            alone = f"The study steered {self.tokens} tokens alone"
+            parts.append(f"{alone}; what follows steers all tokens.")
+        factor = coefficient or "1.0"
         if coefficient is None:
-            parts.append(
-                "No coefficient has been measured for this layer; 1.0 is a place to begin."
-            )
+            begin = "1.0 is a place to begin"
+            parts.append(f"No coefficient has been measured for this layer; {begin}.")
         if "vector.safetensors" in self.files:
             parts += [
                 "With transformers (some architectures call their blocks otherwise, such as "
                 "`model.transformer.h`):",
-                self._snippet(layer, number),
+                self._snippet(layer, factor),
             ]
         if "vector.gguf" in self.files:
             if layer == 0:
-                layer, number = self.layers[1], "1.0"
+                layer, factor = self.layers[1], "1.0"
                 parts.append(
                     "llama.cpp steers no block before block 1, so the GGUF file lacks layer 0, and "
                     "for its layers no coefficient has been measured."
                 )
-            scale = "1" if self.scaled else number
+            scale = "1" if self.scaled else factor
             only = f" --control-vector-layer-range {layer} {layer}" if len(self.layers) > 1 else ""
             parts += [
                 "With llama.cpp, on a GGUF file of the same model (`direction.N` acts on the "
@@ -201,7 +197,7 @@ class VectorCard:
                 parts.append(f"The GGUF file holds the vector times {coefficient}.")
         return parts or ["Multiply the vector by the coefficient and add it to the block's output."]
 
-    def _snippet(self, layer: int, number: str) -> str:
+    def _snippet(self, layer: int, factor: str) -> str:
         revision = f', revision="{self.steered.revision}"' if self.steered.revision else ""
         ask = (
             'tokenizer.apply_chat_template([{"role": "user", "content": "How are you?"}], '
@@ -219,7 +215,7 @@ class VectorCard:
                 f'model = AutoModelForCausalLM.from_pretrained("{self.steered.name}"{revision}, '
                 f"dtype=torch.{self.dtype})",
                 f'tokenizer = AutoTokenizer.from_pretrained("{self.steered.name}"{revision})',
-                f'added = {number} * load_file("vector.safetensors")["vectors"]'
+                f'added = {factor} * load_file("vector.safetensors")["vectors"]'
                 f"[{self.layers.index(layer)}].to(model.dtype)",
                 f"model.model.layers[{layer}].register_forward_hook(lambda block, given, out: "
                 "(out[0] + added, *out[1:]) if isinstance(out, tuple) else out + added)",
@@ -236,30 +232,12 @@ def _model(model: ModelConfig, digest: str | None) -> str:
 
 
 def _layers(layers: tuple[int, ...]) -> str:
-    if layers == tuple(range(layers[0], layers[-1] + 1)):
-        return f"{layers[0]} to {layers[-1]}"
-    return ", ".join(map(str, layers))
+    whole = layers == tuple(range(layers[0], layers[-1] + 1))
+    return f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
 
 
-def _interval(interval: Mapping[str, Any] | None) -> str:
-    if interval is None:
-        return "not measured"
-    if interval["lower"] is None or interval["upper"] is None:
-        return f"{interval['value']:.1f} (n = {interval['n']})"
-    return (
-        f"{interval['value']:.1f} ({interval['lower']:.1f} to {interval['upper']:.1f}, "
-        f"n = {interval['n']})"
-    )
-
-
-def _random(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Results without other nulls have random vectors alone."""
-    return {"random": {"pooled": found["random"]}} if found.get("random") else {}
-
-
-def _chance(null: Mapping[str, Any]) -> str:
-    value = null.get("p_value")
-    return "" if value is None else f", rank p = {value:.3g} of {len(null.get('each', []))} vectors"
+def _significant(p_value: float | None) -> str:
+    return MISSING if p_value is None else f"{p_value:.3g}"
 
 
 def _quote(text: str | None) -> str:

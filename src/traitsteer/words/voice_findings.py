@@ -6,28 +6,39 @@ Works on the rows of data/voice.json. A difference is named where its interval l
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from traitsteer.words.findings import bounds, listed, number, signed
+from traitsteer.words.findings import apart, bounds, listed, number, signed
 
 Record = Mapping[str, Any]
 
 _WORDED = {
-    "exclamations": ("exclamation marks for each 100 words", 1),
-    "repeated": ("% of repeated word sequences", 1),
-    "moving_type_token": ("% of different words among neighbouring ones", 1),
-    "words": ("words", 1),
+    "exclamations": "exclamation marks for each 100 words",
+    "repeated": "% of repeated word sequences",
+    "moving_type_token": "% of different words among neighbouring ones",
+    "words": "words",
 }
-"""Measures without a judge that a sentence counts: their unit and digits."""
+"""Measures of wording without a judge, with their units."""
 
 
-def voice_lead(rows: Sequence[Record]) -> str:
-    """What the judge found more natural, for the traits whose scores could be made equal."""
+_EQUAL = {"shown": "equal", "near": "near-equal"}
+"""How the arms' trait scores are called, by the verdict on their equality."""
+
+
+def voice_lead(rows: Sequence[Record]) -> str | None:
+    """What the judge found more natural, for the traits whose scores could be made equal.
+
+    None in a study without both arms, which has no rows.
+    """
+    if not rows:
+        return None
     asked = [row for row in rows if row["preference"] is not None and _equal(row)]
     if not asked:
         return "How the arms sound at equal trait score could not be compared for any trait."
     sides: dict[str, list[str]] = {"natural": [], "instruction": [], "neither": []}
     for row in asked:
-        share = number(row["preference"]["natural"]["value"], 0)
-        sides[_preferred(row)].append(f"{row['trait']} ({share} %)")
+        share = row["preference"]["natural"]
+        sides[_preferred(row)].append(
+            f"{row['trait']} ({number(share['value'], 0)} %, {bounds(share, 0)})"
+        )
     said = [
         f"preferred neither arm for {listed(names)}"
         if arm == "neither"
@@ -35,8 +46,10 @@ def voice_lead(rows: Sequence[Record]) -> str:
         for arm, names in sides.items()
         if names
     ]
+    verdicts = {row["equality"]["verdict"] for row in asked}
+    level = " or ".join(word for name, word in _EQUAL.items() if name in verdicts)
     return (
-        f"At equal trait score the judge {' and '.join(said)}; in brackets the share of pairs in "
+        f"At {level} trait score the judge {' and '.join(said)}; in brackets the share of pairs in "
         "which the natural answer won, 50 % being no preference."
     )
 
@@ -72,9 +85,8 @@ def _equality(row: Record) -> str:
     equality, arms = row["equality"], row["arms"]
     difference = equality["difference"]
     verdict = {
-        "shown": f"equal within {number(equality['within'], 0)} points",
-        "near": f"within {number(equality['within'], 0)} points of each other, though equality is "
-        "not shown",
+        "shown": f"equal within {equality['within']:g} points",
+        "near": f"within {equality['within']:g} points of each other, though equality is not shown",
         "not reached": "not equal, so that what follows may come of the score",
     }[equality["verdict"]]
     natural, instruction = (
@@ -108,39 +120,40 @@ def _judged(row: Record) -> Iterator[str]:
     coherence = row["measures"]["coherence"]
     if coherence is not None and apart(coherence["difference"]):
         more = "more" if coherence["difference"]["value"] > 0 else "less"
-        natural, instruction = (
-            number(coherence[arm]["value"]) for arm in ("natural", "instruction")
-        )
-        yield f"Natural answers were {more} coherent ({natural} against {instruction})."
+        yield f"Natural answers were {more} coherent: {_against(coherence, '')}."
 
 
 def _counted(row: Record) -> Iterator[str]:
     measures = row["measures"]
     told = measures["announced"]
     if told is not None:
+        verdict = "" if apart(told["difference"]) else ", not distinguishable"
         yield (
-            f"The answers named the trait as their own in {number(told['natural']['value'])} % "
-            f"(natural) and {number(told['instruction']['value'])} % (instruction)."
+            "Counted without a judge, the share of natural answers that named the trait as their "
+            f"own was {_against(told, '%')}{verdict}."
         )
+    known = {name: unit for name, unit in _WORDED.items() if measures[name] is not None}
     found = [
-        f"{number(m['natural']['value'], digits)} against "
-        f"{number(m['instruction']['value'], digits)} {unit}"
-        for name, (unit, digits) in _WORDED.items()
-        if (m := measures[name]) is not None and apart(m["difference"])
+        _against(measures[name], unit)
+        for name, unit in known.items()
+        if apart(measures[name]["difference"])
     ]
     if found:
         yield (
-            "Counted without a judge, natural answers differed, each count taken alone: "
+            "In the counts of wording natural answers differed, each count taken alone: "
             f"{listed(found)}."
         )
-    else:
-        yield "Counted without a judge, the arms' wording was not distinguishable."
+    elif known:
+        yield "In the counts of wording the arms were not distinguishable."
 
 
-def apart(difference: Record, from_: float = 0.0) -> bool:
-    """Whether an interval leaves a value out; one without bounds does not."""
-    lower, upper = difference["lower"], difference["upper"]
-    return lower is not None and upper is not None and bool(from_ < lower or from_ > upper)
+def _against(measure: Record, unit: str) -> str:
+    """A measure of the natural answers beside that of the instruction answers."""
+    natural, instruction = (number(measure[arm]["value"]) for arm in ("natural", "instruction"))
+    return (
+        f"{natural} against {instruction} {unit}".rstrip()
+        + f" (difference {signed(measure['difference']['value'])}, {bounds(measure['difference'])})"
+    )
 
 
 def _preferred(row: Record) -> str:
@@ -151,7 +164,7 @@ def _preferred(row: Record) -> str:
 
 
 def _equal(row: Record) -> bool:
-    return bool(row["equality"]["verdict"] != "not reached")
+    return row["equality"]["verdict"] in _EQUAL
 
 
 def _span(values: Sequence[float]) -> str:

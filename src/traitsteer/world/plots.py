@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from traitsteer.words.findings import signed
 from traitsteer.world.plot_parts import (
     cosine_lines,
     draw_interval,
@@ -209,8 +210,7 @@ def _bar(
     draw_interval(axes, interval, y, colour, size=size, line=line, edge=1.3, full=full)
     if not small:
         end = upper if upper is not None else value
-        text = f"{value:+.1f}".replace("-", "−")
         axes.annotate(
-            text, (end, y), (7, 0), textcoords="offset points", va="center", color=colour,
+            signed(value), (end, y), (7, 0), textcoords="offset points", va="center", color=colour,
             weight="bold" if full else "normal",
         )  # fmt: skip

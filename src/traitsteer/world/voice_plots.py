@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from traitsteer.words.findings import signed
-from traitsteer.words.voice_findings import apart
+from traitsteer.words.findings import apart, signed
 from traitsteer.world.plot_parts import draw_interval, legend_above
 from traitsteer.world.plot_style import (
     ARMS,

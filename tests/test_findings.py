@@ -1,0 +1,115 @@
+"""The sentences of the report follow the numbers, whatever these are."""
+
+from traitsteer.words.evidence_findings import arms_differ, beats_nulls, factor_sentences
+from traitsteer.words.findings import (
+    MISSING,
+    bounds,
+    lead,
+    nothing_feasible,
+    peak,
+    signed,
+    verdict,
+)
+
+
+def _between(value, lower, upper):
+    return {"value": value, "lower": lower, "upper": upper, "n": 20}
+
+
+def test_the_lead_follows_the_data():
+    def result(delta, random):
+        return {
+            "arm": "natural",
+            "delta": {"value": delta, "lower": delta - 5, "upper": delta + 5, "n": 20},
+            "random": {"value": random, "lower": random - 2, "upper": random + 2, "n": 20},
+            "coherence": {"value": 75.0, "lower": 72.0, "upper": 78.0, "n": 20},
+        }
+
+    strong = lead({"calm": {"natural": result(60, 1)}}, [])
+    assert "in 1 of 1 combinations" in strong[0]
+    # A control: a vector that does no more than a random one is not said to work.
+    weak = lead({"calm": {"natural": result(4, 3)}}, [])
+    assert "in 0 of 1 combinations" in weak[0]
+
+
+def test_whether_the_arms_differ_is_read_from_the_difference_alone():
+    def said(difference, percent):
+        row = {"trait": "calm", "difference": difference, "natural_percent": percent}
+        return arms_differ([row])
+
+    # +60 beside an instruction delta of +1 (−3 to 5), whose percent has no bounds.
+    clear = said(_between(59, 49, 69), _between(6000, None, None))
+    assert "+59.0 points (49.0 to 69.0), more" in clear
+    assert "6000 % of instruction without bounds, since the instruction delta cannot" in clear
+    # −20 beside −10: twice as much of it, and less of the trait.
+    assert "−10.0 points (−15.0 to −5.0), less, 200 %" in said(
+        _between(-10, -15, -5), _between(200, 150, 260)
+    )
+    assert "(−1.0 to 5.0), not distinguishable" in said(_between(2, -1, 5), None)
+    assert verdict(_between(2, None, None)) == "not distinguishable"
+    assert arms_differ([]) is None
+
+
+def test_the_largest_part_is_said_between_the_arms_of_the_study():
+    way = {
+        "from": {"arm": "asked", "method": "probe"},
+        "to": {"arm": "told", "method": "probe"},
+        "whole": _between(-9, -12, -6),
+        "parts": [{"factor": "text", "part": _between(-7, -15, 1)}],
+    }
+    one = {"trait": "calm", "nothing_feasible": [], "decompositions": [way]}
+    assert factor_sentences({"traits": [one]}) == [
+        "calm: asked to told changes delta by −9.0 (−12.0 to −6.0); the largest part is that of "
+        "text, −7.0 (−15.0 to 1.0), which cannot be told from none."
+    ]
+
+
+def test_null_vectors_are_beaten_untold_or_ahead():
+    def said(difference, *deltas):
+        each = [{"delta": delta} for delta in deltas]
+        best = {"nulls": {"random": {"difference": difference, "each": each}}, "p_value": 0.01}
+        return beats_nulls({"calm": {"natural": best}})
+
+    beaten = said(_between(60, 50, 70), -3.0, -1.0)
+    assert beaten.startswith("Every best vector beats its nulls")
+    assert "the largest null delta is −1.0" in beaten, "no null moved the score up"
+    assert "random vectors of calm (natural) cannot be told" in said(_between(1, -2, 4), 3.0)
+    ahead = said(_between(-9, -12, -6), 14.0)
+    assert "moved the score more than the vector" in ahead and "cannot be told" not in ahead
+
+
+def test_nothing_feasible_has_its_reason_from_the_trials():
+    def trials(*statuses):
+        return [{"status": status, "layer": 2, "feasible": False} for status in statuses]
+
+    def said(tried, recounts=()):
+        return nothing_feasible([{"trials": tried, "confirmed": recounts}])
+
+    assert said(trials("complete", "pruned")) == (
+        "none of the 2 settings kept its coherence at the floor"
+    )
+    assert said(trials("failed", "failed")) == "each of the 2 settings lacked too many scores"
+    assert said(trials("failed", "complete")).endswith("at the floor; 1 lacked too many scores")
+    # The trials were feasible; none of them stood the recount.
+    stood = said([t | {"feasible": True} for t in trials("complete")], trials("complete"))
+    assert "settings that were recounted kept its coherence safely at the floor" in stood
+
+
+def test_the_peak_says_what_the_ends_were():
+    trials = [
+        {"layer": 2, "status": "complete", "feasible": True, "delta": 40.0},
+        {"layer": 5, "status": "failed", "feasible": False, "delta": None},
+    ]
+    said = peak({"layer": 2}, {"layers": 6, "trials": trials}, [0.6, 0.7, 0.9, 0.8, 0.8, 0.95])
+    assert "+40.0 there, against nothing tried at layer 0 and no score at layer 5" in said
+    assert "told 90 % of held-out responses apart, the most telling layer (5) 95 %" in said
+    edge = peak({"layer": 2}, {"layers": 3, "trials": trials}, [0.9, 0.9, 0.9])
+    assert "the last" in edge and "90 % of held-out responses apart, as many as any" in edge
+
+
+def test_numbers_are_written_with_true_signs():
+    assert [signed(v) for v in (1.25, -1.24, 0.0, -0.04, None)] == [
+        "+1.2", "−1.2", "0.0", "0.0", MISSING,
+    ]  # fmt: skip
+    assert bounds({"lower": -1.0, "upper": 2.0}) == "−1.0 to 2.0"
+    assert bounds({"lower": None, "upper": 2.0}) == "at most 2.0"
