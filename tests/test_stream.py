@@ -118,9 +118,11 @@ def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: Languag
     vectors = [direction(seed) for seed in range(4)]
     rows = [Row(prompt, s, Steering(1, v, 2.0)) for v in vectors for s in range(3)]
     rows += [Row(prompt, s, Steering(0, v, 2.0, "response")) for v in vectors for s in range(3)]
-    generate(llama, rows, Sampling(1, 1.0), Batching(64))
-    for handle in handles:
-        handle.remove()
+    try:
+        generate(llama, rows, Sampling(1, 1.0), Batching(64))
+    finally:
+        for handle in handles:
+            handle.remove()
     # Of 24 rows: one unsteered run, and four steered ones that are born after block 1.
     assert seen == {0: [1], 1: [1], 2: [5]}
 
