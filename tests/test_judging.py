@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from judge_server import KEY, counts, gate, wait_at_gate
 from ruamel.yaml import YAML
-from tiny_judge import PROMPTS
+from tiny_judge import JUDGES, PROMPTS
 
 from traitsteer.experiment.calls import announce_study, of_study
 from traitsteer.experiment.judging import Judging, judge_all
@@ -27,7 +27,6 @@ from traitsteer.world.model_judge import questions_about, tokens_of
 from traitsteer.world.prompt_files import read_prompts
 from traitsteer.world.trait_folder import read_trait, write_trait
 
-JUDGES = Path(__file__).parent / "judges"
 TEXTS = [f"{letter} {word}" for letter in "abcdefgh" for word in ("moon", "zoo")]
 Configured = Callable[..., Config]
 

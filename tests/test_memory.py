@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from ruamel.yaml import YAML
-from test_generation import direction
-from tiny import KINDS, build
+from steering_oracle import direction
+from tiny import KINDS, Built, build
 
 from traitsteer.engine import generation
 from traitsteer.engine.generation import generate
@@ -43,11 +43,13 @@ def test_keys_and_values_of_a_known_model() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_and_keys_are_those_of_the_loaded_model(kind: str, tmp_path, monkeypatch) -> None:
-    build(tmp_path, kind)
-    model = load(str(tmp_path), chat=True, device="cpu", dtype="bfloat16")
+def test_weights_and_keys_are_those_of_the_loaded_model(
+    kind: str, built: Built, monkeypatch
+) -> None:
+    folder = str(built(kind))
+    model = load(folder, chat=True, device="cpu", dtype="bfloat16")
     held = {p.data_ptr(): p.nbytes for p in model.model.parameters()}
-    sizes = memory.sizes_of(skeleton(str(tmp_path), None, False, "bfloat16"), "none")
+    sizes = memory.sizes_of(skeleton(folder, None, False, "bfloat16"), "none")
     assert sizes.weights == sum(held.values())
     made: list[Slots] = []
 

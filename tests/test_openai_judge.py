@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from judge_proxy import Proxy
 from judge_server import KEY, counts, gate, wait_at_gate
-from tiny_judge import PROMPTS
+from tiny_judge import JUDGES, PROMPTS
 
 from traitsteer.maths.expectation import CHOICES
 from traitsteer.words.errors import TraitsteerError
@@ -24,7 +24,6 @@ from traitsteer.world.prompt_files import Prompts
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Budget, Spending
 
-JUDGES = Path(__file__).parent / "judges"
 TEXTS = ("the moon", "a zoo", "a dim day", "zest")
 ANSWERS = [Answer("how", text) for text in TEXTS]
 UNHURRIED = Patience(request=60, answer=120, first_wait=0.01)

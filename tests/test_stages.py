@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from reading_oracle import block_outputs, close
 from ruamel.yaml import YAML
-from test_reading import block_outputs, close
 from tiny import build, tokenizer
 
 from traitsteer.cli import main
@@ -339,16 +339,6 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
         fit.run(changed, "evil", "reader")
 
 
-def test_a_scenario_is_continued_as_it_stands_by_a_chat_model_too(study: Study) -> None:
-    study_arms = {"natural": {"elicitation": "natural", "text": None, "source": "instruct"}}
-    study_arms["natural"] |= {"position": "response[:10]", "methods": ["mean_difference"]}
-    config = study(arms=study_arms)
-    elicit.run(config, "evil", "natural")
-    words = tokenizer()
-    for row in read_jsonl(layout.responses("evil", "natural")):
-        assert row["prompt_ids"] == words(row["prompt"])["input_ids"]
-
-
 def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
     config = study(study={"coherence_floor": 100})
     up_to_fit(config, ("instruction",))
@@ -479,6 +469,7 @@ def test_a_chat_model_continues_scenarios_as_plain_text(study: Study) -> None:
     for arm in config.study.arms:
         elicit.run(config, "evil", arm)
     for row in read_jsonl(layout.responses("evil", "natural")):
+        assert row["prompt_ids"] == words(row["prompt"])["input_ids"]
         assert words.decode(row["prompt_ids"]) == row["prompt"]
     for row in read_jsonl(layout.responses("evil", "instruction")):
         assert words.decode(row["prompt_ids"]).startswith(f"<bos><system> {row['system']} <eos>")
