@@ -229,9 +229,9 @@ def test_the_calls_of_a_study_are_told_beforehand(
         "vet": (5 * 20 + 60) * 2 * 2,
         # The baseline and 48 trials; the baseline and 6 settings recounted on 2 samples.
         "search": 3 * 20 * ((1 + 48) + (1 + 6) * 2),
-        # Baseline, steered, 6 further strengths and 5 prompts in two rounds, of 4 samples;
-        # the negated vector, 5 random, 19 shuffled and 3 orthogonal ones, of 2.
-        "evaluate": 3 * 20 * ((2 + 6 + 2) * 4 + (1 + 5 + 19 + 3) * 2),
+        # Baseline, steered and 6 further strengths, of 4 samples; 5 prompts, of 1; the negated
+        # vector, 5 random, 19 shuffled and 3 orthogonal ones, of 2.
+        "evaluate": 3 * 20 * ((2 + 6) * 4 + 5 + (1 + 5 + 19 + 3) * 2),
         # The baseline, 3 vectors of 2 arms, and 2 of other traits where this one is steered.
         "cross": 20 * 4 * (1 + 3 * 2 + 2 * 2),
         # Three settings, once corrected; 12 answers and 4 pairs in both orders are a call each.
@@ -240,6 +240,9 @@ def test_the_calls_of_a_study_are_told_beforehand(
     assert {name: one.calls for name, one in found.items()} == {
         name: 3 * 3 * count for name, count in answers.items()
     }
+    more = config.evaluate.model_copy(update={"samples": 6})
+    more_samples = of_study(config.model_copy(update={"evaluate": more}))["evaluate"].calls
+    assert more_samples == 9 * 3 * 20 * ((2 + 6) * 6 + 5 * 2 + 28 * 2), "6 samples of 5 prompts"
     tokens = 0
     for name in config.study.traits:
         trait = read_trait(Path("traits") / name)
