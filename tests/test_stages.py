@@ -19,7 +19,8 @@ from tiny import build, tokenizer
 from traitsteer.cli import main
 from traitsteer.engine.reading import Recorded
 from traitsteer.experiment import activations
-from traitsteer.experiment.answering import Bench
+from traitsteer.experiment.answering import Bench, Questions, Setting
+from traitsteer.experiment.calls import evaluated
 from traitsteer.stages import (
     cache,
     calibrate,
@@ -147,14 +148,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
+def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> None:
     config = study()
     up_to_fit(config)
     for trait in config.study.traits:
         for arm in config.study.arms:
             search.run(config, trait, arm)
             evaluate.run(config, trait, arm)
-    cross.run(config)
+    crossed_with: dict[str, list[Setting]] = {}
+    answers = Bench.answers
+
+    def recorded(self: Bench, questions: Questions, settings: list[Setting], samples: int) -> Any:
+        crossed_with[questions.trait] = settings
+        return answers(self, questions, settings, samples)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bench, "answers", recorded)
+        cross.run(config)
     compare.run(config)
 
     rows = read_jsonl(layout.responses("evil", "instruction"))
@@ -195,11 +205,29 @@ def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
             rows = [row for row in crossed if (row["at"], row["arm"]) == (at, arm)]
             assert sorted((row["vector"], row["scored"]) for row in rows) == sorted(expected)
     assert all(0 < row["p_value"] <= 1 and row["delta"]["n"] == 4 for row in crossed)
+    check_cells(crossed, crossed_with)
     effects = read_json(layout.PERPLEXITY)
     assert [(row["vector"], row["arm"]) for row in effects] == [
         (trait, arm) for trait in config.study.traits for arm in config.study.arms
     ]
     assert all(row["ratio"]["n"] == 3 for row in effects)
+
+
+def check_cells(crossed: list[dict[str, Any]], settings: dict[str, list[Setting]]) -> None:
+    """A trait's own vector does what its evaluation says; others are steered where they should."""
+    for scored, (unsteered, *steered) in settings.items():
+        assert unsteered.coefficient == 0
+        cells = [row for row in crossed if row["scored"] == scored]
+        for row, setting in zip(cells, steered, strict=True):
+            arm, method = row["arm"], row["method"]
+            vectors = tensors.read(layout.vectors(row["vector"], arm) / f"{method}.safetensors", {})
+            # "own": where this vector is best; "same": where that of the scored trait is.
+            place = row["vector"] if row["at"] == "own" else scored
+            best = read_json(layout.evaluation(place, arm) / f"{method}.json")
+            assert (setting.layer, setting.coefficient) == (best["layer"], best["coefficient"])
+            assert torch.equal(setting.vector, vectors.tensors["vectors"][setting.layer])
+            if row["vector"] == scored:
+                assert row["delta"] == best["delta"]
 
 
 def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
@@ -222,6 +250,7 @@ def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
         strengths = [step["strength"] for step in found["frontier"]]
         assert strengths == pytest.approx([best["strength"] * each for each in (0.5, 1, 1.5)])
         rows = read_jsonl(folder / f"{method}.answers.jsonl")
+        assert len(rows) == evaluated(config, read_trait(Path("traits/evil")))
         per_setting = Counter(row["setting"] for row in rows)
         assert set(per_setting.values()) == {4}
         assert len(per_setting) == 2 + 9 + 2 + 2  # steered, nulls, prompted, frontier
