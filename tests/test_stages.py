@@ -139,6 +139,31 @@ def up_to_fit(config: Config, arms: tuple[str, ...] = ("instruction", "natural")
                 stage.run(config, trait, arm)
 
 
+@pytest.fixture(scope="module")
+def fitted_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first study that is fitted leaves its files for those that follow."""
+    return tmp_path_factory.mktemp("fitted")
+
+
+@pytest.fixture
+def fitted(study: Study, fitted_files: Path) -> Study:
+    """As `study`, of one trait whose vectors are fitted; changes concern what comes after that."""
+
+    def make(name: str = "study", **changes: dict[str, Any]) -> Config:
+        alone = {"traits": ["evil"]} | changes.pop("study", {})
+        config = study(name, study=alone, **changes)
+        if any(fitted_files.iterdir()):
+            shutil.copytree(fitted_files, Path.cwd(), dirs_exist_ok=True)
+            protocol.run(config, "evil")
+        else:
+            up_to_fit(config)
+            for part in ("data", "models"):
+                shutil.copytree(part, fitted_files / part)
+        return config
+
+    return make
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -230,9 +255,8 @@ def check_cells(crossed: list[dict[str, Any]], settings: dict[str, list[Setting]
                 assert row["delta"] == best["delta"]
 
 
-def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
-    config = study()
-    up_to_fit(config, ("natural",))
+def test_an_evaluation_stands_on_its_controls(fitted: Study) -> None:
+    config = fitted()
     search.run(config, "evil", "natural")
     evaluate.run(config, "evil", "natural")
     folder = layout.evaluation("evil", "natural")
@@ -273,7 +297,8 @@ def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
 
 def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(study: Study) -> None:
     instruct = YAML(typ="safe").load(Path(__file__).parent.parent / "params.yaml")["models"]
-    config = study(models={"rows": 64, "instruct": instruct["instruct"] | {"chat": False}})
+    models = {"rows": 64, "instruct": instruct["instruct"] | {"chat": False}}
+    config = study(models=models, study={"traits": ["evil"]})
     up_to_fit(config, ("natural",))
     search.run(config, "evil", "natural")
     evaluate.run(config, "evil", "natural")
@@ -282,14 +307,12 @@ def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(study: S
     assert found["nulls"]["random"]["pooled"]["n"] == 4
 
 
-def test_an_interrupted_search_ends_with_the_same_files(study: Study, monkeypatch) -> None:
-    whole = study("whole")
-    up_to_fit(whole, ("natural",))
+def test_an_interrupted_search_ends_with_the_same_files(fitted: Study, monkeypatch) -> None:
+    whole = fitted("whole")
     search.run(whole, "evil", "natural")
     expected = contents(Path.cwd())
 
-    broken = study("broken")
-    up_to_fit(broken, ("natural",))
+    broken = fitted("broken")
     answers, calls = Bench.answers, []
 
     def interrupted(self: Bench, *args: Any, **kwargs: Any) -> Any:
@@ -368,9 +391,8 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
         fit.run(changed, "evil", "reader")
 
 
-def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
-    config = study(study={"coherence_floor": 100})
-    up_to_fit(config, ("instruction",))
+def test_nothing_feasible_is_a_result_with_a_name(fitted: Study) -> None:
+    config = fitted(study={"coherence_floor": 100})
     search.run(config, "evil", "instruction")
     found = read_json(layout.search("evil", "instruction") / "mean_difference.json")
     assert found["best"] is None
@@ -387,7 +409,7 @@ def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
     assert result["prompted"]["delta"]["n"] == 4
     assert result["nulls"] is None and result["frontier"] is None
     assert not list(layout.evaluation("evil", "instruction").glob("*.safetensors"))
-    alone = {"traits": ("evil",), "arms": ("instruction",)}
+    alone = {"arms": ("instruction",)}
     cross.run(config.model_copy(update={"study": config.study.model_copy(update=alone)}))
     assert read_json(layout.CROSS) == read_json(layout.PERPLEXITY) == []
 
@@ -406,9 +428,8 @@ def test_a_trait_without_negatives_is_one_sentence_and_a_failure(study: Study, c
     assert "There is no trait folder" in capsys.readouterr().err
 
 
-def test_a_vector_of_another_model_is_refused(study: Study, capsys) -> None:
-    config = study()
-    up_to_fit(config, ("natural",))
+def test_a_vector_of_another_model_is_refused(fitted: Study, capsys) -> None:
+    fitted()
     path = layout.vectors("evil", "natural") / "probe.safetensors"
     found = tensors.read(path, {})
     path = layout.vectors("evil", "natural") / "mean_difference.safetensors"
@@ -425,9 +446,8 @@ def test_a_vector_of_another_model_is_refused(study: Study, capsys) -> None:
         assert sentence in capsys.readouterr().err
 
 
-def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, capsys) -> None:
-    config = study()
-    up_to_fit(config, ("natural",))
+def test_corrupt_activations_and_a_stale_calibration_are_refused(fitted: Study, capsys) -> None:
+    config = fitted()
     [path] = layout.activations("evil", "natural").iterdir()
     whole = path.read_bytes()
     capsys.readouterr()
