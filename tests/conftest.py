@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -16,9 +17,11 @@ install_import_hook(["traitsteer.maths", "traitsteer.engine"], "shapes_checked.c
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from judge_server import serving  # noqa: E402
+from ruamel.yaml import YAML  # noqa: E402
 from tiny import Built, build  # noqa: E402
 
 from traitsteer.world.language_model import LanguageModel, load  # noqa: E402
+from traitsteer.world.pocket_judge import PocketJudge  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +54,18 @@ def _seeded() -> None:
 def repository() -> Path:
     """The top of the repository."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def params(repository: Path) -> dict[str, Any]:
+    """What params.yaml holds, to be changed."""
+    return YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def judge(repository: Path) -> PocketJudge:
+    """The committed pocket judge."""
+    return PocketJudge.from_folder(repository / "models/pocket/judge")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ Configured = Callable[..., Config]
 
 
 @pytest.fixture
-def configured(repository: Path, tmp_path: Path, monkeypatch) -> Configured:
+def configured(repository: Path, tmp_path: Path, params: dict[str, Any], monkeypatch) -> Configured:
     """Parameters of a judge in an empty folder, with prompts that are short."""
     monkeypatch.chdir(tmp_path)
     Path("prompts").mkdir()
@@ -40,9 +41,7 @@ def configured(repository: Path, tmp_path: Path, monkeypatch) -> Configured:
         Path(f"prompts/{name}.txt").write_text(text + "\n", encoding="utf-8")
 
     def make(**judge: object) -> Config:
-        values: dict[str, Any] = YAML(typ="safe").load(
-            (repository / "params.yaml").read_text(encoding="utf-8")
-        )
+        values = deepcopy(params)
         for name in values["study"]["traits"]:
             trait = read_trait(repository / "data/pocket/traits" / name)
             write_trait(Path("traits") / name, replace(trait, definition=f"rubric of {name}"))

@@ -1,11 +1,12 @@
 """Memory: the estimate against what is really held, and what is said when it does not fit."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 from steering_oracle import direction
 from tiny import KINDS, Built, build
 
@@ -103,12 +104,12 @@ def test_what_does_not_fit_says_what_to_change() -> None:
 
 
 @pytest.fixture
-def config(repository: Path, tmp_path: Path):
+def config(params: dict[str, Any], tmp_path: Path):
     """The pocket profile on a tiny model, with changes to its `models`."""
     build(tmp_path / "tiny", "llama")
 
     def make(**changes: object):
-        values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+        values = deepcopy(params)
         for which in ("base", "instruct"):
             values["models"][which]["name"] = str(tmp_path / "tiny")
         values["models"] |= changes

@@ -7,6 +7,7 @@ interrupted, of a floor that nothing reaches and of bad input.
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,15 @@ Study = Callable[..., Config]
 
 
 @pytest.fixture
-def study(tmp_path: Path, models: Path, repository: Path, monkeypatch) -> Study:
+def study(
+    tmp_path: Path, models: Path, repository: Path, params: dict[str, Any], monkeypatch
+) -> Study:
     """Makes a folder with params.yaml and short trait folders, and goes into it."""
 
     def make(name: str = "study", **changes: dict[str, Any]) -> Config:
         folder = tmp_path / name
         folder.mkdir()
-        values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+        values = deepcopy(params)
         for section, keys in (SMALL | changes).items():
             values[section] |= SMALL.get(section, {}) | keys
         values["models"]["base"]["name"] = str(models / "base")
@@ -295,9 +298,10 @@ def test_an_evaluation_stands_on_its_controls(fitted: Study) -> None:
         assert found["shrinkage"]["value"] == pytest.approx(value, abs=1e-3)
 
 
-def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(study: Study) -> None:
-    instruct = YAML(typ="safe").load(Path(__file__).parent.parent / "params.yaml")["models"]
-    models = {"rows": 64, "instruct": instruct["instruct"] | {"chat": False}}
+def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(
+    study: Study, params: dict[str, Any]
+) -> None:
+    models = {"rows": 64, "instruct": params["models"]["instruct"] | {"chat": False}}
     config = study(models=models, study={"traits": ["evil"]})
     up_to_fit(config, ("natural",))
     search.run(config, "evil", "natural")

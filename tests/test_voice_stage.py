@@ -171,13 +171,10 @@ def test_a_study_of_one_arm_has_no_rows(study: Study) -> None:  # noqa: F811
     assert read_json(layout.VOICE) == []
 
 
-def test_more_pairs_than_samples_are_refused(repository: Path) -> None:
-    from ruamel.yaml import YAML
-
-    values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
-    values["voice"] |= {"samples": 2, "pairs": 3}
+def test_more_pairs_than_samples_are_refused(params: dict[str, Any]) -> None:
+    params["voice"] |= {"samples": 2, "pairs": 3}
     with pytest.raises(TraitsteerError, match="voice: pairs is 3, expected at most samples = 2"):
-        parse(values)
+        parse(params)
 
 
 def row(trait: str, natural: float, preferred: float, verdict: str = "shown") -> dict[str, Any]:
