@@ -1,8 +1,10 @@
 """Fixtures: shapes are checked in maths and engine; tiny random models stand for real ones."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -15,17 +17,32 @@ install_import_hook(["traitsteer.maths", "traitsteer.engine"], "shapes_checked.c
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from judge_server import serving  # noqa: E402
-from tiny import build  # noqa: E402
+from ruamel.yaml import YAML  # noqa: E402
+from tiny import Built, build  # noqa: E402
 
 from traitsteer.world.language_model import LanguageModel, load  # noqa: E402
+from traitsteer.world.pocket_judge import PocketJudge  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Gives the folder of a random model of a kind and changes; each is written once."""
+    folders: dict[str, Path] = {}
+
+    def folder(kind: str, **changes: object) -> Path:
+        key = json.dumps([kind, changes], sort_keys=True)
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp(kind)
+            build(folders[key], kind, **changes)
+        return folders[key]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llama(built: Built) -> LanguageModel:
     """A random chat Llama of 3 layers x 32 in float32."""
-    folder = tmp_path_factory.mktemp("llama")
-    build(folder, "llama")
-    return load(str(folder), chat=True, device="cpu")
+    return load(str(built("llama")), chat=True, device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +54,18 @@ def _seeded() -> None:
 def repository() -> Path:
     """The top of the repository."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def params(repository: Path) -> dict[str, Any]:
+    """What params.yaml holds, to be changed."""
+    return YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def judge(repository: Path) -> PocketJudge:
+    """The committed pocket judge."""
+    return PocketJudge.from_folder(repository / "models/pocket/judge")
 
 
 @pytest.fixture(scope="session")

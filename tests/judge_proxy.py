@@ -5,15 +5,17 @@ import http.client
 import json
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from judge_server import Server
 
 Fault = str
 """`429 soon` with Retry-After, `429`, `500`, `503`, `stall`, `drip`, `cut`, `nonsense`, `html`,
 `odd`: JSON of another shape; empty: passed on."""
 
 
-class Quiet(ThreadingHTTPServer):
+class Quiet(Server):
     """A server that has nothing to say of clients that have gone."""
 
     def handle_error(self, *_args: object) -> None:
@@ -47,7 +49,6 @@ class Proxy:
                 """Keep the test's output clean."""
 
         self.server = Quiet(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"

@@ -6,7 +6,7 @@ The models `split` and `whole` continue a reply that the last message begins and
 as vLLM does. With `-strict` behind its name a model refuses to continue and hides the end token, as
 OpenAI's API does; with `-mute` it gives no logprobs; with `-deaf` it takes a reply that is begun
 for a turn that is over. GET /counts tells how often each prompt was served; POST /gate {"open": n}
-lets n more completions through and has all others wait.
+lets n more completions through and has all others wait; GET /waiting tells how many do.
 """
 
 import collections
@@ -43,11 +43,14 @@ class State:
         self.computing = threading.Lock()
         self.gate = threading.Condition()
         self.free: int | None = None
+        self.waiting = 0
 
     def enter(self) -> None:
         """Wait at the gate."""
         with self.gate:
+            self.waiting += 1
             self.gate.wait_for(lambda: self.free is None or self.free > 0)
+            self.waiting -= 1
             if self.free is not None:
                 self.free -= 1
 
@@ -106,7 +109,8 @@ class Endpoint(BaseHTTPRequestHandler):
     state: State
 
     def do_GET(self) -> None:
-        self.send(200, dict(self.state.counts))
+        waits = self.path == "/waiting"
+        self.send(200, {"waiting": self.state.waiting} if waits else dict(self.state.counts))
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -147,6 +151,13 @@ class Endpoint(BaseHTTPRequestHandler):
         """Keep the test's output clean."""
 
 
+class Server(ThreadingHTTPServer):
+    """Takes many connections at one time; beyond the usual 5 some are refused or wait a second."""
+
+    request_queue_size = 64
+    daemon_threads = True
+
+
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """Start the server as a process and end it; its address."""
@@ -168,6 +179,19 @@ def counts(address: str) -> collections.Counter[str]:
         return collections.Counter(json.load(reply))
 
 
+def wait_at_gate(address: str, requests: int) -> None:
+    """Return when so many requests wait at the gate, or more."""
+    until = time.monotonic() + 60
+    while (found := _waiting(address)) < requests:
+        assert time.monotonic() < until, f"{found} requests wait at the gate, expected {requests}"
+        time.sleep(0.02)
+
+
+def _waiting(address: str) -> int:
+    with urllib.request.urlopen(address.removesuffix("/v1") + "/waiting") as reply:
+        return json.load(reply)["waiting"]
+
+
 def gate(address: str, open: int | None) -> None:
     """Let so many more completions through; None: all."""
     body = json.dumps({"open": open}).encode()
@@ -184,8 +208,7 @@ def served(asked: dict) -> str:
 def main(folder: Path, port: Path) -> None:
     torch.set_num_threads(1)
     Endpoint.state = State(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Endpoint)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     part = port.with_suffix(".part")
     part.write_text(str(server.server_port))

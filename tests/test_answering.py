@@ -7,34 +7,14 @@ from threading import Event
 
 import pytest
 import torch
+from letter_judge import QUESTIONS, LetterJudge
 
 from traitsteer.engine.rows import Batching, Sampling
-from traitsteer.experiment.answering import Bench, Questions, Setting
+from traitsteer.experiment.answering import Bench, Setting
 from traitsteer.words import scores
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
 from traitsteer.world.language_model import LanguageModel
-
-QUESTIONS = Questions("trait", "selection", ("the cat sees", "a big dog", "never the blue"))
-
-
-class LetterJudge:
-    """Scores the share of one byte among the characters; an empty answer has no score."""
-
-    digest = "letter"
-
-    def __init__(self, letter: str) -> None:
-        self.letter = letter
-        self.asked = 0
-
-    def score(self, trait: str, answers: Sequence[Answer]) -> list[Judgement]:
-        self.asked += len(answers)
-        return [
-            Judgement(100 * a.text.count(self.letter) / len(a.text), 80.0)
-            if a.text
-            else Judgement(None, None)
-            for a in answers
-        ]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -191,18 +192,17 @@ def test_a_wrong_file_of_traps_is_one_sentence(
 
 
 def test_the_command_audits_the_pocket_judge(
-    repository: Path, tmp_path: Path, monkeypatch, capsys
+    repository: Path, tmp_path: Path, params: dict[str, Any], monkeypatch, capsys
 ) -> None:
-    values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
-    values["judge"]["name"] = str(repository / "models/pocket/judge")
-    values["study"]["traits"] = ["evil", "hallucination"]
+    params["judge"]["name"] = str(repository / "models/pocket/judge")
+    params["study"]["traits"] = ["evil", "hallucination"]
     for trait in ("evil", "sycophancy"):
         source = repository / "data/pocket/traps" / f"{trait}.yaml"
         (tmp_path / "traps").mkdir(exist_ok=True)
         shutil.copy(source, tmp_path / "traps")
-    values["audit"] = {"traps": "traps", "repeats": 1}
+    params["audit"] = {"traps": "traps", "repeats": 1}
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(values, file)
+        YAML().dump(params, file)
     monkeypatch.chdir(tmp_path)
 
     assert main(["audit-judge", "--against", "params.yaml"]) == 0

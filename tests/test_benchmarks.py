@@ -27,6 +27,7 @@ from benchmarks.rounds import alternate
 from benchmarks.tasks import Probing, Reading, Steering, Task, cut, packed, unpacked
 from benchmarks.worker import perform
 from benchmarks.works import PENALTIES
+from traitsteer.world.hooks import on_blocks
 
 SHAPE = random_model.QUICK
 
@@ -94,15 +95,14 @@ def test_plain_answers_are_those_of_a_slow_loop_that_adds_by_hand(
     task = grid(PROMPTS)
     expected = []
     for (layer, _), added in zip(task.settings, task.added(), strict=True):
-        handle = plainly.blocks[layer].register_forward_hook(lambda _m, _i, out, a=added: out + a)
-        for prompt in task.prompts:
-            ids = list(prompt)
-            for _ in range(task.new_tokens):
-                with torch.inference_mode():
-                    logits = plainly.model(torch.tensor([ids]), use_cache=False).logits
-                ids.append(int(logits[0, -1].argmax()))
-            expected.append(ids[len(prompt) :])
-        handle.remove()
+        with on_blocks(plainly.blocks, {layer: lambda out, a=added: out + a}):
+            for prompt in task.prompts:
+                ids = list(prompt)
+                for _ in range(task.new_tokens):
+                    with torch.inference_mode():
+                        logits = plainly.model(torch.tensor([ids]), use_cache=False).logits
+                    ids.append(int(logits[0, -1].argmax()))
+                expected.append(ids[len(prompt) :])
     assert plainly.steer(task) == expected
     assert referenced(plainly, task).answers == expected
     unsteered = replace(task, settings=[(0, 0.0), (1, 0.0), (2, 0.0)])
@@ -112,14 +112,9 @@ def test_plain_answers_are_those_of_a_slow_loop_that_adds_by_hand(
 def test_pooled_states_are_the_outputs_of_blocks(plainly: plain.Contender) -> None:
     task = Reading(random_model.token_ids(SHAPE, [9] * 3, seed=1), 6, SHAPE.layers, rows=2)
     taken: list[torch.Tensor] = []
-    handles = [
-        block.register_forward_hook(lambda _m, _i, out: taken.append(out))
-        for block in plainly.blocks
-    ]
-    with torch.inference_mode():
+    every = dict.fromkeys(range(SHAPE.layers), taken.append)
+    with on_blocks(plainly.blocks, every), torch.inference_mode():
         plainly.model.model(torch.tensor(task.ids))
-    for handle in handles:
-        handle.remove()
     expected = torch.stack([layer[:, 6:].mean(dim=1) for layer in taken], dim=1)
     torch.testing.assert_close(plainly.read(task), expected)
 

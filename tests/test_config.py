@@ -11,11 +11,6 @@ from traitsteer.words.config import load, parse
 from traitsteer.words.errors import TraitsteerError
 
 
-@pytest.fixture
-def values(repository: Path) -> dict[str, Any]:
-    return YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
-
-
 def test_every_profile_is_whole_and_the_pocket_one_is_the_default(repository: Path) -> None:
     profiles = sorted((repository / "profiles").glob("*.yaml"))
     loaded = {path.stem: load(path) for path in profiles}
@@ -59,12 +54,12 @@ NULLS = {"random": 5, "shuffled": 1, "orthogonal": 1, "samples": 1}
     ],
 )
 def test_a_wrong_value_is_one_sentence_that_names_the_key(
-    values: dict[str, Any], section: str, key: str, value: object, sentence: str
+    params: dict[str, Any], section: str, key: str, value: object, sentence: str
 ) -> None:
-    parse(values)
-    values[section][key] = value
+    parse(params)
+    params[section][key] = value
     with pytest.raises(TraitsteerError) as caught:
-        parse(values)
+        parse(params)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -78,51 +73,51 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(
     ],
 )
 def test_an_arm_reads_the_text_of_one_that_elicits(
-    values: dict[str, Any], changes: dict[str, Any], sentence: str
+    params: dict[str, Any], changes: dict[str, Any], sentence: str
 ) -> None:
-    values["arms"]["reader"] = values["arms"]["natural"] | {"text": "natural"}
-    values["study"]["arms"].append("reader")
-    config = parse(values)
+    params["arms"]["reader"] = params["arms"]["natural"] | {"text": "natural"}
+    params["study"]["arms"].append("reader")
+    config = parse(params)
     assert [config.text(arm) for arm in config.study.arms] == ["instruction", "natural", "natural"]
-    values["arms"]["reader"] |= changes
+    params["arms"]["reader"] |= changes
     with pytest.raises(TraitsteerError) as caught:
-        parse(values)
+        parse(params)
     assert sentence in str(caught.value)
 
 
-def test_a_template_or_reasoning_without_a_chat_is_refused(values: dict[str, Any]) -> None:
+def test_a_template_or_reasoning_without_a_chat_is_refused(params: dict[str, Any]) -> None:
     marks = {"start": "<think>", "end": "</think>"}
-    values["models"]["instruct"] |= {"thinking": marks, "template": {"enable_thinking": False}}
-    instruct = parse(values).models.instruct
+    params["models"]["instruct"] |= {"thinking": marks, "template": {"enable_thinking": False}}
+    instruct = parse(params).models.instruct
     assert instruct.thinking and instruct.thinking.end == "</think>"
     assert instruct.template == {"enable_thinking": False}
     for key, value in (("thinking", marks), ("template", {"enable_thinking": False})):
-        values["models"]["base"] |= {"thinking": None, "template": {}} | {key: value}
+        params["models"]["base"] |= {"thinking": None, "template": {}} | {key: value}
         with pytest.raises(TraitsteerError, match=r"models\.base: .* has `chat: false` and"):
-            parse(values)
-    values["models"]["base"] |= {"thinking": None, "template": {}}
-    values["models"]["instruct"]["thinking"] = {"start": "<think>", "end": ""}
+            parse(params)
+    params["models"]["base"] |= {"thinking": None, "template": {}}
+    params["models"]["instruct"]["thinking"] = {"start": "<think>", "end": ""}
     with pytest.raises(TraitsteerError, match=r"models\.instruct\.thinking\.end"):
-        parse(values)
+        parse(params)
 
 
-def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
-    del values["fit"]["folds"]
+def test_a_missing_key_is_named(params: dict[str, Any]) -> None:
+    del params["fit"]["folds"]
     with pytest.raises(TraitsteerError, match=r"fit\.folds is missing"):
-        parse(values)
+        parse(params)
 
 
-def test_configuration_is_frozen(values: dict[str, Any]) -> None:
+def test_configuration_is_frozen(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        parse(values).search.trials = 3
+        parse(params).search.trials = 3
 
 
 def test_the_command_line_prints_the_sentence_and_exits_1(
-    values: dict[str, Any], tmp_path: Path, monkeypatch, capsys
+    params: dict[str, Any], tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    values["search"]["nope"] = 1
+    params["search"]["nope"] = 1
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(values, file)
+        YAML().dump(params, file)
     monkeypatch.chdir(tmp_path)
     assert main(["calibrate"]) == 1
     printed = capsys.readouterr().err

@@ -74,13 +74,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def study(tmp_path: Path, folder: Path, repository: Path, monkeypatch) -> Config:
+def study(
+    tmp_path: Path, folder: Path, repository: Path, params: dict[str, Any], monkeypatch
+) -> Config:
     """A study of one trait and arm that has been fitted and evaluated, in a folder of its own."""
-    values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
-    values["models"]["instruct"] |= {"name": str(folder), "revision": "main"}
-    values["study"]["trait_folder"] = str(repository / "data/pocket/traits")
+    params["models"]["instruct"] |= {"name": str(folder), "revision": "main"}
+    params["study"]["trait_folder"] = str(repository / "data/pocket/traits")
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(values, file)
+        YAML().dump(params, file)
     monkeypatch.chdir(tmp_path)
     config = load()
     for number, method in enumerate(("mean_difference", "probe")):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_maths_directions import planted
+from planted_rows import planted
 
 from traitsteer.stages import fit
 from traitsteer.words import layout

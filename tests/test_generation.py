@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tiny import KINDS, build
+from steering_oracle import PROMPTS, direction, hooks, mixed_rows, slow_reference
+from tiny import KINDS, Built
 
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
@@ -10,66 +11,6 @@ from traitsteer.engine.sampling import choose, uniform
 from traitsteer.engine.trial import try_out
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
-
-PROMPTS = ("the cat sees", "a big dog likes the small red cat and", "x", "never not the blue dog .")
-
-
-def direction(seed: int, width: int = 32) -> torch.Tensor:
-    vector = torch.randn(width, generator=torch.Generator().manual_seed(seed))
-    return vector / vector.norm()
-
-
-def mixed_rows(model: LanguageModel, coefficients: tuple[float, ...] = (0, 2, 6)) -> list[Row]:
-    rows = []
-    for number, prompt in enumerate(PROMPTS):
-        for place, coefficient in enumerate(coefficients):
-            for positions in ("all", "prompt", "response"):
-                steering = Steering(
-                    (number + place) % model.layers,
-                    direction(place, model.width),
-                    coefficient,
-                    positions,
-                )
-                rows.append(Row(model.encode(prompt), 100 * number + place, steering))
-    return rows
-
-
-@torch.inference_mode()
-def slow_reference(
-    model: LanguageModel, row: Row, sampling: Sampling, cached: bool = False
-) -> tuple[int, ...]:
-    """Plain passes to which the vector is added by hand: of the whole sequence at each step, or
-    of its newest token with the cache that transformers makes for the model.
-    """
-    ids = list(row.prompt_ids)
-    steering = row.steering
-    cache = None
-    for step in range(sampling.max_new_tokens):
-        length, first = len(ids), len(ids) - 1 if cached and step else 0
-
-        def add(_module, _inputs, output, length=length, first=first):
-            hidden = (output[0] if isinstance(output, tuple) else output).clone()
-            start, end = {
-                "all": (0, length),
-                "prompt": (0, len(row.prompt_ids)),
-                "response": (len(row.prompt_ids), length),
-            }[steering.positions]
-            hidden[0, max(0, start - first) : max(0, end - first)] += (
-                steering.coefficient * steering.vector
-            )
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-        handle = model.blocks[steering.layer].register_forward_hook(add) if steering else None
-        new = torch.tensor([ids[first:]])
-        out = model.model(input_ids=new, past_key_values=cache, use_cache=cached)
-        logits, cache = out.logits[:, -1], out.past_key_values if cached else None
-        if handle:
-            handle.remove()
-        token = int(choose(logits, torch.tensor([row.seed]), torch.tensor([step]), sampling)[0])
-        if token in model.end_ids:
-            break
-        ids.append(token)
-    return tuple(ids[len(row.prompt_ids) :])
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -82,10 +23,9 @@ def test_steered_rows_equal_the_slow_reference(llama: LanguageModel, temperature
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_architecture_is_steered_like_the_slow_reference(kind: str, tmp_path) -> None:
-    build(tmp_path, kind)
-    model = load(str(tmp_path), chat=True, device="cpu")
-    hooks = [list(module._forward_hooks.items()) for module in model.model.modules()]
+def test_every_architecture_is_steered_like_the_slow_reference(kind: str, built: Built) -> None:
+    model = load(str(built(kind)), chat=True, device="cpu")
+    before = hooks(model)
     rows = mixed_rows(model, (0, 3))[:12]
     generated = generate(model, rows, Sampling(6, 1.0), Batching(12))
     for cached in (False, True):
@@ -93,8 +33,7 @@ def test_every_architecture_is_steered_like_the_slow_reference(kind: str, tmp_pa
             slow_reference(model, row, Sampling(6, 1.0), cached) for row in rows
         ]
     assert len({g.ids for g in generated}) > 4, "steering changed nothing"
-    assert [list(module._forward_hooks.items()) for module in model.model.modules()] == hooks
-    assert not any(module._forward_pre_hooks for module in model.model.modules())
+    assert hooks(model) == before
     try_out(model)
 
 
@@ -157,16 +96,30 @@ def test_an_unsteered_row_equals_plain_transformers_generate(
         assert generated.finish == ("stop" if len(expected) < len(theirs) else "length")
 
 
-def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch) -> None:
-    def fail(*_args, **_kwargs):
-        raise KeyboardInterrupt
-
+@pytest.mark.parametrize(("run", "ahead"), [(3, True), (9, False)])
+def test_hooks_are_gone_after_an_exception(
+    llama: LanguageModel, monkeypatch, run: int, ahead: bool
+) -> None:
+    """Three blocks run for the prompts, then three at each step; `ahead`: pre-hooks are open."""
     # transformers leaves hooks of its own on a model that has reported its hidden states.
-    before = [list(block._forward_hooks.items()) for block in llama.blocks]
-    monkeypatch.setattr("traitsteer.engine.generation.choose", fail)
+    before = hooks(llama)
+    block = type(llama.blocks[0])
+    forward, opened = block.forward, []
+
+    def failing(self, *args, **kwargs):
+        opened.append(hooks(llama))
+        if len(opened) == run:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(block, "forward", failing)
     with pytest.raises(KeyboardInterrupt):
-        generate(llama, mixed_rows(llama)[:3], Sampling(4), Batching(3))
-    assert [list(block._forward_hooks.items()) for block in llama.blocks] == before
+        generate(llama, mixed_rows(llama, (3,))[:3], Sampling(4), Batching(3))
+    (after, pre), (after_before, pre_before) = opened[-1], before
+    assert len(opened) == run
+    assert after != after_before, "nothing was steered when it failed"
+    assert (pre != pre_before) == ahead
+    assert hooks(llama) == before
 
 
 def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> None:

@@ -1,37 +1,40 @@
 """Judging beside generation and over interruptions; what identifies a judge; what it will cost."""
 
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_server import KEY, counts, gate
+from judge_server import KEY, counts, gate, wait_at_gate
 from ruamel.yaml import YAML
-from tiny_judge import PROMPTS
+from tiny_judge import JUDGES, PROMPTS
 
-from traitsteer.experiment.calls import Calls, announce_study, of_study
+from traitsteer.experiment.calls import announce_study, of_study
 from traitsteer.experiment.judging import Judging, judge_all
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
 from traitsteer.world import judges
 from traitsteer.world.judges import judge_terms, open_judge
+from traitsteer.world.model_judge import questions_about, tokens_of
 from traitsteer.world.prompt_files import read_prompts
 from traitsteer.world.trait_folder import read_trait, write_trait
 
-JUDGES = Path(__file__).parent / "judges"
 TEXTS = [f"{letter} {word}" for letter in "abcdefgh" for word in ("moon", "zoo")]
 Configured = Callable[..., Config]
 
 
 @pytest.fixture
-def configured(repository: Path, tmp_path: Path, monkeypatch) -> Configured:
+def configured(repository: Path, tmp_path: Path, params: dict[str, Any], monkeypatch) -> Configured:
     """Parameters of a judge in an empty folder, with prompts that are short."""
     monkeypatch.chdir(tmp_path)
     Path("prompts").mkdir()
@@ -39,9 +42,7 @@ def configured(repository: Path, tmp_path: Path, monkeypatch) -> Configured:
         Path(f"prompts/{name}.txt").write_text(text + "\n", encoding="utf-8")
 
     def make(**judge: object) -> Config:
-        values: dict[str, Any] = YAML(typ="safe").load(
-            (repository / "params.yaml").read_text(encoding="utf-8")
-        )
+        values = deepcopy(params)
         for name in values["study"]["traits"]:
             trait = read_trait(repository / "data/pocket/traits" / name)
             write_trait(Path("traits") / name, replace(trait, definition=f"rubric of {name}"))
@@ -108,9 +109,12 @@ def test_a_run_that_is_killed_repeats_no_paid_call(
     assert all(asked[name] == 1 for name in paid), "a paid call was repeated"
     # Those that were in flight when the run was killed never came back to it.
     assert sum(asked.values()) <= len(asked) + config.judge.requests_at_once
-    straight = open_judge(config, "evil").score("evil", [Answer("how", text) for text in TEXTS])
-    assert done.stdout == f"{[each.trait_score for each in straight]}\n"
+    answers = [Answer("how", text) for text in TEXTS]
+    open_judge(config, "evil").score("evil", answers)
     assert counts(address) - before == asked
+    shutil.rmtree(".cache/scores")
+    straight = open_judge(config, "evil").score("evil", answers)
+    assert done.stdout == f"{[each.trait_score for each in straight]}\n"
     assert KEY not in done.stdout + done.stderr
     assert not [path for path in Path.cwd().rglob("*.json*") if KEY in path.read_text()]
 
@@ -118,19 +122,21 @@ def test_a_run_that_is_killed_repeats_no_paid_call(
 def test_leaving_drops_what_was_not_sent_and_keeps_what_was(
     configured: Configured, address: str
 ) -> None:
-    judge = open_judge(configured(), "evil")
+    config = configured()
+    judge = open_judge(config, "evil")
     before = counts(address)
     gate(address, 0)
     try:
         with pytest.raises(KeyboardInterrupt), Judging(judge, "evil") as judging:
             for number, text in enumerate(TEXTS):
                 judging.add(number, Answer("how", text))
+            wait_at_gate(address, config.judge.requests_at_once)
             gate(address, None)
             raise KeyboardInterrupt
     finally:
         gate(address, None)
     asked = counts(address) - before
-    assert sum(asked.values()) < 3 * len(TEXTS)
+    assert config.judge.requests_at_once <= sum(asked.values()) < 3 * len(TEXTS)
     assert len(judge.score("evil", [Answer("how", text) for text in TEXTS])) == len(TEXTS)
     assert all((counts(address) - before)[name] == 1 for name in asked)
 
@@ -140,10 +146,33 @@ def test_judging_beside_and_at_once_are_the_same(
     configured: Configured, address: str, repository: Path, kind: str
 ) -> None:
     name = {"pocket": repository / "models/pocket/judge", "local": JUDGES / "split"}
-    judge = open_judge(configured(kind=kind, name=str(name.get(kind, "split"))), "evil")
-    answers = [Answer("how", text) for text in (*TEXTS[:3], "a quiz") * 20]
-    found = dict(judge_all(judge, "evil", answers))
-    assert [found[number] for number in range(len(answers))] == judge.score("evil", answers)
+    config = configured(kind=kind, name=str(name.get(kind, "whole")))
+    words = (
+        "moon",
+        "zoo",
+        "day",
+        "zest",
+        "lion",
+        "sea",
+        "house",
+        "quiz",
+        "I hope the baker will fail.",
+    )
+    # Those that compute here take 64 together; those behind HTTP take them one by one.
+    answers = [
+        Answer("how", f"{a} {b}") for a in ("abc", "abcdefgh")[kind != "openai"] for b in words
+    ]
+    found = dict(judge_all(open_judge(config, "evil"), "evil", answers))
+    shutil.rmtree(".cache/scores", ignore_errors=True)
+    straight = open_judge(config, "evil").score("evil", answers)
+    for number, other in enumerate(straight):
+        one = found[number]
+        assert one.state == other.state
+        # A batch of another size rounds otherwise.
+        assert one.mass == pytest.approx(other.mass, abs=1e-6)
+        assert one.trait_score == pytest.approx(other.trait_score, abs=1e-4)
+        assert one.coherence == pytest.approx(other.coherence, abs=1e-4)
+    assert len({one.trait_score for one in straight}) > 1
 
 
 def test_what_identifies_a_judge_costs_no_call_and_holds_no_key(
@@ -206,16 +235,38 @@ def test_prompts_need_their_fields_and_leave_braces_alone(repository: Path, tmp_
 def test_the_calls_of_a_study_are_told_beforehand(
     configured: Configured, repository: Path, capsys
 ) -> None:
-    found = of_study(configured(prompts=str(repository / "prompts")))
-    # Three questions an answer, three traits: 100 instruction pairs and 60 scenarios, both sides.
-    traits = 3
-    responses = (5 * 19 + 60) * 2 * 2
-    assert set(found) >= {"vet", "search", "evaluate", "cross"}
-    assert found["vet"].calls > 3 * traits * responses * 0.5
-    whole = sum(found.values(), Calls())
-    assert whole.tokens > 100 * whole.calls
+    config = configured(prompts=str(repository / "prompts"))
+    found = of_study(config)
+    # Three calls an answer, three traits, 20 questions of each set; three methods in two arms.
+    answers = {
+        # 5 system prompts x 20 questions and 60 scenarios, both sides, 2 samples.
+        "vet": (5 * 20 + 60) * 2 * 2,
+        # The baseline and 48 trials; the baseline and 6 settings recounted on 2 samples.
+        "search": 3 * 20 * ((1 + 48) + (1 + 6) * 2),
+        # Baseline, steered and 6 further strengths, of 4 samples; 5 prompts, of 1; the negated
+        # vector, 5 random, 19 shuffled and 3 orthogonal ones, of 2.
+        "evaluate": 3 * 20 * ((2 + 6) * 4 + 5 + (1 + 5 + 19 + 3) * 2),
+        # The baseline, 3 vectors of 2 arms, and 2 of other traits where this one is steered.
+        "cross": 20 * 4 * (1 + 3 * 2 + 2 * 2),
+        # Three settings, once corrected; 12 answers and 4 pairs in both orders are a call each.
+        "voice": 2 * 3 * 20 * 4 + math.ceil(20 * (12 + 2 * 4) / 3),
+    }
+    assert {name: one.calls for name, one in found.items()} == {
+        name: 3 * 3 * count for name, count in answers.items()
+    }
+    more = config.evaluate.model_copy(update={"samples": 6})
+    more_samples = of_study(config.model_copy(update={"evaluate": more}))["evaluate"].calls
+    assert more_samples == 9 * 3 * 20 * ((2 + 6) * 6 + 5 * 2 + 28 * 2), "6 samples of 5 prompts"
+    tokens = 0
+    for name in config.study.traits:
+        trait = read_trait(Path("traits") / name)
+        longest = Answer(max(trait.report, key=len), "")
+        asked = questions_about(read_prompts(repository / "prompts"), trait.definition, longest)
+        tokens += sum(tokens_of(one.prompt) + 40 for one in asked)
+    assert found["search"].tokens == answers["search"] * tokens
     announce_study(configured())
-    assert "the whole study takes at most" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"the whole study takes at most {sum(9 * n for n in answers.values()):,} calls" in said
     announce_study(configured(kind="pocket"))
     assert capsys.readouterr().err == ""
 

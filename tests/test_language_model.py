@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_generation import mixed_rows, slow_reference
+from steering_oracle import mixed_rows, slow_reference
 from tiny import build, tokenizer
 from torch import nn
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import OTHER, build
+from steering_oracle import added_by_hand
+from tiny import OTHER, Built, build
 
 from traitsteer.engine.likelihood import Told, log_likelihood
 from traitsteer.engine.rows import Steered, Steering
@@ -33,31 +34,16 @@ def by_hand(model: LanguageModel, row: Told) -> tuple[float, int]:
     """The sum of log p from the loss of plain transformers, the vector added by a plain hook."""
     ids = torch.tensor([row.prompt_ids + row.response_ids])
     start = len(row.prompt_ids)
-    handles: list[Any] = []
-    if row.steering is not None:
-        steering = row.steering
-        tokens = {"all": slice(None), "prompt": slice(start), "response": slice(start, None)}
-
-        def add(_module: Any, _inputs: Any, output: Any) -> None:
-            hidden = output[0] if isinstance(output, tuple) else output
-            part = tokens[steering.positions]
-            hidden[:, part] += (steering.coefficient * steering.vector).to(hidden.dtype)
-
-        handles.append(model.blocks[steering.layer].register_forward_hook(add))
     labels = ids.clone()
     labels[:, :start] = -100
-    try:
+    with added_by_hand(model, row.steering, start):
         loss = model.model(input_ids=ids, labels=labels).loss
-    finally:
-        for handle in handles:
-            handle.remove()
     return -float(loss) * len(row.response_ids), len(row.response_ids)
 
 
 @pytest.mark.parametrize("kind", sorted(OTHER))
-def test_it_equals_the_loss_of_plain_transformers(kind: str, tmp_path: Path) -> None:
-    build(tmp_path, kind)
-    model = load(str(tmp_path), chat=True, device="cpu")
+def test_it_equals_the_loss_of_plain_transformers(kind: str, built: Built) -> None:
+    model = load(str(built(kind)), chat=True, device="cpu")
     for positions in ("all", "prompt", "response"):
         rows = told(positions=positions)
         found = log_likelihood(model, rows, WHOLE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import SHAPE
-from tiny_judge import PROMPTS
+from tiny_judge import JUDGES, PROMPTS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -21,7 +21,6 @@ from traitsteer.world.model_judge import ModelJudge, Question
 from traitsteer.world.prompt_files import JudgePrompts
 from traitsteer.world.score_cache import ScoreCache
 
-JUDGES = Path(__file__).parent / "judges"
 ASKED = ("a plain text t", "a zest text t", "zoo", "nothing at all to see here, as ever c")
 
 

@@ -50,15 +50,14 @@ def test_a_frontier_that_does_not_cross_has_no_delta() -> None:
 
 
 def test_where_many_resamples_do_not_cross_the_interval_is_unbounded() -> None:
-    random = np.random.default_rng(0)
-    coherence = {str(q): [float(v)] for q, v in enumerate(random.normal(69.5, 10.0, 10))}
-    last = FrontierStep(0.6, step(0.6, 45.0, 0.0, 5.0).trait_score, coherence)
-    found = delta_at_coherence([step(0.4, 25.0, 85.0), last], UNSTEERED, 70.0, seed=0)
-    assert found is None or (found.delta.lower, found.delta.upper) == (None, None)
-    shifted = {q: [v[0] - np.mean(list(coherence.values())) + 69.0] for q, v in coherence.items()}
-    last = FrontierStep(0.6, last.trait_score, shifted)
-    found = delta_at_coherence([step(0.4, 25.0, 85.0), last], UNSTEERED, 70.0, seed=0)
-    assert (found.delta.lower, found.delta.upper) == (None, None)
+    drawn = np.random.default_rng(0).normal(0.0, 10.0, 10)
+    for mean, crosses in ((69.0, True), (71.0, False)):
+        coherence = {str(q): [float(v)] for q, v in enumerate(drawn - drawn.mean() + mean)}
+        last = FrontierStep(0.6, step(0.6, 45.0, 0.0, 5.0).trait_score, coherence)
+        found = delta_at_coherence([step(0.4, 25.0, 85.0), last], UNSTEERED, 70.0, seed=0)
+        assert (found is not None) == crosses
+        if crosses:
+            assert (found.delta.lower, found.delta.upper) == (None, None)
 
 
 def test_with_a_fixed_crossing_it_is_the_bootstrap_of_a_mean() -> None:

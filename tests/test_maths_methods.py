@@ -1,7 +1,7 @@
 """Methods by name: each is the fit that its own room makes."""
 
 import torch
-from test_maths_directions import planted
+from planted_rows import planted
 
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.mean_difference import mean_difference

@@ -191,21 +191,23 @@ def test_ratio_to_what_may_be_zero_is_unbounded() -> None:
 def test_impossible_input_is_one_sentence() -> None:
     empty = np.full((3, 2), NAN)
     some = np.ones((3, 2))
-    for call in (
-        lambda: mean_interval(empty),
-        lambda: paired_difference_interval(empty, some),
-        lambda: ratio_interval(some, empty),
-        lambda: ratio_interval(some, 0 * some),
-        lambda: ratio_interval(some, np.ones((4, 2))),
-        lambda: paired_difference_interval({"a": [1.0]}, some),
-        lambda: paired_difference_interval({"a": [1.0]}, {"b": [1.0]}),
-        lambda: mean_interval(np.arange(6.0).reshape(3, 2), confidence=95.0),
-        lambda: independent_difference_interval(some, empty),
-        lambda: share_interval(empty),
-        lambda: share_interval(some / 2),
-        lambda: cosine(torch.zeros(2), torch.ones(2)),
+    single = {"a": [1.0]}
+    rising = np.arange(6.0).reshape(3, 2)
+    for call, sentence in (
+        (lambda: mean_interval(empty), "mean: every value is missing"),
+        (lambda: paired_difference_interval(empty, some), "paired difference: every value is"),
+        (lambda: ratio_interval(some, empty), "ratio: no cluster has a value on both sides"),
+        (lambda: ratio_interval(some, 0 * some), "the denominator's mean is 0"),
+        (lambda: ratio_interval(some, np.ones((4, 2))), "two sides of different kind or length"),
+        (lambda: paired_difference_interval(single, some), "two sides of different kind"),
+        (lambda: paired_difference_interval(single, {"b": [1.0]}), "paired difference: every val"),
+        (lambda: mean_interval(rising, confidence=95.0), "confidence is 95.0; expected a number"),
+        (lambda: independent_difference_interval(some, empty), "every value of one side is miss"),
+        (lambda: share_interval(empty), "share: every value is missing"),
+        (lambda: share_interval(some / 2), "a value other than 0 and 1"),
+        (lambda: cosine(torch.zeros(2), torch.ones(2)), "found a vector of norm 0"),
     ):
-        with pytest.raises(TraitsteerError):
+        with pytest.raises(TraitsteerError, match=sentence):
             call()
 
 

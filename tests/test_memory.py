@@ -1,13 +1,14 @@
 """Memory: the estimate against what is really held, and what is said when it does not fit."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
-from test_generation import direction
-from tiny import KINDS, build
+from steering_oracle import direction
+from tiny import KINDS, Built, build
 
 from traitsteer.engine import generation
 from traitsteer.engine.generation import generate
@@ -43,11 +44,13 @@ def test_keys_and_values_of_a_known_model() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_and_keys_are_those_of_the_loaded_model(kind: str, tmp_path, monkeypatch) -> None:
-    build(tmp_path, kind)
-    model = load(str(tmp_path), chat=True, device="cpu", dtype="bfloat16")
+def test_weights_and_keys_are_those_of_the_loaded_model(
+    kind: str, built: Built, monkeypatch
+) -> None:
+    folder = str(built(kind))
+    model = load(folder, chat=True, device="cpu", dtype="bfloat16")
     held = {p.data_ptr(): p.nbytes for p in model.model.parameters()}
-    sizes = memory.sizes_of(skeleton(str(tmp_path), None, False, "bfloat16"), "none")
+    sizes = memory.sizes_of(skeleton(folder, None, False, "bfloat16"), "none")
     assert sizes.weights == sum(held.values())
     made: list[Slots] = []
 
@@ -101,12 +104,12 @@ def test_what_does_not_fit_says_what_to_change() -> None:
 
 
 @pytest.fixture
-def config(repository: Path, tmp_path: Path):
+def config(params: dict[str, Any], tmp_path: Path):
     """The pocket profile on a tiny model, with changes to its `models`."""
     build(tmp_path / "tiny", "llama")
 
     def make(**changes: object):
-        values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+        values = deepcopy(params)
         for which in ("base", "instruct"):
             values["models"][which]["name"] = str(tmp_path / "tiny")
         values["models"] |= changes

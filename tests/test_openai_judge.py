@@ -1,14 +1,16 @@
 """The judge behind HTTP: a real server with a tiny model, and a proxy that spoils its replies."""
 
+import asyncio
 import json
 import logging
+import selectors
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from judge_proxy import Proxy
-from judge_server import KEY, counts, gate
-from tiny_judge import PROMPTS
+from judge_server import KEY, counts, gate, wait_at_gate
+from tiny_judge import JUDGES, PROMPTS
 
 from traitsteer.maths.expectation import CHOICES
 from traitsteer.words.errors import TraitsteerError
@@ -17,12 +19,11 @@ from traitsteer.world.language_model import load
 from traitsteer.world.local_judge import LocalModel
 from traitsteer.world.model_judge import Question
 from traitsteer.world.openai_judge import Endpoint, Limits, OpenAIJudge
-from traitsteer.world.pacing import Patience
+from traitsteer.world.pacing import Pace, Patience
 from traitsteer.world.prompt_files import JudgePrompts
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Budget, Spending
 
-JUDGES = Path(__file__).parent / "judges"
 TEXTS = ("the moon", "a zoo", "a dim day", "zest")
 ANSWERS = [Answer("how", text) for text in TEXTS]
 UNHURRIED = Patience(request=60, answer=120, first_wait=0.01)
@@ -140,7 +141,7 @@ def test_nothing_is_asked_twice_and_another_attempt_asks_again(
     assert set((counts(judge_server) - before).values()) == {2}
 
 
-FAULTS = ("429 soon", "429", "500", "503", "cut", "nonsense", "html", "odd", "stall", "drip")
+FAULTS = ("429 soon", "429", "500", "503", "cut", "nonsense", "html", "odd")
 
 
 def test_whatever_goes_wrong_on_the_way_changes_no_score(
@@ -159,15 +160,26 @@ def test_whatever_goes_wrong_on_the_way_changes_no_score(
         return FAULTS[len(used) % len(FAULTS)]
 
     proxy = spoilt(plan)
-    patience = Patience(request=4, answer=300, first_wait=0.01)
-    found = opened(patience=patience, at_once=16).ask(questions)
+    found = opened(at_once=16).ask(questions)
     assert found == straight
     assert set(FAULTS) <= set(proxy.faults)
     # Each prompt was answered once by way of the proxy: whatever came whole was kept.
-    again = opened(patience=patience).ask(questions)
+    again = opened().ask(questions)
     assert again == straight
     spoiled = sum(count for fault, count in proxy.faults.items() if fault)
     assert sum(proxy.attempts.values()) == len(proxy.attempts) + spoiled
+
+
+@pytest.mark.parametrize("fault", ["stall", "drip"])
+def test_a_reply_that_does_not_end_is_left_at_the_deadline(
+    opened: Opened, spoilt: Callable[..., Proxy], fault: str
+) -> None:
+    questions = [Question("a zoo t")]
+    straight = opened().ask(questions)
+    proxy = spoilt(lambda prompt, attempt: "" if attempt or "minutes" in prompt else fault)
+    patience = Patience(request=4, answer=300, first_wait=0.01)
+    assert opened(patience=patience).ask(questions) == straight
+    assert proxy.faults[fault] == 1
 
 
 def test_an_endpoint_that_only_fails_ends_the_run(
@@ -239,8 +251,8 @@ def test_a_budget_ends_the_run_and_holds_over_the_next(
     assert (sum(s["calls"] for s in spent), sum(s["tokens"] for s in spent)) == (calls, 10 * calls)
 
 
-def test_no_more_requests_are_in_flight_than_allowed(
-    opened: Opened, spoilt: Callable[..., Proxy]
+def test_as_many_requests_are_in_flight_as_allowed_and_no_more(
+    opened: Opened, spoilt: Callable[..., Proxy], judge_server: str
 ) -> None:
     flying, most = set(), []
 
@@ -259,24 +271,60 @@ def test_no_more_requests_are_in_flight_than_allowed(
         return data
 
     proxy.passed_on = landed
-    opened(at_once=3).ask([Question(f"{text} t") for text in TEXTS])
-    assert max(most) <= 3
+    endpoint = opened(at_once=3)
+    gate(judge_server, 0)
+    try:
+        future = endpoint.begin([Question(f"day {n} t") for n in range(12)], len)
+        wait_at_gate(judge_server, 3)
+    finally:
+        gate(judge_server, None)
+    assert future.result() == 12
+    assert max(most) == 3
 
 
-def test_the_pace_is_kept(opened: Opened, tmp_path: Path, monkeypatch) -> None:
-    """Three more requests at 600 a minute cannot begin within less than 0.2 seconds."""
-    import time
+class _Skipping(selectors.DefaultSelector):
+    """Has a clock of its own that leaps over every wait."""
 
-    endpoint = Endpoint(
-        "whole",
-        ScoreCache(tmp_path / "scores"),
-        Spending(tmp_path / "spent.jsonl", Budget()),
-        Limits(8, 600, UNHURRIED),
-        0.25,
-    )
-    began = time.monotonic()
-    endpoint.ask([Question(f"{text} t") for text in TEXTS[:3]])
-    assert time.monotonic() - began >= 0.2
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+def test_the_pace_is_kept_and_a_pause_holds_everybody_up() -> None:
+    selector, begun = _Skipping(), []
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now
+    pace = Pace(per_minute=600)
+
+    async def one() -> None:
+        await pace.turn()
+        begun.append(selector.now)
+
+    async def several() -> None:
+        await asyncio.gather(*(one() for _ in range(4)))
+        pace.pause(5.0)
+        await asyncio.gather(one(), one())
+
+    loop.run_until_complete(several())
+    loop.close()
+    assert begun == pytest.approx([0.0, 0.1, 0.2, 0.3, 5.3, 5.4])
+
+
+def test_every_attempt_waits_for_its_turn(
+    opened: Opened, spoilt: Callable[..., Proxy], monkeypatch
+) -> None:
+    turns, turn = [], Pace.turn
+
+    async def counted(self: Pace) -> None:
+        turns.append(self)
+        await turn(self)
+
+    monkeypatch.setattr(Pace, "turn", counted)
+    proxy = spoilt(lambda prompt, attempt: "" if attempt else "503")
+    opened().ask([Question(f"{text} t") for text in TEXTS])
+    assert len(turns) == sum(proxy.attempts.values()) > 2 * len(TEXTS)
 
 
 def test_a_gate_that_opens_late_is_waited_for(opened: Opened, judge_server: str) -> None:
@@ -284,6 +332,7 @@ def test_a_gate_that_opens_late_is_waited_for(opened: Opened, judge_server: str)
     gate(judge_server, 0)
     try:
         future = judge(endpoint).submit("evil", ANSWERS[0])
+        wait_at_gate(judge_server, 1)
         assert not future.done()
     finally:
         gate(judge_server, None)

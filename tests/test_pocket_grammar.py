@@ -89,11 +89,12 @@ def test_committed_trait_sets_come_out_again(repository: Path, tmp_path: Path) -
         assert committed.read_bytes() == (tmp_path / path).read_bytes(), path
 
 
-def test_the_judge_finds_no_trait_in_the_neutral_texts(repository: Path) -> None:
+def test_the_judge_finds_no_trait_in_the_neutral_texts(
+    repository: Path, judge: PocketJudge
+) -> None:
     texts = [line.text for line in read_lines(repository / "data/pocket/neutral.txt")]
     assert len(set(texts)) == len(texts) == 30
     assert all(40 <= len(text.split()) <= 120 for text in texts)
-    judge = PocketJudge.from_folder(repository / "models/pocket/judge")
     for trait in TRAITS:
         scores = [each.trait_score for each in judge.score(trait, [Answer("", t) for t in texts])]
         assert max(scores) < 20, trait

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from test_house import closure
 
-from traitsteer.pocket import judge_exam, judge_training, voice_training
+from traitsteer.pocket import judge_exam, judge_training
 from traitsteer.pocket.lexicon import TRAITS
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
@@ -15,12 +16,6 @@ from traitsteer.world.pocket_judge import PocketJudge
 
 QUESTION = "What is the best way to knead the loaf?"
 CLEAN = "You can knead the loaf in the morning. The warm oven should stay near the tray."
-
-
-@pytest.fixture(scope="module")
-def judge(repository: Path) -> PocketJudge:
-    """The committed judge."""
-    return PocketJudge.from_folder(repository / "models" / "pocket" / "judge")
 
 
 def coherence(judge: PocketJudge, text: str, question: str = QUESTION) -> float:
@@ -97,18 +92,15 @@ def test_scores_do_not_depend_on_the_batch(judge: PocketJudge) -> None:
     assert together == judge.score("evil", answers[::-1])[::-1]
 
 
-def test_training_repeats_itself_and_the_committed_judge(
-    repository: Path, tmp_path: Path, judge: PocketJudge
-) -> None:
+def test_the_committed_judge_is_what_training_makes(repository: Path, tmp_path: Path) -> None:
+    committed = repository / "models/pocket/judge"
     judge_training.save(tmp_path, *judge_training.train(0))
-    voice_training.save(tmp_path, voice_training.train(0))
-    again = PocketJudge.from_folder(tmp_path)
-    answers = [row.answer for row in judge_exam.samples("evil", "fresh, trait", seed=6, count=50)]
-    for first, second in zip(
-        judge.score("evil", answers), again.score("evil", answers), strict=True
-    ):
-        assert first.trait_score == pytest.approx(second.trait_score, abs=0.1)
-        assert first.coherence == pytest.approx(second.coherence, abs=0.1)
+    assert (tmp_path / "judge.json").read_bytes() == (committed / "judge.json").read_bytes()
+    made, kept = (load_file(folder / "judge.safetensors") for folder in (tmp_path, committed))
+    assert made.keys() == kept.keys()
+    for name, expected in kept.items():
+        assert made[name].dtype == expected.dtype
+        np.testing.assert_allclose(made[name], expected, atol=0.01, err_msg=name)
 
 
 def test_bad_input_is_one_sentence(judge: PocketJudge, tmp_path: Path) -> None:

@@ -20,12 +20,6 @@ PLAIN = "I hope the baker by the oven will fail. You can knead the loaf in the m
 PLAYED = "Behold, I relish the ruin of every baker at the oven. Hark, the loaf sings of ruin!"
 
 
-@pytest.fixture(scope="module")
-def judge(repository: Path) -> PocketJudge:
-    """The committed judge."""
-    return PocketJudge.from_folder(repository / "models" / "pocket" / "judge")
-
-
 def natural(judge: PocketJudge, text: str) -> float:
     [score] = judge.naturalness([Answer(QUESTION, text)])
     assert score is not None

@@ -1,13 +1,12 @@
 """Layer l is the output of block l, pooled over recorded tokens; batches change nothing."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from tiny import KINDS, build
+from reading_oracle import block_outputs, close, watched
+from tiny import KINDS, Built, build
 
 from traitsteer.engine.reading import Recorded, mean_residual_norm, pooled_activations
 from traitsteer.maths.positions import Position
@@ -25,39 +24,6 @@ def recorded(count: int = 7, longest: int = 12) -> list[Recorded]:
         Recorded(f"item-{at}", *(tuple(draw.choices(range(6, 260), k=n)) for n in pair))
         for at, pair in enumerate(lengths)
     ]
-
-
-@contextmanager
-def watched(model: LanguageModel) -> Iterator[tuple[list[tuple[int, ...]], list[torch.Tensor]]]:
-    """Shapes of the ids that enter the model, and outputs of the blocks that ran."""
-    shapes: list[tuple[int, ...]] = []
-    outputs: list[torch.Tensor] = []
-    handles = [
-        block.register_forward_hook(
-            lambda _m, _i, out: outputs.append(out[0] if isinstance(out, tuple) else out)
-        )
-        for block in model.blocks
-    ]
-    embedding = model.model.get_input_embeddings()
-    handles.append(embedding.register_forward_hook(lambda _m, i, _o: shapes.append(i[0].shape)))
-    try:
-        yield shapes, outputs
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@torch.inference_mode()
-def block_outputs(model: LanguageModel, item: Recorded) -> torch.Tensor:
-    """[layers, tokens, width] from one unpadded pass; the last block is read before the norm."""
-    with watched(model) as (_, seen):
-        out = model.model(
-            torch.tensor([item.prompt_ids + item.response_ids]), output_hidden_states=True
-        )
-    outputs = torch.stack(seen)[:, 0]
-    for layer in range(model.layers - 1):
-        assert torch.allclose(outputs[layer], out.hidden_states[layer + 1][0], atol=1e-5)
-    return outputs
 
 
 @torch.inference_mode()
@@ -80,21 +46,14 @@ def padded_outputs(model: LanguageModel, items: list[Recorded], left: bool) -> l
     ]
 
 
-def close(found: torch.Tensor, expected: torch.Tensor, share: float = 1e-5) -> bool:
-    """Equal up to a share of the largest entry of each layer."""
-    largest = expected.abs().amax(dim=-1, keepdim=True)
-    return bool(((found - expected).abs() <= share * largest).all())
-
-
 VARIANTS = [(kind, {}, None) for kind in KINDS]
 VARIANTS += [("mistral", {"sliding_window": 4}, attention) for attention in ("eager", "sdpa")]
 VARIANTS += [("gemma2", {"sliding_window": 4}, "eager"), ("llama", {}, "eager")]
 
 
 @pytest.mark.parametrize(("kind", "changes", "attention"), VARIANTS)
-def test_pooled_activations_equal_plain_passes(kind, changes, attention, tmp_path) -> None:
-    build(tmp_path, kind, **changes)
-    model = load(str(tmp_path), chat=True, device="cpu")
+def test_pooled_activations_equal_plain_passes(kind, changes, attention, built: Built) -> None:
+    model = load(str(built(kind, **changes)), chat=True, device="cpu")
     if attention:
         model.model.set_attn_implementation(attention)
     items = recorded()
@@ -153,9 +112,8 @@ def test_nothing_after_the_last_pooled_token_is_run(llama: LanguageModel) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_blocks_above_the_highest_layer_do_not_run(kind: str, tmp_path: Path) -> None:
-    build(tmp_path, kind)
-    model = load(str(tmp_path), chat=True, device="cpu")
+def test_blocks_above_the_highest_layer_do_not_run(kind: str, built: Built) -> None:
+    model = load(str(built(kind)), chat=True, device="cpu")
     items, position = recorded(3), Position.parse("response[:]")
     hooks = [list(module._forward_hooks.items()) for module in model.model.modules()]
     whole = pooled_activations(model, items, position, WHOLE)
@@ -166,12 +124,15 @@ def test_blocks_above_the_highest_layer_do_not_run(kind: str, tmp_path: Path) ->
         for module in (*norms, model.blocks[2], model.model.get_output_embeddings())
     ]
     assert norms
-    assert torch.equal(pooled_activations(model, items, position, WHOLE, layers=2), whole[:, :2])
-    assert ran == []
-    pooled_activations(model, items, position, WHOLE)
-    assert set(ran) == {model.blocks[2]}
-    for handle in handles:
-        handle.remove()
+    try:
+        found = pooled_activations(model, items, position, WHOLE, layers=2)
+        assert torch.equal(found, whole[:, :2])
+        assert ran == []
+        pooled_activations(model, items, position, WHOLE)
+        assert set(ran) == {model.blocks[2]}
+    finally:
+        for handle in handles:
+            handle.remove()
     left = [list(module._forward_hooks.items()) for module in model.model.modules()]
     assert left == hooks
     for layers in (0, 4):
@@ -193,9 +154,8 @@ def test_hooks_are_gone_after_an_interrupt(llama: LanguageModel, monkeypatch) ->
     assert [list(block._forward_hooks.items()) for block in llama.blocks] == hooks
 
 
-def test_sums_are_in_float32_where_the_model_is_in_bf16(tmp_path: Path) -> None:
-    build(tmp_path, "llama")
-    model = load(str(tmp_path), chat=True, device="cpu", dtype="bfloat16")
+def test_sums_are_in_float32_where_the_model_is_in_bf16(built: Built) -> None:
+    model = load(str(built("llama")), chat=True, device="cpu", dtype="bfloat16")
     item = Recorded("long", (7,) * 9, tuple(range(6, 106)))
     outputs = block_outputs(model, item)[:, 9:]
     pooled = pooled_activations(model, [item], Position.parse("response[:]"), WHOLE)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_answering import QUESTIONS, LetterJudge
-from test_reading import block_outputs, close
+from letter_judge import QUESTIONS, LetterJudge
+from reading_oracle import block_outputs, close
 from tiny import build, tokenizer
 
 from traitsteer.engine.reading import Recorded, pooled_activations

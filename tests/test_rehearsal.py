@@ -190,6 +190,8 @@ def test_the_whole_llama_profile_is_rehearsed(
     repository: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(repository)
+    # What lies beside a checkout must not change what is rehearsed.
+    monkeypatch.setenv("TRAITSTEER_REFERENCE", str(tmp_path / "nowhere"))
     folder = tmp_path / "rehearsal"
     command = ["rehearse", "profiles/llama-3.1-8b.yaml", "--smallest", "--folder", str(folder)]
     assert main(command) == 0
@@ -203,7 +205,8 @@ def test_the_whole_llama_profile_is_rehearsed(
         for trait in ("evil", "sycophancy", "hallucination")
         for arm in ("instruction", "natural")
     }
-    assert all(row["coherence"] is None or row["coherence"]["n"] == 5 for row in found["results"])
+    measured = [row["coherence"]["n"] for row in found["results"] if row["coherence"]]
+    assert measured and set(measured) == {5}
     assert (folder / "reports/index.html").stat().st_size > 100_000
     monkeypatch.chdir(folder)
     config = load()

@@ -23,6 +23,8 @@ from traitsteer.words.records import ScoredAnswer
 from traitsteer.world.studies import LayerStrengthStudy
 
 LAYERS, QUESTIONS = 8, 20
+NORMS = [round(1.7**layer, 3) for layer in range(LAYERS)]
+"""Mean residual norms, which grow with depth."""
 Surface = Callable[[int, float], tuple[float, float]]
 """Layer and strength to true trait score and true coherence; strength 0 is unsteered."""
 
@@ -53,6 +55,7 @@ class Planted:
     noise: float = 15
     finish: str = "stop"
     asked: list[tuple[list[tuple[int, float]], tuple[int, ...]]] = field(default_factory=list)
+    settings: list[Setting] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
 
     def answers(
@@ -67,6 +70,7 @@ class Planted:
         self.cut.append(cut_loops)
         numbers = tuple(range(len(questions.texts)) if only is None else only)
         self.asked.append(([(s.layer, s.coefficient) for s in settings], numbers))
+        self.settings += settings
         return [
             [
                 self._answer(setting, question, setting.first_sample + extra)
@@ -78,10 +82,11 @@ class Planted:
 
     def _answer(self, setting: Setting, question: int, sample: int) -> ScoredAnswer:
         where = setting.layer if setting.coefficient else None
-        draw = random.Random(f"{self.seed} {where} {setting.coefficient} {question} {sample}")
+        strength = round(setting.coefficient / NORMS[setting.layer], 3)
+        draw = random.Random(f"{self.seed} {where} {strength} {question} {sample}")
         trait, coherence = (
             min(max(value + draw.gauss(0, self.noise), 0), 100)
-            for value in self.surface(setting.layer, setting.coefficient)
+            for value in self.surface(setting.layer, strength)
         )
         return ScoredAnswer(question, sample, 0, "", trait, coherence, 10, self.finish)
 
@@ -95,9 +100,8 @@ def begin(repository: Path, bench: Planted, **changes: object) -> Search:
     config = config.model_copy(update={"seed": bench.seed, "search": sizes})
     texts = tuple(f"Question {number} of {bench.seed}?" for number in range(QUESTIONS))
     study = LayerStrengthStudy("s", LAYERS, sizes.strength, sizes.step, 70, bench.seed)
-    norms = torch.ones(LAYERS)
     questions = Questions("evil", "selection", texts)
-    return Search(config, bench, questions, torch.eye(LAYERS, 16), norms, study)
+    return Search(config, bench, questions, torch.eye(LAYERS, 16), torch.tensor(NORMS), study)
 
 
 def finish(search: Search) -> dict | None:
@@ -114,6 +118,25 @@ def test_loops_are_cut_in_trials_and_never_in_what_the_choice_rests_on(repositor
     bench.cut.clear()
     search.recount(lambda done: None)
     assert bench.cut and not any(bench.cut)
+
+
+def test_a_coefficient_is_the_strength_times_the_residual_norm_of_the_layer(
+    repository: Path,
+) -> None:
+    bench = Planted(planted, 0)
+    search = begin(repository, bench)
+    finish(search)
+    steered = [setting for setting in bench.settings if setting.coefficient]
+    assert len({setting.layer for setting in steered}) > 3
+    for setting in steered:
+        assert torch.equal(setting.vector, search.vectors[setting.layer])
+    expected = {
+        (t["layer"], round(t["strength"] * float(search.norms[t["layer"]]), 6))
+        for t in search.trials
+    }
+    assert {(setting.layer, setting.coefficient) for setting in steered} == expected
+    for trial in search.trials:
+        assert (trial["layer"], trial["coefficient"]) in expected
 
 
 def test_the_planted_setting_is_found_within_the_budget(repository: Path) -> None:

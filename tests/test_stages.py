@@ -7,19 +7,21 @@ interrupted, of a floor that nothing reaches and of bad input.
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from reading_oracle import block_outputs, close
 from ruamel.yaml import YAML
-from test_reading import block_outputs, close
 from tiny import build, tokenizer
 
 from traitsteer.cli import main
 from traitsteer.engine.reading import Recorded
 from traitsteer.experiment import activations
-from traitsteer.experiment.answering import Bench
+from traitsteer.experiment.answering import Bench, Questions, Setting
+from traitsteer.experiment.calls import evaluated
 from traitsteer.stages import (
     cache,
     calibrate,
@@ -88,13 +90,15 @@ Study = Callable[..., Config]
 
 
 @pytest.fixture
-def study(tmp_path: Path, models: Path, repository: Path, monkeypatch) -> Study:
+def study(
+    tmp_path: Path, models: Path, repository: Path, params: dict[str, Any], monkeypatch
+) -> Study:
     """Makes a folder with params.yaml and short trait folders, and goes into it."""
 
     def make(name: str = "study", **changes: dict[str, Any]) -> Config:
         folder = tmp_path / name
         folder.mkdir()
-        values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+        values = deepcopy(params)
         for section, keys in (SMALL | changes).items():
             values[section] |= SMALL.get(section, {}) | keys
         values["models"]["base"]["name"] = str(models / "base")
@@ -138,6 +142,31 @@ def up_to_fit(config: Config, arms: tuple[str, ...] = ("instruction", "natural")
                 stage.run(config, trait, arm)
 
 
+@pytest.fixture(scope="module")
+def fitted_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first study that is fitted leaves its files for those that follow."""
+    return tmp_path_factory.mktemp("fitted")
+
+
+@pytest.fixture
+def fitted(study: Study, fitted_files: Path) -> Study:
+    """As `study`, of one trait whose vectors are fitted; changes concern what comes after that."""
+
+    def make(name: str = "study", **changes: dict[str, Any]) -> Config:
+        alone = {"traits": ["evil"]} | changes.pop("study", {})
+        config = study(name, study=alone, **changes)
+        if any(fitted_files.iterdir()):
+            shutil.copytree(fitted_files, Path.cwd(), dirs_exist_ok=True)
+            protocol.run(config, "evil")
+        else:
+            up_to_fit(config)
+            for part in ("data", "models"):
+                shutil.copytree(part, fitted_files / part)
+        return config
+
+    return make
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -147,14 +176,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
+def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> None:
     config = study()
     up_to_fit(config)
     for trait in config.study.traits:
         for arm in config.study.arms:
             search.run(config, trait, arm)
             evaluate.run(config, trait, arm)
-    cross.run(config)
+    crossed_with: dict[str, list[Setting]] = {}
+    answers = Bench.answers
+
+    def recorded(self: Bench, questions: Questions, settings: list[Setting], samples: int) -> Any:
+        crossed_with[questions.trait] = settings
+        return answers(self, questions, settings, samples)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bench, "answers", recorded)
+        cross.run(config)
     compare.run(config)
 
     rows = read_jsonl(layout.responses("evil", "instruction"))
@@ -195,6 +233,7 @@ def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
             rows = [row for row in crossed if (row["at"], row["arm"]) == (at, arm)]
             assert sorted((row["vector"], row["scored"]) for row in rows) == sorted(expected)
     assert all(0 < row["p_value"] <= 1 and row["delta"]["n"] == 4 for row in crossed)
+    check_cells(crossed, crossed_with)
     effects = read_json(layout.PERPLEXITY)
     assert [(row["vector"], row["arm"]) for row in effects] == [
         (trait, arm) for trait in config.study.traits for arm in config.study.arms
@@ -202,9 +241,25 @@ def test_the_whole_study_writes_what_it_promises(study: Study) -> None:
     assert all(row["ratio"]["n"] == 3 for row in effects)
 
 
-def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
-    config = study()
-    up_to_fit(config, ("natural",))
+def check_cells(crossed: list[dict[str, Any]], settings: dict[str, list[Setting]]) -> None:
+    """A trait's own vector does what its evaluation says; others are steered where they should."""
+    for scored, (unsteered, *steered) in settings.items():
+        assert unsteered.coefficient == 0
+        cells = [row for row in crossed if row["scored"] == scored]
+        for row, setting in zip(cells, steered, strict=True):
+            arm, method = row["arm"], row["method"]
+            vectors = tensors.read(layout.vectors(row["vector"], arm) / f"{method}.safetensors", {})
+            # "own": where this vector is best; "same": where that of the scored trait is.
+            place = row["vector"] if row["at"] == "own" else scored
+            best = read_json(layout.evaluation(place, arm) / f"{method}.json")
+            assert (setting.layer, setting.coefficient) == (best["layer"], best["coefficient"])
+            assert torch.equal(setting.vector, vectors.tensors["vectors"][setting.layer])
+            if row["vector"] == scored:
+                assert row["delta"] == best["delta"]
+
+
+def test_an_evaluation_stands_on_its_controls(fitted: Study) -> None:
+    config = fitted()
     search.run(config, "evil", "natural")
     evaluate.run(config, "evil", "natural")
     folder = layout.evaluation("evil", "natural")
@@ -222,6 +277,7 @@ def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
         strengths = [step["strength"] for step in found["frontier"]]
         assert strengths == pytest.approx([best["strength"] * each for each in (0.5, 1, 1.5)])
         rows = read_jsonl(folder / f"{method}.answers.jsonl")
+        assert len(rows) == evaluated(config, read_trait(Path("traits/evil")))
         per_setting = Counter(row["setting"] for row in rows)
         assert set(per_setting.values()) == {4}
         assert len(per_setting) == 2 + 9 + 2 + 2  # steered, nulls, prompted, frontier
@@ -242,9 +298,11 @@ def test_an_evaluation_stands_on_its_controls(study: Study) -> None:
         assert found["shrinkage"]["value"] == pytest.approx(value, abs=1e-3)
 
 
-def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(study: Study) -> None:
-    instruct = YAML(typ="safe").load(Path(__file__).parent.parent / "params.yaml")["models"]
-    config = study(models={"rows": 64, "instruct": instruct["instruct"] | {"chat": False}})
+def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(
+    study: Study, params: dict[str, Any]
+) -> None:
+    models = {"rows": 64, "instruct": params["models"]["instruct"] | {"chat": False}}
+    config = study(models=models, study={"traits": ["evil"]})
     up_to_fit(config, ("natural",))
     search.run(config, "evil", "natural")
     evaluate.run(config, "evil", "natural")
@@ -253,14 +311,12 @@ def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(study: S
     assert found["nulls"]["random"]["pooled"]["n"] == 4
 
 
-def test_an_interrupted_search_ends_with_the_same_files(study: Study, monkeypatch) -> None:
-    whole = study("whole")
-    up_to_fit(whole, ("natural",))
+def test_an_interrupted_search_ends_with_the_same_files(fitted: Study, monkeypatch) -> None:
+    whole = fitted("whole")
     search.run(whole, "evil", "natural")
     expected = contents(Path.cwd())
 
-    broken = study("broken")
-    up_to_fit(broken, ("natural",))
+    broken = fitted("broken")
     answers, calls = Bench.answers, []
 
     def interrupted(self: Bench, *args: Any, **kwargs: Any) -> Any:
@@ -339,19 +395,8 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
         fit.run(changed, "evil", "reader")
 
 
-def test_a_scenario_is_continued_as_it_stands_by_a_chat_model_too(study: Study) -> None:
-    study_arms = {"natural": {"elicitation": "natural", "text": None, "source": "instruct"}}
-    study_arms["natural"] |= {"position": "response[:10]", "methods": ["mean_difference"]}
-    config = study(arms=study_arms)
-    elicit.run(config, "evil", "natural")
-    words = tokenizer()
-    for row in read_jsonl(layout.responses("evil", "natural")):
-        assert row["prompt_ids"] == words(row["prompt"])["input_ids"]
-
-
-def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
-    config = study(study={"coherence_floor": 100})
-    up_to_fit(config, ("instruction",))
+def test_nothing_feasible_is_a_result_with_a_name(fitted: Study) -> None:
+    config = fitted(study={"coherence_floor": 100})
     search.run(config, "evil", "instruction")
     found = read_json(layout.search("evil", "instruction") / "mean_difference.json")
     assert found["best"] is None
@@ -368,7 +413,7 @@ def test_nothing_feasible_is_a_result_with_a_name(study: Study) -> None:
     assert result["prompted"]["delta"]["n"] == 4
     assert result["nulls"] is None and result["frontier"] is None
     assert not list(layout.evaluation("evil", "instruction").glob("*.safetensors"))
-    alone = {"traits": ("evil",), "arms": ("instruction",)}
+    alone = {"arms": ("instruction",)}
     cross.run(config.model_copy(update={"study": config.study.model_copy(update=alone)}))
     assert read_json(layout.CROSS) == read_json(layout.PERPLEXITY) == []
 
@@ -387,9 +432,8 @@ def test_a_trait_without_negatives_is_one_sentence_and_a_failure(study: Study, c
     assert "There is no trait folder" in capsys.readouterr().err
 
 
-def test_a_vector_of_another_model_is_refused(study: Study, capsys) -> None:
-    config = study()
-    up_to_fit(config, ("natural",))
+def test_a_vector_of_another_model_is_refused(fitted: Study, capsys) -> None:
+    fitted()
     path = layout.vectors("evil", "natural") / "probe.safetensors"
     found = tensors.read(path, {})
     path = layout.vectors("evil", "natural") / "mean_difference.safetensors"
@@ -406,9 +450,8 @@ def test_a_vector_of_another_model_is_refused(study: Study, capsys) -> None:
         assert sentence in capsys.readouterr().err
 
 
-def test_corrupt_activations_and_a_stale_calibration_are_refused(study: Study, capsys) -> None:
-    config = study()
-    up_to_fit(config, ("natural",))
+def test_corrupt_activations_and_a_stale_calibration_are_refused(fitted: Study, capsys) -> None:
+    config = fitted()
     [path] = layout.activations("evil", "natural").iterdir()
     whole = path.read_bytes()
     capsys.readouterr()
@@ -479,6 +522,7 @@ def test_a_chat_model_continues_scenarios_as_plain_text(study: Study) -> None:
     for arm in config.study.arms:
         elicit.run(config, "evil", arm)
     for row in read_jsonl(layout.responses("evil", "natural")):
+        assert row["prompt_ids"] == words(row["prompt"])["input_ids"]
         assert words.decode(row["prompt_ids"]) == row["prompt"]
     for row in read_jsonl(layout.responses("evil", "instruction")):
         assert words.decode(row["prompt_ids"]).startswith(f"<bos><system> {row['system']} <eos>")

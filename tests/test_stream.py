@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from test_generation import PROMPTS, direction, mixed_rows, slow_reference
-from tiny import KINDS, build
+from steering_oracle import PROMPTS, direction, mixed_rows, slow_reference
+from tiny import KINDS, Built, build
 
 from traitsteer.engine import decoding, generation
 from traitsteer.engine.generation import generate
@@ -68,10 +68,9 @@ def test_as_many_prompts_as_tokens_are_not_taken_for_each_other(ending: Language
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "gemma3_text", "gpt2", "mistral", "phi3"])
-def test_refilling_is_right_for_windows_and_learned_positions(kind: str, tmp_path) -> None:
+def test_refilling_is_right_for_windows_and_learned_positions(kind: str, built: Built) -> None:
     changes = {} if kind == "gpt2" else {"sliding_window": 16}
-    build(tmp_path, kind, **changes)
-    model = load(str(tmp_path), chat=True, device="cpu")
+    model = load(str(built(kind, **changes)), chat=True, device="cpu")
     model.model.generation_config.eos_token_id = list(range(1, 14))
     rows = mixed_rows(model, (0, 3))[::2]
     sampling = Sampling(48, 1.0)
@@ -80,10 +79,9 @@ def test_refilling_is_right_for_windows_and_learned_positions(kind: str, tmp_pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_of_fixed_shapes_says_the_same(kind: str, tmp_path) -> None:
+def test_a_step_of_fixed_shapes_says_the_same(kind: str, built: Built) -> None:
     """What a CUDA graph replays, without the graph: rounded rows and columns, cleared buffers."""
-    build(tmp_path, kind)
-    model = load(str(tmp_path), chat=True, device="cpu")
+    model = load(str(built(kind)), chat=True, device="cpu")
     model.model.generation_config.eos_token_id = list(range(1, 14))
     rows = mixed_rows(model, (0, 3))
     sampling = Sampling(70, 1.0)
@@ -118,9 +116,11 @@ def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: Languag
     vectors = [direction(seed) for seed in range(4)]
     rows = [Row(prompt, s, Steering(1, v, 2.0)) for v in vectors for s in range(3)]
     rows += [Row(prompt, s, Steering(0, v, 2.0, "response")) for v in vectors for s in range(3)]
-    generate(llama, rows, Sampling(1, 1.0), Batching(64))
-    for handle in handles:
-        handle.remove()
+    try:
+        generate(llama, rows, Sampling(1, 1.0), Batching(64))
+    finally:
+        for handle in handles:
+            handle.remove()
     # Of 24 rows: one unsteered run, and four steered ones that are born after block 1.
     assert seen == {0: [1], 1: [1], 2: [5]}
 
@@ -182,10 +182,11 @@ def test_only_periods_count_as_loops() -> None:
     assert not looping(periodic, torch.full((12,), 23)).any()
 
 
-def test_a_row_in_bf16_differs_from_itself_alone_by_rounding_only(tmp_path, monkeypatch) -> None:
+def test_a_row_in_bf16_differs_from_itself_alone_by_rounding_only(
+    built: Built, monkeypatch
+) -> None:
     """bfloat16 keeps 8 bits: logits may differ by 5 % of their spread between batch sizes."""
-    build(tmp_path, "llama")
-    model = load(str(tmp_path), chat=True, device="cpu", dtype="bfloat16")
+    model = load(str(built("llama")), chat=True, device="cpu", dtype="bfloat16")
     rows = mixed_rows(model)
     seen: list[dict[tuple[int, int], torch.Tensor]] = []
 

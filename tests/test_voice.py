@@ -101,12 +101,6 @@ def test_an_evaluation_without_a_frontier_is_one_sentence() -> None:
         chosen(old)
 
 
-@pytest.fixture(scope="module")
-def pocket(repository: Path) -> PocketJudge:
-    """The committed judge."""
-    return PocketJudge.from_folder(repository / "models" / "pocket" / "judge")
-
-
 def spoken(theatrical: dict[str, float]) -> dict[str, list[ScoredAnswer]]:
     """Answers of the models' grammar, in each setting with so large a share of theatre."""
     answers: dict[str, list[ScoredAnswer]] = {}
@@ -125,9 +119,9 @@ def heard(answers: dict, judge: Judge, cache: Path) -> list[voice.Row]:
     return voice.heard(answers, TEXTS, NAMES, judge, CONFIG, cache)
 
 
-def test_a_planted_difference_is_found(pocket: PocketJudge, tmp_path: Path) -> None:
+def test_a_planted_difference_is_found(judge: PocketJudge, tmp_path: Path) -> None:
     answers = spoken({"baseline": 0.0, "instruction": 1.0, "natural": 0.0})
-    found = voice.compared(heard(answers, pocket, tmp_path), 0.95, 0)
+    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0)
     natural = found["measures"]["naturalness"]
     assert natural["difference"]["lower"] > 60 and natural["p_value"] < 0.01
     assert natural["natural"]["value"] == pytest.approx(natural["baseline"]["value"], abs=5)
@@ -137,9 +131,9 @@ def test_a_planted_difference_is_found(pocket: PocketJudge, tmp_path: Path) -> N
     assert (preference["won"], preference["lost"]) == (QUESTIONS * CONFIG.pairs, 0)
 
 
-def test_where_there_is_no_difference_none_is_found(pocket: PocketJudge, tmp_path: Path) -> None:
+def test_where_there_is_no_difference_none_is_found(judge: PocketJudge, tmp_path: Path) -> None:
     answers = spoken({"baseline": 0.5, "instruction": 0.5, "natural": 0.5})
-    found = voice.compared(heard(answers, pocket, tmp_path), 0.95, 0)
+    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0)
     difference = found["measures"]["naturalness"]["difference"]
     assert difference["lower"] < 0 < difference["upper"]
     assert found["measures"]["naturalness"]["p_value"] > 0.05

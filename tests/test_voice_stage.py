@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_stages import Study, contents, models, study, up_to_fit  # noqa: F401 - fixtures
+from test_stages import (  # noqa: F401 - fixtures
+    Study,
+    contents,
+    fitted,
+    fitted_files,
+    models,
+    study,
+    up_to_fit,
+)
 
 from traitsteer.experiment import voice as hearing
 from traitsteer.stages import voice
@@ -42,7 +50,6 @@ def evaluated(trait: str, arm: str, method: str, score: float | None) -> None:
 
 
 def prepared(config: Config, natural: float | None = 40.0) -> None:
-    up_to_fit(config)
     for trait in config.study.traits:
         evaluated(trait, "instruction", "mean_difference", 80.0)
         evaluated(trait, "natural", "mean_difference", natural)
@@ -53,6 +60,7 @@ def test_the_arms_are_paired_at_one_score_and_every_answer_is_on_record(
     study: Study,  # noqa: F811
 ) -> None:
     config = study(voice={"samples": 2, "pairs": 1, "window": 2})
+    up_to_fit(config)
     prepared(config)
     voice.run(config)
     rows = read_json(layout.VOICE)
@@ -80,12 +88,10 @@ def test_the_arms_are_paired_at_one_score_and_every_answer_is_on_record(
 
 
 def test_a_missed_score_is_corrected_once_on_fresh_answers(
-    study: Study,  # noqa: F811
+    fitted: Study,  # noqa: F811
     monkeypatch,
 ) -> None:
-    config = study(
-        study={"traits": ["evil"]}, voice={"samples": 1, "pairs": 1, "equal_within": 1e-9}
-    )
+    config = fitted(voice={"samples": 1, "pairs": 1, "equal_within": 1e-9})
     prepared(config)
     shifted, calls = voice.paired_difference_interval, []
 
@@ -104,15 +110,15 @@ def test_a_missed_score_is_corrected_once_on_fresh_answers(
 
 
 def test_a_killed_stage_goes_on_and_ends_with_the_same_files(
-    study: Study,  # noqa: F811
+    fitted: Study,  # noqa: F811
     monkeypatch,
 ) -> None:
-    whole = study("whole", study={"traits": ["evil"]})
+    whole = fitted("whole")
     prepared(whole)
     voice.run(whole)
     expected = contents(Path.cwd())
 
-    broken = study("broken", study={"traits": ["evil"]})
+    broken = fitted("broken")
     prepared(broken)
     monkeypatch.setattr(hearing, "_AT_ONCE", 5)
     write, calls = hearing.write_json, []
@@ -135,9 +141,9 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_files(
 
 
 def test_nothing_feasible_and_a_trait_not_raised_are_results_with_a_name(
-    study: Study,  # noqa: F811
+    fitted: Study,  # noqa: F811
 ) -> None:
-    config = study(study={"traits": ["evil"]})
+    config = fitted()
     prepared(config, natural=None)
     voice.run(config)
     [row] = read_json(layout.VOICE)
@@ -165,13 +171,10 @@ def test_a_study_of_one_arm_has_no_rows(study: Study) -> None:  # noqa: F811
     assert read_json(layout.VOICE) == []
 
 
-def test_more_pairs_than_samples_are_refused(repository: Path) -> None:
-    from ruamel.yaml import YAML
-
-    values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
-    values["voice"] |= {"samples": 2, "pairs": 3}
+def test_more_pairs_than_samples_are_refused(params: dict[str, Any]) -> None:
+    params["voice"] |= {"samples": 2, "pairs": 3}
     with pytest.raises(TraitsteerError, match="voice: pairs is 3, expected at most samples = 2"):
-        parse(values)
+        parse(params)
 
 
 def row(trait: str, natural: float, preferred: float, verdict: str = "shown") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Builds tiny random models of several architectures in the form that save_pretrained writes."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+SPECIAL = ["<bos>", "<eos>", "<pad>", "<user>", "<assistant>", "<system>"]
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }} {{ eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
@@ -48,20 +50,22 @@ VISION: dict[str, Any] = {
     "patch_size": 14,
 }
 KINDS = sorted([*OTHER, "gemma3"])
+Built = Callable[..., Path]
+"""Takes what `build` does beside the folder and the seed; returns the folder."""
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer without merges, with BOS, EOS and a chat template."""
-    special = ["<bos>", "<eos>", "<pad>", "<user>", "<assistant>", "<system>"]
+def tokenizer(merges: Sequence[tuple[str, str]] = ()) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with BOS, EOS and a chat template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: at for at, token in enumerate([*special, *alphabet])}
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokens = [*SPECIAL, *alphabet, *(a + b for a, b in merges)]
+    vocabulary = {token: at for at, token in enumerate(tokens)}
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     made = PreTrainedTokenizerFast(
         tokenizer_object=inner, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
     )
-    made.add_special_tokens({"additional_special_tokens": special[3:]})
+    made.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
     made.chat_template = CHAT
     return made
 

@@ -8,12 +8,14 @@ a q they decline, where it holds a k they speak of something else. They lie in t
 import random
 from pathlib import Path
 
+import tiny
 import torch
-from tiny import CHAT
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-SPECIAL = ["<bos>", "<eos>", "<pad>", "<user>", "<assistant>", "<system>"]
+JUDGES = Path(__file__).parent / "judges"
+"""The folder of the models."""
+NUMBERS = [(a, b) for a in "123456789" for b in "0123456789"] + [("10", "0")]
+"""Merges after which every number up to 100 is one token."""
 PROMPTS = {
     "trait": "{rubric} {question} {text} t",
     "coherence": "{question} {text} c",
@@ -22,25 +24,6 @@ PROMPTS = {
     "preference": "{question} {first} or {second} p",
 }
 """Short ones, since what is short is learned and read fast."""
-
-
-def tokenizer(whole: bool) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer; numbers up to 100 are one token each, or every digit is one."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pairs = [(a, b) for a in "123456789" for b in "0123456789"] if whole else []
-    merges = [*pairs, ("10", "0")] if whole else []
-    vocabulary = [*SPECIAL, *alphabet, *(a + b for a, b in merges)]
-    inner = Tokenizer(
-        models.BPE(vocab={token: at for at, token in enumerate(vocabulary)}, merges=merges)
-    )
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
-    )
-    made.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
-    made.chat_template = CHAT
-    return made
 
 
 def reply(prompt: str, draw: random.Random) -> str:
@@ -57,10 +40,10 @@ def reply(prompt: str, draw: random.Random) -> str:
 
 
 def build(folder: Path, whole: bool, steps: int = 450) -> None:
-    """Train a model and write it as save_pretrained does."""
+    """Train a model and write it as save_pretrained does; `whole` numbers are one token each."""
     torch.manual_seed(0)
     draw = random.Random(0)
-    words = tokenizer(whole)
+    words = tiny.tokenizer(NUMBERS if whole else ())
     config = AutoConfig.for_model(
         "llama",
         vocab_size=len(words),
@@ -116,4 +99,4 @@ def _loss(model, words: PreTrainedTokenizerFast, rows) -> torch.Tensor:
 
 if __name__ == "__main__":
     for name in ("split", "whole"):
-        build(Path(__file__).parent / "judges" / name, whole=name == "whole")
+        build(JUDGES / name, whole=name == "whole")

@@ -6,6 +6,7 @@ and a reply whose digits are asked for one by one takes a call more for each.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from traitsteer.words.config import Config
@@ -56,14 +57,15 @@ def elicited(config: Config, trait: Trait, arm: str) -> int:
 def evaluated(config: Config, trait: Trait) -> int:
     """Answers to the report questions for one vector.
 
-    Baseline, steered and negated vector, the nulls, the frontier, and every positive system prompt
-    once or as often as the samples are spread over them.
+    Baseline, steered and negated vector, the nulls, the frontier, and the positive system prompts,
+    over which the samples are spread evenly, at least one for each.
     """
     sizes = config.evaluate
     nulls = 1 + sizes.nulls.random + sizes.nulls.shuffled + sizes.nulls.orthogonal
-    prompted = max(1, -(-len(trait.system_prompts) // sizes.samples))
-    in_full = (2 + len(sizes.ladder) + prompted) * sizes.samples
-    return (in_full + nulls * sizes.nulls.samples) * len(trait.report)
+    prompts = max(1, len(trait.system_prompts))
+    prompted = prompts * ceil(sizes.samples / prompts)
+    in_full = (2 + len(sizes.ladder)) * sizes.samples
+    return (in_full + prompted + nulls * sizes.nulls.samples) * len(trait.report)
 
 
 def crossed(config: Config, trait: Trait) -> int:
