@@ -18,7 +18,8 @@ from tiny import build, tokenizer
 
 from traitsteer.cli import main
 from traitsteer.engine.reading import Recorded
-from traitsteer.experiment import activations
+from traitsteer.engine.rows import Generated
+from traitsteer.experiment import activations, responses
 from traitsteer.experiment.answering import Bench
 from traitsteer.stages import (
     cache,
@@ -313,7 +314,51 @@ def test_interrupted_reading_goes_on_and_ends_with_the_same_files(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
 
 
-def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
+def test_interrupted_elicitation_goes_on_and_ends_with_the_same_file(
+    study: Study, monkeypatch
+) -> None:
+    monkeypatch.setattr(responses, "CHUNK", 5)
+    config = study(models={"rows": 4})
+    elicit.run(config, "evil", "natural")
+    path = layout.responses("evil", "natural")
+    expected = path.read_bytes()
+    shutil.rmtree(layout.CACHE)
+    path.unlink()
+    generate, asked = responses.generate, []
+
+    def recorded(model, rows, sampling, batching, finished) -> Any:
+        asked.append(len(rows))
+        return generate(model, rows, sampling, batching, finished)
+
+    def interrupted(model, rows, sampling, batching, finished) -> Any:
+        done: list[int] = []
+
+        def stopped(number: int, generated: Generated) -> None:
+            finished(number, generated)
+            done.append(number)
+            if len(done) == 12:
+                raise KeyboardInterrupt
+
+        return generate(model, rows, sampling, batching, stopped)
+
+    monkeypatch.setattr(responses, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        elicit.run(config, "evil", "natural")
+    assert not path.exists()
+    finished = len(list((layout.CACHE / "responses").iterdir()))
+    assert finished
+    monkeypatch.setattr(responses, "generate", recorded)
+    for left in (16 - 5 * finished, 0):
+        elicit.run(config, "evil", "natural")
+        assert path.read_bytes() == expected
+        assert asked.pop() == left
+    # Other seeds are other responses.
+    elicit.run(config.model_copy(update={"seed": 1}), "evil", "natural")
+    assert asked.pop() == 16
+    assert path.read_bytes() != expected
+
+
+def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> None:
     reader = {"elicitation": "natural", "text": "natural", "source": "instruct"}
     reader |= {"position": "response[:10]", "methods": ["mean_difference"]}
     arms = ["instruction", "natural", "reader"]
@@ -321,6 +366,9 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
     protocol.run(config, "evil")
     for stage in (elicit, vet):
         stage.run(config, "evil", "natural")
+    for stage in ("elicit", "vet"):
+        assert main([stage, "evil", "reader"]) == 1
+        assert "'reader' elicits nothing, it reads the text of 'natural'" in capsys.readouterr().err
     for arm in ("natural", "reader"):
         cache.run(config, "evil", arm)
         fit.run(config, "evil", arm)

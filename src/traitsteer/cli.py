@@ -10,7 +10,9 @@ from pathlib import Path
 from traitsteer.words.errors import TraitsteerError
 
 PER_TRAIT = ("protocol",)
-PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
+PER_TEXT = ("elicit", "vet")
+"""Of the arms that elicit; the others read the text of one of them."""
+PER_ARM = ("cache", "fit", "search", "evaluate")
 WHOLE = (
     "calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check", "simulate",
 )  # fmt: skip
@@ -37,9 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="traitsteer", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name in PER_TRAIT + PER_ARM:
+    for name in PER_TRAIT + PER_TEXT + PER_ARM:
         command = commands.add_parser(name, help=_first_line(name))
         command.add_argument("trait")
+        if name in PER_TEXT:
+            command.add_argument("text", help="the arm that elicits it")
         if name in PER_ARM:
             command.add_argument("arm")
         command.set_defaults(run=_stage(name))
@@ -92,6 +96,8 @@ def _stage(name: str) -> Callable[[argparse.Namespace], int]:
         stage = importlib.import_module(f"traitsteer.stages.{name}")
         if name in PER_ARM:
             stage.run(config, chosen.trait, chosen.arm)
+        elif name in PER_TEXT:
+            stage.run(config, chosen.trait, chosen.text)
         elif name in PER_TRAIT:
             stage.run(config, chosen.trait)
         elif name in POCKET:
