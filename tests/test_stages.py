@@ -101,6 +101,7 @@ def study(tmp_path: Path, models: Path, repository: Path, monkeypatch) -> Study:
         values["models"]["base"]["name"] = str(models / "base")
         values["models"]["instruct"]["name"] = str(models / "instruct")
         values["judge"]["name"] = str(repository / "models/pocket/judge")
+        values["judge"]["prompts"] = str(repository / "prompts")
         values["calibrate"]["questions"] = str(repository / "data/pocket/calibration.txt")
         values["cross"]["neutral"] = "neutral.txt"
         (folder / "neutral.txt").write_text(
@@ -499,12 +500,16 @@ def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) 
         ({"arms": {"natural": {"position": "response[--1]"}}}, "position 'response"),
         ({"arms": {"instruction": {"source": "base"}}}, "which has `chat: false`"),
         ({"arms": {"natural": {"methods": ["sum"]}}}, "arms.natural.methods"),
+        ({"vet": {"minimum": 7}}, "'instruction' has 6 responses of each polarity, fewer than"),
+        ({"judge": {"kind": "local", "name": "bare"}}, "bare has no chat template"),
     ],
 )
 def test_check_refuses_before_any_work(
     study: Study, capsys, changes: dict[str, Any], sentence: str
 ) -> None:
     study()
+    build(Path("bare"), "llama")
+    Path("bare/chat_template.jinja").unlink()
     assert main(["check"]) == 0
     values = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     for section, keys in changes.items():
@@ -518,6 +523,16 @@ def test_check_refuses_before_any_work(
     printed = capsys.readouterr().err
     assert sentence in printed
     assert printed.count("\n") == 1
+
+
+def test_check_refuses_question_sets_that_share_a_question(study: Study, capsys) -> None:
+    study()
+    folder = Path("traits/evil")
+    first = read_trait(folder).selection[0]
+    with (folder / "report.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{first.upper()}\n")
+    assert main(["check"]) == 1
+    assert "stands in selection.txt and in report.txt" in capsys.readouterr().err
 
 
 def test_a_chat_model_continues_scenarios_as_plain_text(study: Study) -> None:
