@@ -23,7 +23,7 @@ _CODE = digest_of_files(
     [
         path
         for path in Path(engine.__path__[0]).glob("*.py")
-        if path.stem not in ("reading", "likelihood")
+        if path.stem not in ("batches", "likelihood", "reading")
     ]
     + [Path(module.__file__ or "") for module in (blocks, hooks, language_model)]
 )

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from traitsteer.experiment.answering import Questions, Setting
+from traitsteer.experiment.answering import Questions, Setting, unsteered
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.perplexity import side_effect, surprise
+from traitsteer.experiment.results import read_results
 from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
     mean_interval,
@@ -33,7 +32,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.files import read_json, write_json
+from traitsteer.world.files import write_json
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -73,10 +72,7 @@ def _own(config: Config, model: LanguageModel) -> list[Sent]:
     found = []
     for trait in config.study.traits:
         for arm in config.study.arms:
-            folder = layout.evaluation(trait, arm)
-            best = best_of_arm(
-                [read_json(folder / f"{method}.json") for method in config.arm(arm).methods]
-            )
+            best = best_of_arm(read_results(config, trait, arm))
             if best is not None:
                 vectors = read_vectors(config, model, trait, arm, best["method"])
                 layer = best["layer"]
@@ -111,24 +107,23 @@ def _scored(
     """What the report questions of one trait score under all vectors."""
     bench = open_bench(config, scored, model)
     report = read_trait(Path(config.study.trait_folder) / scored).report
-    settings = [Setting(0, torch.zeros(model.width), 0.0)]
-    settings += [sent.setting for sent in (*own, *rivals)]
+    settings = [unsteered(model), *(sent.setting for sent in (*own, *rivals))]
     answers = len(settings) * len(report) * config.evaluate.samples
     announce(config, scored, f"cross {scored}", answers, config.answers.max_new_tokens)
-    unsteered, *steered = bench.answers(
+    baseline, *steered = bench.answers(
         Questions(scored, "report", report), settings, config.evaluate.samples
     )
     cells = [(sent, "own") for sent in own] + [(sent, "same") for sent in rivals]
     return [
-        sent.head() | {"scored": scored, "at": at} | _measured(config, unsteered, answers)
+        sent.head() | {"scored": scored, "at": at} | _measured(config, baseline, answers)
         for (sent, at), answers in zip(cells, steered, strict=True)
     ]
 
 
 def _measured(
-    config: Config, unsteered: Sequence[ScoredAnswer], steered: Sequence[ScoredAnswer]
+    config: Config, baseline: Sequence[ScoredAnswer], steered: Sequence[ScoredAnswer]
 ) -> dict[str, Any]:
-    before, after = (scores.by_question(rows, "trait_score") for rows in (unsteered, steered))
+    before, after = (scores.by_question(rows, "trait_score") for rows in (baseline, steered))
     delta = paired_difference_interval(after, before, config.evaluate.confidence)
     seed = seed_for(config.seed, "cross") % 2**31
     return {
@@ -142,9 +137,9 @@ def _measured(
 
 def _perplexity(config: Config, model: LanguageModel, own: Sequence[Sent]) -> list[dict[str, Any]]:
     texts = [line.text for line in read_lines(Path(config.cross.neutral))]
-    settings = [Setting(0, torch.zeros(model.width), 0.0), *(sent.setting for sent in own)]
-    unsteered, *steered = surprise(model, texts, settings, config.models.tokens)
+    settings = [unsteered(model), *(sent.setting for sent in own)]
+    baseline, *steered = surprise(model, texts, settings, config.models.tokens)
     return [
-        sent.head() | side_effect(each, unsteered, config.evaluate.confidence)
+        sent.head() | side_effect(each, baseline, config.evaluate.confidence)
         for sent, each in zip(own, steered, strict=True)
     ]
