@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 FLOORS = {"words": 0, "maths": 1, "world": 2, "engine": 3, "pocket": 3, "rehearsal": 3}
-FLOORS |= {"experiment": 4, "stages": 5, "cli": 6}
+FLOORS |= {"experiment": 4, "stages": 5, "exchange": 6, "cli": 7}
 SHARED = ("words", "maths", "world", "engine", "pocket", "rehearsal", "experiment")
 """Floors whose rooms may use each other; stages stand alone."""
 PLOTS = {f"world/{name}plots.py" for name in ("", "evidence_", "factor_", "search_", "voice_")}
