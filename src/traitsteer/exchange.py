@@ -33,10 +33,11 @@ def _add_import(command: argparse.ArgumentParser) -> None:
 
 
 def _import(chosen: argparse.Namespace) -> int:
+    from traitsteer.experiment.gathering import Choices
     from traitsteer.stages import import_trait
 
     named = {key: value for key, value in vars(chosen).items() if key not in ("sources", "run")}
-    choices = import_trait.Choices(**(named | {"names": tuple(chosen.names)}))
+    choices = Choices(**(named | {"names": tuple(chosen.names)}))
     print(import_trait.run(chosen.sources, choices))
     return 0
 
