@@ -75,7 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--against", metavar="WHO", help="a second judge to compare with")
     audit.add_argument("--traps", type=Path, metavar="FOLDER", help="instead of audit.traps")
     audit.add_argument(
-        "--at-least", type=float, default=0.0, metavar="SHARE", help="exit 1 below this share right"
+        "--at-least",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="exit 1 below this share right",
     )
     audit.set_defaults(run=_audit_judge)
     show = commands.add_parser("show", help="print the comparison table and where to look further")
@@ -83,6 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("design", help="say in what the arms differ; exits 1 unless crossed")
     plan.set_defaults(run=_design)
     return parser
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1; argparse says what was found and exits with 2."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, expected 0 to 1")
+    return share
 
 
 def _stage(name: str) -> Callable[[argparse.Namespace], int]:
