@@ -205,6 +205,7 @@ def test_the_command_audits_the_pocket_judge(
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(values, file)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
 
     assert main(["audit-judge", "--against", "params.yaml"]) == 0
     printed = capsys.readouterr()
@@ -228,7 +229,8 @@ def test_the_command_audits_the_pocket_judge(
 
     from mlflow import MlflowClient
 
-    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    assert not Path("mlruns").exists()
+    client = MlflowClient(f"sqlite:///{tmp_path}/original/mlruns/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("traitsteer").experiment_id])
     assert len(runs) == 2
     logged = {run.data.metrics["right_all"]: run for run in runs}

@@ -255,10 +255,18 @@ def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(study: S
     assert found["nulls"]["random"]["pooled"]["n"] == 4
 
 
-def test_an_interrupted_search_ends_with_the_same_files(study: Study, monkeypatch) -> None:
+def test_an_interrupted_search_ends_with_the_same_files(
+    study: Study, tmp_path: Path, monkeypatch
+) -> None:
     whole = study("whole")
     up_to_fit(whole, ("natural",))
+    # A queued experiment adds to the ledger and the journal of the repository it came from.
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
     search.run(whole, "evil", "natural")
+    assert (tmp_path / "original" / layout.LEDGER).exists()
+    assert (tmp_path / "original" / whole.track.studies).exists()
+    assert not Path(whole.track.studies).exists()
+    monkeypatch.delenv("DVC_ROOT")
     expected = contents(Path.cwd())
 
     broken = study("broken")

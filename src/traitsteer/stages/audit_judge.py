@@ -32,6 +32,7 @@ from traitsteer.world.files import digest, digest_of_files, write_json, write_te
 from traitsteer.world.judges import judge_name, open_judge
 from traitsteer.world.model_judge import tokens_of
 from traitsteer.world.progress import progress, say
+from traitsteer.world.repository import store_in_repository
 from traitsteer.world.tracking import TrackingStore
 from traitsteer.world.trap_file import read_traps
 
@@ -188,7 +189,7 @@ def _beside(
 def _log(config: Config, found: dict[str, Any]) -> None:
     """One run for each audit that found something new."""
     key = digest(["judge audit", FORMAT, found])
-    store = TrackingStore(config.track.mlflow, config.track.experiment)
+    store = TrackingStore(store_in_repository(config.track.mlflow), config.track.experiment)
     if store.holds(key):
         return
     metrics: dict[str, float | Series | None] = {
