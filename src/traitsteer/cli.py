@@ -1,6 +1,7 @@
 """The command line: one sub-command a stage, and the tools that people call by hand."""
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -33,8 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"traitsteer: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"traitsteer: {error}; check that the folder can be written.", file=sys.stderr)
+        print(f"traitsteer: {_told(error)}.", file=sys.stderr)
         return 1
+
+
+def _told(error: OSError) -> str:
+    """What went wrong with which file, and what to do where it could not be written."""
+    wrote = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    if error.errno == errno.EACCES and error.filename is not None:
+        # A file that is there and can be read was denied to a writer.
+        wrote = not Path(error.filename).exists() or os.access(error.filename, os.R_OK)
+    return f"{error}; check that the folder can be written and has room" if wrote else str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
