@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from traitsteer.experiment.answering import Questions, Setting, unsteered
+from traitsteer.experiment import answering
+from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.models import open_model, read_vectors
@@ -107,23 +108,24 @@ def _scored(
     """What the report questions of one trait score under all vectors."""
     bench = open_bench(config, scored, model)
     report = read_trait(Path(config.study.trait_folder) / scored).report
-    settings = [unsteered(model), *(sent.setting for sent in (*own, *rivals))]
+    settings = [answering.unsteered(model)]
+    settings += [sent.setting for sent in (*own, *rivals)]
     answers = len(settings) * len(report) * config.evaluate.samples
     announce(config, scored, f"cross {scored}", answers, config.answers.max_new_tokens)
-    baseline, *steered = bench.answers(
+    unsteered, *steered = bench.answers(
         Questions(scored, "report", report), settings, config.evaluate.samples
     )
     cells = [(sent, "own") for sent in own] + [(sent, "same") for sent in rivals]
     return [
-        sent.head() | {"scored": scored, "at": at} | _measured(config, baseline, answers)
+        sent.head() | {"scored": scored, "at": at} | _measured(config, unsteered, answers)
         for (sent, at), answers in zip(cells, steered, strict=True)
     ]
 
 
 def _measured(
-    config: Config, baseline: Sequence[ScoredAnswer], steered: Sequence[ScoredAnswer]
+    config: Config, unsteered: Sequence[ScoredAnswer], steered: Sequence[ScoredAnswer]
 ) -> dict[str, Any]:
-    before, after = (scores.by_question(rows, "trait_score") for rows in (baseline, steered))
+    before, after = (scores.by_question(rows, "trait_score") for rows in (unsteered, steered))
     delta = paired_difference_interval(after, before, config.evaluate.confidence)
     seed = seed_for(config.seed, "cross") % 2**31
     return {
@@ -137,9 +139,9 @@ def _measured(
 
 def _perplexity(config: Config, model: LanguageModel, own: Sequence[Sent]) -> list[dict[str, Any]]:
     texts = [line.text for line in read_lines(Path(config.cross.neutral))]
-    settings = [unsteered(model), *(sent.setting for sent in own)]
-    baseline, *steered = surprise(model, texts, settings, config.models.tokens)
+    settings = [answering.unsteered(model), *(sent.setting for sent in own)]
+    unsteered, *steered = surprise(model, texts, settings, config.models.tokens)
     return [
-        sent.head() | side_effect(each, baseline, config.evaluate.confidence)
+        sent.head() | side_effect(each, unsteered, config.evaluate.confidence)
         for sent, each in zip(own, steered, strict=True)
     ]
