@@ -13,14 +13,15 @@ import pytest
 from ruamel.yaml import YAML
 
 from traitsteer.cli import main
-from traitsteer.experiment.audit import SPACE, ask, beside, by_trap, retest, states
+from traitsteer.experiment.audit import SPACE, ask, ask_once, beside, by_trap, retest, states
 from traitsteer.pocket.traps import write_trap_files
 from traitsteer.rehearsal import judge_server
 from traitsteer.stages import audit_judge
-from traitsteer.words.config import parse
+from traitsteer.words.config import load, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
 from traitsteer.words.traps import Bounds, Trap
+from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.trap_file import read_traps, write_traps
 
 TRAITS = ("evil", "sycophancy", "hallucination")
@@ -118,7 +119,7 @@ def test_a_second_judge_that_says_the_contrary_disagrees(traps: tuple[Trap, ...]
     items = asked(Planted(traps))
     contrary = Planted(traps, wrong=frozenset(trap.name for trap in traps))
     for judge, sign in ((Planted(traps), 1), (contrary, -1)):
-        others = judge.score("sycophancy", [trap.answer for trap in traps])
+        others = ask_once(judge, "sycophancy", traps, lambda _done: None)
         found = beside(items, others, 0, 0.95)
         for score in ("trait_score", "coherence"):
             assert found[score]["spearman"]["value"] == pytest.approx(sign, abs=1e-3)
@@ -204,6 +205,7 @@ def test_the_command_audits_the_pocket_judge(
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
 
     assert main(["audit-judge", "--against", "params.yaml"]) == 0
     printed = capsys.readouterr()
@@ -227,7 +229,8 @@ def test_the_command_audits_the_pocket_judge(
 
     from mlflow import MlflowClient
 
-    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    assert not Path("mlruns").exists()
+    client = MlflowClient(f"sqlite:///{tmp_path}/original/mlruns/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("traitsteer").experiment_id])
     assert len(runs) == 2
     logged = {run.data.metrics["right_all"]: run for run in runs}
@@ -240,8 +243,30 @@ def test_the_command_audits_the_pocket_judge(
     }
 
 
+@pytest.mark.parametrize("share", ["90", "-0.1", "nan", "most"])
+def test_a_share_that_is_none_is_refused_before_anything_is_asked(share: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["audit-judge", f"--at-least={share}"])
+    assert stopped.value.code == 2
+    assert f"{share!r} is no share, expected 0 to 1" in capsys.readouterr().err
+
+
+def test_of_another_parameter_file_the_judge_alone_counts(repository: Path, tmp_path: Path) -> None:
+    own = load(repository / "params.yaml")
+    values = YAML(typ="safe").load((repository / "profiles/llama-3.1-8b.yaml").read_text())
+    values["judge"] |= {"kind": "local", "name": "org/judge", "revision": "abc"}
+    with (tmp_path / "other.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+    other = audit_judge.judged_by(own, str(tmp_path / "other.yaml"))
+    assert (other.judge.name, other.judge.revision) == ("org/judge", "abc")
+    assert other == own.model_copy(update={"judge": other.judge})
+    # A revision belongs to the model that it was written for.
+    named = audit_judge.judged_by(other, "local:org/another").judge
+    assert (named.name, named.revision) == ("org/another", None)
+
+
 def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
-    repository: Path, tmp_path: Path, traps: tuple[Trap, ...], monkeypatch
+    repository: Path, tmp_path: Path, traps: tuple[Trap, ...], monkeypatch, capsys
 ) -> None:
     """The rehearsal's judge tells loops from sound text, and knows nothing of the trait."""
     values = YAML(typ="safe").load((repository / "profiles/llama-3.1-8b.yaml").read_text())
@@ -259,7 +284,16 @@ def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
     with judge_server.served() as address:
         monkeypatch.setenv("OPENAI_BASE_URL", address)
         pocket = f"pocket:{repository / 'models/pocket/judge'}"
+        asked: list[int] = []
+        score = PocketJudge.score
+        monkeypatch.setattr(
+            PocketJudge,
+            "score",
+            lambda self, trait, rows: asked.append(len(rows)) or score(self, trait, rows),
+        )
         found = audit_judge.run(config, f"openai:{judge_server.MODEL}", pocket)
+    assert sum(asked) == len(kept), "the second judge is asked once"
+    assert f"sycophancy: {3 * len(kept)} answers to judge" in capsys.readouterr().err
     assert found["judge"]["kind"] == "openai"
     assert found["states"]["scored"] == 3 * len(kept)
     shares = {row["trap"]: row["coherence_right"]["value"] for row in found["by_trap"]}

@@ -1,5 +1,7 @@
 """Parameters: unknown keys and impossible values are refused by a sentence that names the key."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,39 @@ def test_the_command_line_prints_the_sentence_and_exits_1(
     assert main(["calibrate"]) == 1
     printed = capsys.readouterr().err
     assert printed.startswith("traitsteer: params.yaml: search.nope is no known parameter")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "wrote"),
+    [
+        (errno.ENOSPC, "data/x", True),
+        (errno.EROFS, "data/x", True),
+        (errno.EACCES, "data/not there yet", True),
+        (errno.EACCES, "params.yaml", True),
+        (errno.EACCES, "unreadable", False),
+        (errno.EMFILE, "params.yaml", False),
+        (errno.ECONNREFUSED, None, False),
+    ],
+)
+def test_an_error_of_the_system_advises_to_write_only_where_that_failed(
+    number: int, name: str | None, wrote: bool, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").touch()
+    Path("unreadable").touch()
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: str(path) != "unreadable")
+
+    def fails(_config: object) -> None:
+        raise OSError(number, os.strerror(number), name)
+
+    monkeypatch.setattr("traitsteer.words.config.load", lambda: None)
+    monkeypatch.setattr("traitsteer.stages.calibrate.run", fails)
+    assert main(["calibrate"]) == 1
+    printed = capsys.readouterr().err
+    assert os.strerror(number) in printed
+    assert name is None or name in printed
+    assert ("can be written" in printed) == wrote
     assert printed.count("\n") == 1
 
 

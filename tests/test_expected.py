@@ -144,7 +144,16 @@ def test_every_profile_differs_from_the_founding_one_in_models_and_sizes_alone(
     [
         ("- {measure: a, why: b}", "holds measure, why, expected measure, range, why"),
         ("- {measure: a, range: [2, 1], why: b}", r"range is \[2, 1\]"),
+        ("- {measure: a, range: [false, 1], why: b}", r"range is \[False, 1\]"),
+        (
+            "- {measure: a, range: [0, 1], why: b, traits: evil}",
+            "traits is 'evil', expected a list",
+        ),
+        ("- {measure: a, range: [0, 1], why: b, arms: [1]}", r"arms is \[1\], expected a list of"),
+        ("- {measure: a, range: [0, 1], why: b, layer: 1.5}", "layer is 1.5, expected a whole"),
+        ("- {measure: a, range: [0, 1], why: 2}", "why is 2, expected text"),
         ("a: 1", "expected a list"),
+        ("[]", "holds an empty list"),
         ("- [", "is no YAML"),
     ],
 )

@@ -31,10 +31,12 @@ from traitsteer.world.gguf_vectors import read_gguf
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.language_model import load as load_model
+from traitsteer.world.trait_folder import read_definition
 
 LAYERS, WIDTH = 3, 32
 BEST, COEFFICIENT = 1, 7.25
 QUESTION = "How are you?"
+OWN_TERMS = layout.evaluation("evil", "natural") / "protocol.json"
 
 
 def interval(value: float) -> dict[str, Any]:
@@ -106,6 +108,15 @@ def study(
     )
     record(evaluation())
     record(evaluation("probe", selection_delta=12.0))
+    terms = {
+        "steered_model": config.models.instruct.model_dump() | {"digest": "ef" * 32},
+        "dtype": config.models.dtype,
+        "answers": config.answers.model_dump(),
+        "coherence_floor": config.study.coherence_floor,
+        "judge": {"kind": "pocket", "name": config.judge.name},
+        "rubric": read_definition(Path(config.study.trait_folder) / "evil/definition.txt"),
+    }
+    write_json(OWN_TERMS, {"sha256": "ab" * 32, "terms": terms})
     return config
 
 
@@ -305,7 +316,9 @@ def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Con
         "judge": {"kind": "openai", "name": "some-judge"},
         "rubric": "Another rubric.",
     }
-    write_json(layout.protocol("evil"), {"sha256": "ab" * 32, "terms": terms})
+    write_json(OWN_TERMS, {"sha256": "ab" * 32, "terms": terms})
+    # Those that the next study is to be made under say nothing of this one.
+    write_json(layout.protocol("evil"), {"sha256": "cd" * 32, "terms": {}})
     export(study, formats=("safetensors", "gguf"), model_hint="qwen2")
     card = Path("out/README.md").read_text(encoding="utf-8")
     for said in (
@@ -322,12 +335,14 @@ def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Con
     assert "| mean residual norm |" not in card
     assert POCKET_LIMIT not in card
     assert read_gguf(Path("out/vector.gguf")).facts["controlvector.model_hint"] == "qwen2"
-    write_json(layout.protocol("evil"), {"sha256": "cd" * 32, "terms": terms})
+    write_json(OWN_TERMS, {"sha256": "cd" * 32, "terms": terms})
     with pytest.raises(TraitsteerError, match="made under the protocol abababababab, and"):
         export(study, "other")
 
 
-def test_without_an_evaluation_all_layers_go_and_no_coefficient_is_claimed(study: Config) -> None:
+def test_without_an_evaluation_all_layers_go_and_no_coefficient_is_claimed(
+    study: Config, monkeypatch
+) -> None:
     for path in layout.evaluation("evil", "natural").iterdir():
         path.unlink()
     layout.CALIBRATION.unlink()
@@ -342,6 +357,14 @@ def test_without_an_evaluation_all_layers_go_and_no_coefficient_is_claimed(study
     assert "Nothing: no setting of this vector has been evaluated" in card
     assert "No coefficient has been measured" in card
     assert "coefficient |" not in card
+    judge = study.judge.model_copy(update={"kind": "openai", "name": None})
+    endpoint = study.model_copy(update={"judge": judge})
+    monkeypatch.delenv("OPENAI_MODEL", raising=False)
+    with pytest.raises(TraitsteerError, match="OPENAI_MODEL is not set"):
+        export(endpoint, "other", method="probe")
+    monkeypatch.setenv("OPENAI_MODEL", "some-judge")
+    export(endpoint, "other", method="probe")
+    assert "openai `some-judge`" in Path("other/README.md").read_text(encoding="utf-8")
 
 
 def test_nothing_feasible_is_no_evaluation_to_export(study: Config) -> None:

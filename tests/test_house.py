@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 FLOORS = {"words": 0, "maths": 1, "world": 2, "engine": 3, "pocket": 3, "rehearsal": 3}
-FLOORS |= {"experiment": 4, "stages": 5, "cli": 6}
+FLOORS |= {"experiment": 4, "stages": 5, "exchange": 6, "cli": 7}
 SHARED = ("words", "maths", "world", "engine", "pocket", "rehearsal", "experiment")
 """Floors whose rooms may use each other; stages stand alone."""
 PLOTS = {f"world/{name}plots.py" for name in ("", "evidence_", "factor_", "search_", "voice_")}
@@ -224,7 +224,18 @@ def test_scenarios_are_read_by_elicitation_of_their_trait_alone() -> None:
         whole = "${study.trait_folder}" in stage["deps"]
         own = "${study.trait_folder}/${item.trait}/scenarios.txt" in stage["deps"]
         assert own == (name == "elicit")
-        assert whole == (name in ("report", "track", "voice"))
+        assert whole == (name in ("cross", "report", "track", "voice"))
+
+
+def test_stages_that_score_follow_the_judge_and_neither_its_patience_nor_its_budget() -> None:
+    scored = ("kind", "name", "revision", "prompts", "minimum_mass", "missing_at_most")
+    asking = {"protocol", "vet", "search", "evaluate", "cross", "voice"}
+    for name, stage in stages().items():
+        named = {each for each in stage.get("params", []) if each.split(".")[0] == "judge"}
+        assert ("${judge.prompts}" in stage["deps"]) == (name in asking)
+        assert ("models/pocket/judge" in stage["deps"]) == (name in asking)
+        if name in asking:
+            assert named == {f"judge.{each}" for each in scored}, name
 
 
 def test_no_pickle_is_loaded_and_no_remote_code_is_trusted_by_default() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from traitsteer.cli import main
-from traitsteer.stages.import_trait import Choices, run
+from traitsteer.experiment.gathering import Choices
+from traitsteer.stages.import_trait import run
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Pair, Trait
 from traitsteer.world.trait_folder import read_lines, read_pairs, read_trait, write_trait

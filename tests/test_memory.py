@@ -98,6 +98,10 @@ def test_what_does_not_fit_says_what_to_change() -> None:
     assert fits.total <= 26 * GB < more.total and 1 < rows < 128
     with pytest.raises(TraitsteerError, match=r"set models.tokens to \d+ and models.rows to 1"):
         memory.require("m", needed, 19 * GB)
+    beside = replace(needed, load=Load(1, 100, 1), beside=10 * GB)
+    assert beside.total == replace(beside, beside=0).total + round(SPARE * 10 * GB)
+    with pytest.raises(TraitsteerError, match=r"judge's weights beside it 9\.31 .* or judge"):
+        memory.require("m", beside, 26 * GB)
     with pytest.raises(TraitsteerError, match="choose shorter responses or a smaller model"):
         long = replace(needed, load=Load(1, 10**6, 1))
         memory.require("m", long, round(SPARE * LLAMA.weights) + GB)
@@ -127,6 +131,21 @@ def test_no_model_is_opened_that_does_not_fit(config, monkeypatch) -> None:
     for work in (lambda: open_model(made, made.models.base), lambda: check.run(made)):
         with pytest.raises(TraitsteerError, match=r"needs about .* 0\.1 MiB are free; choose"):
             work()
+
+
+def test_a_local_judge_is_counted_beside_the_steered_model(config, tmp_path, monkeypatch) -> None:
+    build(tmp_path / "judge", "llama", intermediate_size=4096)
+    made = config(rows=8)
+    free = 6 * 2**20
+    monkeypatch.setattr(devices, "free_memory", lambda _name: free)
+    check.run(made)
+    judge = made.judge.model_copy(update={"kind": "local", "name": str(tmp_path / "judge")})
+    made = made.model_copy(update={"judge": judge})
+    weights = (tmp_path / "judge/model.safetensors").stat().st_size
+    assert abs(check.judge_weights(made) - weights) < 10_000
+    needed = made.models.instruct.name
+    with pytest.raises(TraitsteerError, match=f"{needed} .* the judge's weights beside it"):
+        check.run(made)
 
 
 def test_free_memory_is_told_where_it_is_known(monkeypatch, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from traitsteer.pocket.grammar import Chat
 from traitsteer.pocket.lexicon import TRAITS
 from traitsteer.pocket.pair import save, tokenizer_for
 from traitsteer.pocket.tokens import prompt_text
+from traitsteer.words.config import load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.pocket_config import PocketConfig
 
-TINY = PocketConfig(
-    vocabulary=700, layers=2, width=32, heads=2, inner=48, batch_tokens=400, base_steps=20
-)
+POCKET = load(Path(__file__).parent.parent / "params.yaml").pocket
+SHAPE = {"vocabulary": 700, "layers": 2, "width": 32, "heads": 2, "inner": 48}
+TINY = PocketConfig(**POCKET.model_dump() | SHAPE | {"batch_tokens": 400, "base_steps": 20})
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def folder(repository: Path) -> Path:
 
 def test_gates_of_the_committed_pair(folder: Path) -> None:
     figures = json.loads((folder / "gates.json").read_text())
-    gates.refuse_failures(figures, PocketConfig().binding_nats)
+    gates.refuse_failures(figures, POCKET.binding_nats)
     found = sum((folder / k / "model.safetensors").stat().st_size for k in ("base", "instruct"))
     assert found == figures["bytes"] <= 8_000_000
 

@@ -97,6 +97,15 @@ def test_terms_that_changed_after_they_were_written_stop_the_stage(config, tmp_p
             protocols.frozen_protocol(changed(config, "search", trials=47), trait)
         with pytest.raises(TraitsteerError, match=r"elicit\.samples is 2 against 5"):
             protocols.frozen_extraction(changed(config, "elicit", samples=5), trait)
+        # What the environment changed, DVC does not write again by itself.
+        endpoint = changed(config, "judge", kind="openai", name=None)
+        patch.setenv("OPENAI_MODEL", "one")
+        stage.run(endpoint, "evil")
+        patch.setenv("OPENAI_MODEL", "two")
+        advice = r'judge\.name is "one" against "two".* --single-item protocol@evil` .*OPENAI_MODEL'
+        with pytest.raises(TraitsteerError, match=advice):
+            protocols.frozen_protocol(endpoint, trait)
+        stage.run(config, "evil")
         written["terms"]["coherence_floor"] = 10
         write_json(tmp_path / "protocol.json", written)
         with pytest.raises(TraitsteerError, match="changed after it was written"):

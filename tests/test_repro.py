@@ -1,5 +1,6 @@
 """The main job as a newcomer runs it: a fresh clone, `dvc repro`, and what it promises."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,8 @@ from traitsteer.words.results import best_of_arm
 pytestmark = pytest.mark.slow
 
 SEARCH = "search@sycophancy-instruction"
-AGAIN = ("fit@evil-natural", "search@evil-natural", "evaluate@evil-natural")
+AGAIN = ("fit@evil-natural", "search@evil-instruction", "evaluate@evil-instruction")
+"""Both methods are fitted; the arm of one method is searched and evaluated."""
 
 
 def environment() -> dict[str, str]:
@@ -33,11 +35,15 @@ def dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.Complet
     return done
 
 
+def cloned(repository: Path, folder: Path) -> Path:
+    subprocess.run(["git", "clone", "--quiet", str(repository), str(folder)], check=True)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """A clone in which the whole study has run once."""
-    folder = tmp_path_factory.mktemp("fresh") / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(repository), str(folder)], check=True)
+    folder = cloned(repository, tmp_path_factory.mktemp("fresh") / "clone")
     ran = dvc(folder, "repro").stdout
     assert "Running stage 'search@evil-natural'" in ran
     assert "Running stage 'pocket_pair'" not in ran, "the committed pair is not up to date"
@@ -129,11 +135,14 @@ def test_a_killed_search_goes_on_where_it_was(clone: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     answers = clone / ".cache/answers"
-    while running.poll() is None and len(list(answers.glob("*.json"))) < 2:
-        time.sleep(0.05)
-    assert running.poll() is None, "the search ended before it could be killed"
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    try:
+        while running.poll() is None and len(list(answers.glob("*.json"))) < 2:
+            time.sleep(0.05)
+        assert running.poll() is None, "the search ended before it could be killed"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
     finished = {path: path.stat().st_mtime_ns for path in answers.glob("*.json")}
     dvc(clone, "repro", "--no-run-cache", "--single-item", SEARCH)
     assert files(clone, "data/search/sycophancy/instruction") == before
@@ -166,13 +175,15 @@ def test_changes_rerun_what_they_touch_and_nothing_else(clone: Path) -> None:
         scenarios.write_text(text)
 
 
-def test_an_unknown_parameter_stops_the_study_before_any_work(clone: Path) -> None:
-    params = clone / "params.yaml"
-    text = params.read_text()
-    try:
-        params.write_text(text.replace("search:\n", "search:\n  nope: 1\n"))
-        done = dvc(clone, "repro", check=False)
-        assert done.returncode != 0
-        assert "search.nope is no known parameter" in done.stdout + done.stderr
-    finally:
-        params.write_text(text)
+def test_an_unknown_parameter_stops_the_study_before_any_work(
+    repository: Path, tmp_path: Path
+) -> None:
+    bare = cloned(repository, tmp_path / "bare")
+    params = bare / "params.yaml"
+    params.write_text(params.read_text().replace("search:\n", "search:\n  nope: 1\n"))
+    done = dvc(bare, "repro", check=False)
+    assert done.returncode != 0
+    assert "search.nope is no known parameter" in done.stdout + done.stderr
+    assert done.stdout.count("Running stage") == 1, "a later stage ran"
+    for made in ("data/responses", "data/protocols", "models/calibration.json"):
+        assert not files(bare, made) and not (bare / made).is_file()

@@ -117,9 +117,9 @@ def test_a_planted_direction_comes_back_and_shuffled_labels_find_none() -> None:
         assert abs(found.shuffled - 0.5) < 0.09
 
 
-def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
+def test_the_page_is_written_between_its_marks(tmp_path: Path, monkeypatch) -> None:
     page, figure = tmp_path / "page.md", tmp_path / "page.png"
-    names = ("coverage", "p-values", "selection", "recovery", "machine")
+    names = simulate.TABLES
     marks = [
         f"{simulate.BEGIN.format(name=name)}\nold\n{simulate.END.format(name=name)}\n"
         for name in names
@@ -133,6 +133,8 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     assert "| delta | near the ceiling |" in text
     assert "20 simulated studies" in text
     assert figure.stat().st_size > 10_000
-    page.write_text("nothing", encoding="utf-8")
-    with pytest.raises(TraitsteerError, match="has no place for coverage"):
-        simulate._inserted("nothing", page, "coverage", "table")
+    # A page without one of the marks is refused before minutes of work.
+    page.write_text("".join(marks[:-1]), encoding="utf-8")
+    monkeypatch.setattr(simulate.simulation, "coverage", lambda *_: pytest.fail("simulated"))
+    with pytest.raises(TraitsteerError, match=f"has no place for {names[-1]}"):
+        simulate.run(config(), small, page, figure)

@@ -19,7 +19,8 @@ from tiny import build, tokenizer
 
 from traitsteer.cli import main
 from traitsteer.engine.reading import Recorded
-from traitsteer.experiment import activations
+from traitsteer.engine.rows import Generated
+from traitsteer.experiment import activations, responses
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.calls import evaluated
 from traitsteer.stages import (
@@ -104,6 +105,7 @@ def study(
         values["models"]["base"]["name"] = str(models / "base")
         values["models"]["instruct"]["name"] = str(models / "instruct")
         values["judge"]["name"] = str(repository / "models/pocket/judge")
+        values["judge"]["prompts"] = str(repository / "prompts")
         values["calibrate"]["questions"] = str(repository / "data/pocket/calibration.txt")
         values["cross"]["neutral"] = "neutral.txt"
         (folder / "neutral.txt").write_text(
@@ -311,9 +313,17 @@ def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(
     assert found["nulls"]["random"]["pooled"]["n"] == 4
 
 
-def test_an_interrupted_search_ends_with_the_same_files(fitted: Study, monkeypatch) -> None:
+def test_an_interrupted_search_ends_with_the_same_files(
+    fitted: Study, tmp_path: Path, monkeypatch
+) -> None:
     whole = fitted("whole")
+    # A queued experiment adds to the ledger and the journal of the repository it came from.
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
     search.run(whole, "evil", "natural")
+    assert (tmp_path / "original" / layout.LEDGER).exists()
+    assert (tmp_path / "original" / whole.track.studies).exists()
+    assert not Path(whole.track.studies).exists()
+    monkeypatch.delenv("DVC_ROOT")
     expected = contents(Path.cwd())
 
     broken = fitted("broken")
@@ -369,7 +379,51 @@ def test_interrupted_reading_goes_on_and_ends_with_the_same_files(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
 
 
-def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
+def test_interrupted_elicitation_goes_on_and_ends_with_the_same_file(
+    study: Study, monkeypatch
+) -> None:
+    monkeypatch.setattr(responses, "CHUNK", 5)
+    config = study(models={"rows": 4})
+    elicit.run(config, "evil", "natural")
+    path = layout.responses("evil", "natural")
+    expected = path.read_bytes()
+    shutil.rmtree(layout.CACHE)
+    path.unlink()
+    generate, asked = responses.generate, []
+
+    def recorded(model, rows, sampling, batching, finished) -> Any:
+        asked.append(len(rows))
+        return generate(model, rows, sampling, batching, finished)
+
+    def interrupted(model, rows, sampling, batching, finished) -> Any:
+        done: list[int] = []
+
+        def stopped(number: int, generated: Generated) -> None:
+            finished(number, generated)
+            done.append(number)
+            if len(done) == 12:
+                raise KeyboardInterrupt
+
+        return generate(model, rows, sampling, batching, stopped)
+
+    monkeypatch.setattr(responses, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        elicit.run(config, "evil", "natural")
+    assert not path.exists()
+    finished = len(list((layout.CACHE / "responses").iterdir()))
+    assert finished
+    monkeypatch.setattr(responses, "generate", recorded)
+    for left in (16 - 5 * finished, 0):
+        elicit.run(config, "evil", "natural")
+        assert path.read_bytes() == expected
+        assert asked.pop() == left
+    # Other seeds are other responses.
+    elicit.run(config.model_copy(update={"seed": 1}), "evil", "natural")
+    assert asked.pop() == 16
+    assert path.read_bytes() != expected
+
+
+def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> None:
     reader = {"elicitation": "natural", "text": "natural", "source": "instruct"}
     reader |= {"position": "response[:10]", "methods": ["mean_difference"]}
     arms = ["instruction", "natural", "reader"]
@@ -377,6 +431,9 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
     protocol.run(config, "evil")
     for stage in (elicit, vet):
         stage.run(config, "evil", "natural")
+    for stage in ("elicit", "vet"):
+        assert main([stage, "evil", "reader"]) == 1
+        assert "'reader' elicits nothing, it reads the text of 'natural'" in capsys.readouterr().err
     for arm in ("natural", "reader"):
         cache.run(config, "evil", arm)
         fit.run(config, "evil", arm)
@@ -494,12 +551,16 @@ def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) 
         ({"arms": {"natural": {"position": "response[--1]"}}}, "position 'response"),
         ({"arms": {"instruction": {"source": "base"}}}, "which has `chat: false`"),
         ({"arms": {"natural": {"methods": ["sum"]}}}, "arms.natural.methods"),
+        ({"vet": {"minimum": 7}}, "'instruction' has 6 responses of each polarity, fewer than"),
+        ({"judge": {"kind": "local", "name": "bare"}}, "bare has no chat template"),
     ],
 )
 def test_check_refuses_before_any_work(
     study: Study, capsys, changes: dict[str, Any], sentence: str
 ) -> None:
     study()
+    build(Path("bare"), "llama")
+    Path("bare/chat_template.jinja").unlink()
     assert main(["check"]) == 0
     values = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     for section, keys in changes.items():
@@ -513,6 +574,16 @@ def test_check_refuses_before_any_work(
     printed = capsys.readouterr().err
     assert sentence in printed
     assert printed.count("\n") == 1
+
+
+def test_check_refuses_question_sets_that_share_a_question(study: Study, capsys) -> None:
+    study()
+    folder = Path("traits/evil")
+    first = read_trait(folder).selection[0]
+    with (folder / "report.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{first.upper()}\n")
+    assert main(["check"]) == 1
+    assert "stands in selection.txt and in report.txt" in capsys.readouterr().err
 
 
 def test_a_chat_model_continues_scenarios_as_plain_text(study: Study) -> None:

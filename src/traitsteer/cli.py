@@ -1,16 +1,20 @@
 """The command line: one sub-command a stage, and the tools that people call by hand."""
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from traitsteer import exchange
 from traitsteer.words.errors import TraitsteerError
 
 PER_TRAIT = ("protocol",)
-PER_ARM = ("elicit", "vet", "cache", "fit", "search", "evaluate")
+PER_TEXT = ("elicit", "vet")
+"""Of the arms that elicit; the others read the text of one of them."""
+PER_ARM = ("cache", "fit", "search", "evaluate")
 WHOLE = (
     "calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check", "simulate",
 )  # fmt: skip
@@ -30,16 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"traitsteer: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"traitsteer: {error}; check that the folder can be written.", file=sys.stderr)
+        print(f"traitsteer: {_told(error)}.", file=sys.stderr)
         return 1
+
+
+def _told(error: OSError) -> str:
+    """What went wrong with which file, and what to do where it could not be written."""
+    wrote = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    if error.errno == errno.EACCES and error.filename is not None:
+        # A file that is there and can be read was denied to a writer.
+        wrote = not Path(error.filename).exists() or os.access(error.filename, os.R_OK)
+    return f"{error}; check that the folder can be written and has room" if wrote else str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="traitsteer", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name in PER_TRAIT + PER_ARM:
+    for name in PER_TRAIT + PER_TEXT + PER_ARM:
         command = commands.add_parser(name, help=_first_line(name))
         command.add_argument("trait")
+        if name in PER_TEXT:
+            command.add_argument("text", help="the arm that elicits it")
         if name in PER_ARM:
             command.add_argument("arm")
         command.set_defaults(run=_stage(name))
@@ -49,9 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     lint = commands.add_parser("lint", help="check trait folders; exits 1 on errors")
     lint.add_argument("folders", nargs="+", type=Path, metavar="folder")
     lint.set_defaults(run=_lint)
-    _add_import(commands.add_parser("import", help="trait data of others into a trait folder"))
-    _add_export(commands.add_parser("export", help="a fitted vector with its card"))
-    _add_import_vector(commands.add_parser("import-vector", help="a vector of another tool"))
+    exchange.add_commands(commands)
     traits = commands.add_parser("pocket-traits", help="write data/pocket from the grammar")
     traits.set_defaults(run=_pocket_traits)
     power = commands.add_parser("power", help=_first_line("power"))
@@ -72,7 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--against", metavar="WHO", help="a second judge to compare with")
     audit.add_argument("--traps", type=Path, metavar="FOLDER", help="instead of audit.traps")
     audit.add_argument(
-        "--at-least", type=float, default=0.0, metavar="SHARE", help="exit 1 below this share right"
+        "--at-least",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="exit 1 below this share right",
     )
     audit.set_defaults(run=_audit_judge)
     show = commands.add_parser("show", help="print the comparison table and where to look further")
@@ -80,6 +97,17 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("design", help="say in what the arms differ; exits 1 unless crossed")
     plan.set_defaults(run=_design)
     return parser
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1; argparse says what was found and exits with 2."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, expected 0 to 1")
+    return share
 
 
 def _stage(name: str) -> Callable[[argparse.Namespace], int]:
@@ -92,6 +120,8 @@ def _stage(name: str) -> Callable[[argparse.Namespace], int]:
         stage = importlib.import_module(f"traitsteer.stages.{name}")
         if name in PER_ARM:
             stage.run(config, chosen.trait, chosen.arm)
+        elif name in PER_TEXT:
+            stage.run(config, chosen.trait, chosen.text)
         elif name in PER_TRAIT:
             stage.run(config, chosen.trait)
         elif name in POCKET:
@@ -115,76 +145,6 @@ def _lint(chosen: argparse.Namespace) -> int:
     findings = [finding for folder in chosen.folders for finding in lint.check(folder)]
     print(lint.report(findings))
     return int(any(finding.level == "error" for finding in findings))
-
-
-def _add_import(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sources", nargs="+", type=Path, metavar="source")
-    command.add_argument("--into", type=Path, required=True, metavar="FOLDER")
-    for name, what in (
-        ("definition", "the judge's rubric"),
-        ("extraction", "questions to elicit with"),
-        ("selection", "questions to choose layer and strength on"),
-        ("report", "questions to report on"),
-    ):
-        command.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"{what}, from this file")
-    command.add_argument("--names", nargs="+", default=[], help="words that name the trait")
-    command.add_argument("--split", type=int, help="evaluation questions that are for selection")
-    command.add_argument("--seed", type=int, default=0, help="of the split")
-    command.add_argument("--partial", action="store_true", help="write what there is")
-    command.add_argument("--force", action="store_true", help="write over other files")
-    command.set_defaults(run=_import)
-
-
-def _import(chosen: argparse.Namespace) -> int:
-    from traitsteer.stages import import_trait
-
-    named = {key: value for key, value in vars(chosen).items() if key not in ("sources", "run")}
-    choices = import_trait.Choices(**(named | {"names": tuple(chosen.names)}))
-    print(import_trait.run(chosen.sources, choices))
-    return 0
-
-
-def _add_export(command: argparse.ArgumentParser) -> None:
-    command.add_argument("trait")
-    command.add_argument("arm")
-    command.add_argument("--to", type=Path, required=True, metavar="FOLDER")
-    command.add_argument("--method", help="default: the best by the selection questions")
-    command.add_argument("--layer", type=int, help="default: the evaluated one, else all")
-    command.add_argument("--all-layers", action="store_true")
-    formats = ("safetensors", "gguf", "json")
-    command.add_argument(
-        "--format", dest="formats", nargs="+", choices=formats, default=formats[:1]
-    )
-    command.add_argument("--scaled", action="store_true", help="GGUF holds vector x coefficient")
-    command.add_argument("--model-hint", help="GGUF's name of the architecture")
-    command.add_argument("--force", action="store_true", help="write over other files")
-    command.set_defaults(run=_export)
-
-
-def _export(chosen: argparse.Namespace) -> int:
-    from traitsteer.stages import export_vector
-    from traitsteer.words.config import load
-
-    named = {k: value for k, value in vars(chosen).items() if k not in ("trait", "arm", "run")}
-    wanted = export_vector.Wanted(**(named | {"formats": tuple(dict.fromkeys(chosen.formats))}))
-    print(export_vector.run(load(), chosen.trait, chosen.arm, wanted))
-    return 0
-
-
-def _add_import_vector(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", type=Path)
-    command.add_argument("--to", type=Path, required=True, metavar="FILE.safetensors")
-    command.add_argument("--model", help="hub id or folder that the vectors must fit")
-    command.add_argument("--layer", type=int, help="of a single vector that does not say it")
-    command.add_argument("--force", action="store_true", help="write over another file")
-    command.set_defaults(run=_import_vector)
-
-
-def _import_vector(chosen: argparse.Namespace) -> int:
-    from traitsteer.stages import import_vector
-
-    print(import_vector.run(chosen.file, chosen.to, chosen.model, chosen.layer, force=chosen.force))
-    return 0
 
 
 def _pocket_traits(_chosen: argparse.Namespace) -> int:

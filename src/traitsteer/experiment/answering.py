@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from traitsteer import engine
@@ -57,6 +58,11 @@ class Setting:
         content = hashlib.sha256(self.vector.float().numpy().tobytes()).hexdigest()
         steered = [self.layer, self.coefficient, content]
         return [*(steered if self.coefficient else ["baseline"]), self.first_sample, self.system]
+
+
+def unsteered(model: LanguageModel, first_sample: int = 0) -> Setting:
+    """The setting that adds nothing; its samples begin at this number."""
+    return Setting(0, torch.zeros(model.width), 0.0, first_sample)
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,12 @@ SPACE = " \n"
 
 
 @dataclass(frozen=True)
-class Item:
+class Judged:
     """One trap as a judge took it."""
 
     trait: str
     trap: Trap
     judged: Judgement
-    again: tuple[Judgement, ...]
-    """Judgements of the very same text."""
-    spaced: Judgement
-    """The judgement of the text with white space after it."""
 
     @property
     def trait_right(self) -> bool | None:
@@ -54,31 +50,48 @@ class Item:
         return self.judged.trait_score is None or self.judged.coherence is None
 
 
-def ask(
-    judges: Sequence[Judge],
-    trait: str,
-    traps: Sequence[Trap],
-    advance: Callable[[int], None],
-) -> list[Item]:
+@dataclass(frozen=True)
+class Item(Judged):
+    """One trap as a judge took it, asked several times."""
+
+    again: tuple[Judgement, ...]
+    """Judgements of the very same text."""
+    spaced: Judgement
+    """The judgement of the text with white space after it."""
+
+
+Advance = Callable[[int], None]
+"""Told how many answers have been scored."""
+
+
+def ask_once(judge: Judge, trait: str, traps: Sequence[Trap], advance: Advance) -> list[Judged]:
+    """Ask a judge for every trap."""
+    found = _judgements(judge, trait, [trap.answer for trap in traps], advance)
+    return [Judged(trait, trap, judged) for trap, judged in zip(traps, found, strict=True)]
+
+
+def ask(judges: Sequence[Judge], trait: str, traps: Sequence[Trap], advance: Advance) -> list[Item]:
     """Ask the first judge for every trap, and once more with white space added.
 
     The others are the same judge, opened so that it scores anew; each is asked for every trap
-    again. `advance` is told how many answers have been scored.
+    again.
     """
-
-    def judgements(judge: Judge, answers: Sequence[Answer]) -> list[Judgement]:
-        found = judge.score(trait, answers)
-        advance(len(answers))
-        return found
-
     answers = [trap.answer for trap in traps]
-    first, *again = (judgements(judge, answers) for judge in judges)
+    first, *again = (_judgements(judge, trait, answers, advance) for judge in judges)
     more = [replace(answer, text=answer.text + SPACE) for answer in answers]
-    spaced = judgements(judges[0], more)
+    spaced = _judgements(judges[0], trait, more, advance)
     return [
         Item(trait, trap, first[place], tuple(each[place] for each in again), spaced[place])
         for place, trap in enumerate(traps)
     ]
+
+
+def _judgements(
+    judge: Judge, trait: str, answers: Sequence[Answer], advance: Advance
+) -> list[Judgement]:
+    found = judge.score(trait, answers)
+    advance(len(answers))
+    return found
 
 
 def by_trap(items: Sequence[Item], confidence: float) -> list[dict[str, Any]]:
@@ -114,13 +127,13 @@ def retest(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def beside(
-    items: Sequence[Item], others: Sequence[Judgement], seed: int, confidence: float
+    items: Sequence[Judged], others: Sequence[Judged], seed: int, confidence: float
 ) -> dict[str, Any]:
     """Agreement of two judges on the same items, for both scores."""
     found: dict[str, Any] = {}
     for name in SCORES:
-        mine = _scores([item.judged for item in items], name)
-        measures = agreement(mine, _scores(others, name), seed=seed, confidence=confidence)
+        mine, theirs = (_scores([one.judged for one in of], name) for of in (items, others))
+        measures = agreement(mine, theirs, seed=seed, confidence=confidence)
         found[name] = {key: each and each.rounded() for key, each in measures.items()}
     return found
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traitsteer.experiment.results import read_result
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.records import Trait
@@ -59,7 +60,7 @@ def read_arm(config: Config, trait: str, arm: str) -> Arm:
                 name=method,
                 fitted=read_json(layout.vectors(trait, arm) / f"{method}.json"),
                 search=read_json(search / f"{method}.json"),
-                evaluation=read_json(evaluation / f"{method}.json"),
+                evaluation=read_result(trait, arm, method),
                 scores=read_jsonl(search / f"{method}.scores.jsonl"),
                 answers=read_jsonl(evaluation / f"{method}.answers.jsonl"),
             )

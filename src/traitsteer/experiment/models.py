@@ -61,8 +61,11 @@ def open_prompts(config: Config, which: ModelConfig) -> Prompts:
     return model_files.open_prompts(which.name, which.revision, trust, which.chat, which.template)
 
 
-def check_memory(config: Config, which: ModelConfig, prompt_tokens: int) -> str:
+def check_memory(config: Config, which: ModelConfig, prompt_tokens: int, beside: int = 0) -> str:
     """Estimate what one of the study's models needs, with prompts of at most so many tokens.
+
+    Args:
+        beside: bytes of the weights of another model that stays on the same device.
 
     Returns:
         The estimate, as one line.
@@ -83,6 +86,7 @@ def check_memory(config: Config, which: ModelConfig, prompt_tokens: int) -> str:
             prompt_tokens + max(config.elicit.max_new_tokens, config.answers.max_new_tokens),
             models.tokens,
         ),
+        beside,
     )
     free = devices.free_memory(models.device)
     memory.require(which.name, needed, free)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traitsteer.experiment.results import read_result
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.results import best_of_arm
@@ -52,7 +53,7 @@ def read_files(config: Config, name: str, comparison: Record) -> TraitFiles:
     """
     trait = read_trait(Path(config.study.trait_folder) / name)
     cells = [(arm, method) for arm in config.study.arms for method in config.arm(arm).methods]
-    results = [read_json(layout.evaluation(name, arm) / f"{method}.json") for arm, method in cells]
+    results = [read_result(name, arm, method) for arm, method in cells]
     nothing = {"trait": name} | dict.fromkeys(
         ("natural_percent", "difference", "cosine_best", "cosine_by_layer")
     )

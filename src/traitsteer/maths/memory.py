@@ -53,6 +53,8 @@ class Footprint:
 
     sizes: Sizes
     load: Load
+    beside: int = 0
+    """Bytes of the weights of another model that stays on the same device."""
 
     @property
     def weights(self) -> int:
@@ -76,7 +78,7 @@ class Footprint:
     @property
     def total(self) -> int:
         """Everything, with some to spare."""
-        return round(SPARE * (self.weights + self.cached + self.passing))
+        return round(SPARE * (self.weights + self.beside + self.cached + self.passing))
 
     def rows_that_fit(self, free: int) -> int:
         """Most rows, of those asked for, whose total is no more than `free` bytes; 0 if none."""

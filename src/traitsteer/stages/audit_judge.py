@@ -10,7 +10,9 @@ from typing import Any
 
 from traitsteer.experiment.audit import (
     Item,
+    Judged,
     ask,
+    ask_once,
     beside,
     by_trait,
     by_trap,
@@ -18,6 +20,7 @@ from traitsteer.experiment.audit import (
     retest,
     states,
 )
+from traitsteer.experiment.calls import announce
 from traitsteer.maths.agreement import wilson_interval
 from traitsteer.words import layout
 from traitsteer.words.audit_card import card
@@ -27,7 +30,9 @@ from traitsteer.words.runs import Run, Series, Table
 from traitsteer.words.traps import Trap
 from traitsteer.world.files import digest, digest_of_files, write_json, write_text
 from traitsteer.world.judges import judge_name, open_judge
+from traitsteer.world.model_judge import tokens_of
 from traitsteer.world.progress import progress, say
+from traitsteer.world.repository import store_in_repository
 from traitsteer.world.tracking import TrackingStore
 from traitsteer.world.trap_file import read_traps
 
@@ -46,7 +51,8 @@ def run(
     """Audit the judge of params.yaml, or another, and return what is written.
 
     Args:
-        judge: who is audited instead: a parameter file, or `kind:name` as in `judge`.
+        judge: who is audited instead: a parameter file, whose `judge` section counts, or
+            `kind:name` as in `judge`.
         against: a second judge, named in the same way.
         folder: the traps, instead of those of `audit.traps`.
 
@@ -54,10 +60,10 @@ def run(
         TraitsteerError: a judge cannot be opened, a file of traps cannot be read or there is none
             for the study's traits, or the store cannot be used.
     """
-    audited = _config_of(config, judge)
-    second = None if against is None else _config_of(config, against)
-    folder = folder or Path(audited.audit.traps)
-    traps = _traps(audited, folder)
+    audited = judged_by(config, judge)
+    second = None if against is None else judged_by(config, against)
+    folder = folder or Path(config.audit.traps)
+    traps = _traps(config, folder)
     confidence, repeats = config.evaluate.confidence, config.audit.repeats
     items, digests = _ask(audited, traps, repeats)
     found: dict[str, Any] = {
@@ -86,12 +92,16 @@ def right(found: dict[str, Any]) -> float:
     return float(found["by_trap"][-1]["right"]["value"])
 
 
-def _config_of(config: Config, who: str | None) -> Config:
-    """The parameters with another judge in them, or those of another file."""
+def judged_by(config: Config, who: str | None) -> Config:
+    """The parameters with another judge in them.
+
+    Raises:
+        TraitsteerError: `who` is no parameter file and no `kind:name`, or no possible judge.
+    """
     if who is None:
         return config
     if Path(who).suffix == ".yaml":
-        return load(Path(who))
+        return config.model_copy(update={"judge": load(Path(who)).judge})
     kind, colon, name = who.partition(":")
     if not colon or not name:
         raise TraitsteerError(
@@ -99,7 +109,7 @@ def _config_of(config: Config, who: str | None) -> Config:
             "as openai:gpt-4.1-mini."
         )
     values = config.model_dump(mode="json")
-    values["judge"] |= {"kind": kind, "name": name}
+    values["judge"] |= {"kind": kind, "name": name, "revision": None}
     return parse(values, f"the judge {who!r}")
 
 
@@ -128,12 +138,21 @@ def _traps(config: Config, folder: Path) -> dict[str, tuple[Trap, ...]]:
     return found
 
 
+def _announced(config: Config, traps: dict[str, tuple[Trap, ...]], times: int) -> int:
+    """Say what a judge will be asked, and return how many answers it scores."""
+    for trait, rows in traps.items():
+        longest = max(tokens_of(trap.answer.text) for trap in rows)
+        title = f"audit {judge_name(config)} {trait}"
+        announce(config, trait, title, times * len(rows), longest)
+    return times * sum(map(len, traps.values()))
+
+
 def _ask(
     config: Config, traps: dict[str, tuple[Trap, ...]], repeats: int
 ) -> tuple[list[Item], dict[str, str]]:
     items: list[Item] = []
     digests = {}
-    total = (2 + repeats) * sum(map(len, traps.values()))
+    total = _announced(config, traps, 2 + repeats)
     with progress(f"audit {judge_name(config)}", total, "answer") as advance:
         for trait, rows in traps.items():
             # Each attempt has scores of its own, so that asking again is no look into the cache.
@@ -149,21 +168,28 @@ def _beside(
     traps: dict[str, tuple[Trap, ...]],
     items: Sequence[Item],
 ) -> dict[str, Any]:
-    others, digests = _ask(second, traps, 0)
+    others: list[Judged] = []
+    digests = {}
+    total = _announced(second, traps, 1)
+    with progress(f"audit {judge_name(second)}", total, "answer") as advance:
+        for trait, rows in traps.items():
+            judge = open_judge(second, trait)
+            digests[trait] = judge.digest
+            others += ask_once(judge, trait, rows, advance)
     confidence = config.evaluate.confidence
     hits = sum(item.right for item in others)
     return {
         "judge": _who(second) | {"digests": digests},
         "right": wilson_interval(hits, len(others), confidence).rounded(),
         "missing": sum(item.missing for item in others),
-        "agreement": beside(items, [item.judged for item in others], config.seed, confidence),
+        "agreement": beside(items, others, config.seed, confidence),
     }
 
 
 def _log(config: Config, found: dict[str, Any]) -> None:
     """One run for each audit that found something new."""
     key = digest(["judge audit", FORMAT, found])
-    store = TrackingStore(config.track.mlflow, config.track.experiment)
+    store = TrackingStore(store_in_repository(config.track.mlflow), config.track.experiment)
     if store.holds(key):
         return
     metrics: dict[str, float | Series | None] = {

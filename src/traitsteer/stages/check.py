@@ -6,15 +6,20 @@ Reads params.yaml, the trait folders, the judge and the models' configurations; 
 from collections.abc import Sequence
 from pathlib import Path
 
-from traitsteer.experiment.calls import announce_study
-from traitsteer.experiment.models import check_memory, check_vocabulary, open_prompts
+from traitsteer.experiment.calls import announce_study, elicited
+from traitsteer.experiment.models import (
+    check_memory,
+    check_vocabulary,
+    open_prompts,
+)
 from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
+from traitsteer.words.protocol import refuse_shared_questions
 from traitsteer.words.records import Pair, Trait
-from traitsteer.world.judges import find_judge
-from traitsteer.world.model_files import pinned
+from traitsteer.world import memory, model_files
+from traitsteer.world.judges import find_judge, judge_name
 from traitsteer.world.progress import say
 from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -25,10 +30,12 @@ def run(config: Config) -> None:
 
     Raises:
         TraitsteerError: a position cannot be parsed, a trait folder, the calibration set or the
-            neutral texts cannot be read, the judge cannot be reached or does not know a trait, a
-            model cannot be found, needs more memory than there is or has no blocks that can be
-            found, instruction elicitation is asked of a model without a chat template, or a text
-            is read with another vocabulary than it was written with.
+            neutral texts cannot be read, two question sets share a question, a text has fewer
+            responses than vet.minimum, the judge cannot be reached, does not know a trait or has
+            no chat template, a model cannot be found, needs more memory than there is (that of a
+            local judge counted) or has no blocks that can be found, instruction elicitation is
+            asked of a model without a chat template, or a text is read with another vocabulary
+            than it was written with.
     """
     for name in config.study.arms:
         Position.parse(config.arm(name).position)
@@ -45,14 +52,22 @@ def run(config: Config) -> None:
     ):
         if not read_lines(Path(lines)):
             raise TraitsteerError(f"{lines} holds no {what}, expected neutral ones, one a line.")
+    for trait in traits:
+        refuse_shared_questions(trait)
+        for name in config.study.texts:
+            refuse_too_few(config, trait, name)
+    # Responses are elicited before a judge is loaded, and answers judged while they are given.
     estimates = [
-        check_memory(config, model, longest_prompt(open_prompts(config, model), traits))
-        for model in (config.models.base, config.models.instruct)
+        check_memory(config, model, longest_prompt(open_prompts(config, model), traits), beside)
+        for model, beside in (
+            (config.models.base, 0),
+            (config.models.instruct, judge_weights(config)),
+        )
     ]
     for name in config.study.arms:
         check_vocabulary(config, name)
-    for trait in config.study.traits:
-        find_judge(config, trait)
+    for name in config.study.traits:
+        find_judge(config, name)
     for estimate in estimates:
         say(f"check: {estimate}")
     for model in (config.models.base, config.models.instruct):
@@ -64,13 +79,38 @@ def run(config: Config) -> None:
     )
 
 
+def judge_weights(config: Config) -> int:
+    """Bytes of the weights of a judge that is loaded here; 0 for other judges.
+
+    Raises:
+        TraitsteerError: it cannot be read.
+    """
+    if config.judge.kind != "local":
+        return 0
+    models = config.models
+    skeleton = model_files.skeleton(
+        judge_name(config), config.judge.revision, models.trust_remote_code, models.dtype
+    )
+    return memory.sizes_of(skeleton, "none").weights
+
+
+def refuse_too_few(config: Config, trait: Trait, text: str) -> None:
+    """Raise TraitsteerError when vetting cannot keep as many responses as it must."""
+    each = elicited(config, trait, text) // 2
+    if each < config.vet.minimum:
+        raise TraitsteerError(
+            f"{trait.name}: the text {text!r} has {each} responses of each polarity, fewer than "
+            f"vet.minimum = {config.vet.minimum}; raise elicit.samples, add prompts or lower it."
+        )
+
+
 def unpinned(model: ModelConfig) -> str | None:
     """The commit that a hub model is at now; None if its revision says so, and for a folder.
 
     Raises:
         TraitsteerError: there is no such model, or it may not be read.
     """
-    commit = pinned(model.name, model.revision)
+    commit = model_files.pinned(model.name, model.revision)
     return None if commit == model.revision else commit
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from traitsteer.experiment.pairing import pairing
 from traitsteer.experiment.protocols import read_terms
+from traitsteer.experiment.results import read_results
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -30,10 +31,7 @@ def run(config: Config) -> None:
             they differ is named.
     """
     results = {
-        (trait, arm): [
-            read_json(layout.evaluation(trait, arm) / f"{method}.json")
-            for method in config.arm(arm).methods
-        ]
+        (trait, arm): read_results(config, trait, arm)
         for trait in config.study.traits
         for arm in config.study.arms
     }

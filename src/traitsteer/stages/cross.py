@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from traitsteer.experiment import answering
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.perplexity import side_effect, surprise
+from traitsteer.experiment.results import read_results
 from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
     mean_interval,
@@ -33,7 +33,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.files import read_json, write_json
+from traitsteer.world.files import write_json
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -73,10 +73,7 @@ def _own(config: Config, model: LanguageModel) -> list[Sent]:
     found = []
     for trait in config.study.traits:
         for arm in config.study.arms:
-            folder = layout.evaluation(trait, arm)
-            best = best_of_arm(
-                [read_json(folder / f"{method}.json") for method in config.arm(arm).methods]
-            )
+            best = best_of_arm(read_results(config, trait, arm))
             if best is not None:
                 vectors = read_vectors(config, model, trait, arm, best["method"])
                 layer = best["layer"]
@@ -111,7 +108,7 @@ def _scored(
     """What the report questions of one trait score under all vectors."""
     bench = open_bench(config, scored, model)
     report = read_trait(Path(config.study.trait_folder) / scored).report
-    settings = [Setting(0, torch.zeros(model.width), 0.0)]
+    settings = [answering.unsteered(model)]
     settings += [sent.setting for sent in (*own, *rivals)]
     answers = len(settings) * len(report) * config.evaluate.samples
     announce(config, scored, f"cross {scored}", answers, config.answers.max_new_tokens)
@@ -142,7 +139,7 @@ def _measured(
 
 def _perplexity(config: Config, model: LanguageModel, own: Sequence[Sent]) -> list[dict[str, Any]]:
     texts = [line.text for line in read_lines(Path(config.cross.neutral))]
-    settings = [Setting(0, torch.zeros(model.width), 0.0), *(sent.setting for sent in own)]
+    settings = [answering.unsteered(model), *(sent.setting for sent in own)]
     unsteered, *steered = surprise(model, texts, settings, config.models.tokens)
     return [
         sent.head() | side_effect(each, unsteered, config.evaluate.confidence)

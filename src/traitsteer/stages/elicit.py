@@ -1,6 +1,7 @@
 """elicit: responses that should show a trait or its opposite, as recorded token ids.
 
-Reads the trait's folder and the arm's source model; writes data/responses/<trait>/<arm>.jsonl.
+Reads the trait's folder and the source model of an arm that elicits, whose name its text bears;
+writes data/responses/<trait>/<text>.jsonl. Finished responses are kept in .cache/ while it runs.
 Instruction elicitation asks every extraction question under every system prompt of both
 polarities; natural elicitation continues every scenario.
 """
@@ -9,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from traitsteer.engine.generation import generate
-from traitsteer.engine.rows import Row
 from traitsteer.experiment.models import batching_of, open_model, sampling_of
+from traitsteer.experiment.responses import Seeded, responses_to
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.records import Polarity, Response, Trait
@@ -47,40 +47,41 @@ def prompts_for(trait: Trait, elicitation: str) -> Iterator[Prompt]:
                 yield Prompt(pair, polarity, question, getattr(system, polarity))
 
 
-def run(config: Config, trait_name: str, arm: str) -> None:
-    """Sample `elicit.samples` responses for each prompt of the arm."""
+def run(config: Config, trait_name: str, text: str) -> None:
+    """Sample `elicit.samples` responses for each prompt of an arm that elicits.
+
+    Raises:
+        TraitsteerError: `text` is no arm or one that reads the text of another, the trait folder
+            or the model cannot be read, or a prompt does not fit the model.
+    """
+    elicitation = config.eliciting(text).elicitation
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
-    elicitation = config.arm(arm).elicitation
     planned = [
-        (prompt, sample, seed_for(config.seed, arm, prompt.system or "", prompt.text, sample))
+        (prompt, sample, seed_for(config.seed, text, prompt.system or "", prompt.text, sample))
         for prompt in prompts_for(trait, elicitation)
         for sample in range(config.elicit.samples)
     ]
-    model = open_model(config, config.source(arm))
+    model = open_model(config, config.source(text))
     # A scenario is text to be continued, for a chat model too.
     plain = elicitation == "natural"
     rows = [
-        Row(model.encode(prompt.text, prompt.system, plain), seed) for prompt, _, seed in planned
+        Seeded(model.encode(prompt.text, prompt.system, plain), seed) for prompt, _, seed in planned
     ]
-    with progress(f"elicit {trait_name} {arm}", len(rows), "response") as advance:
-        generated = generate(
-            model,
-            rows,
-            sampling_of(config.elicit),
-            batching_of(config),
-            finished=lambda *_: advance(1),
+    with progress(f"elicit {trait_name} {text}", len(rows), "response") as advance:
+        generated = responses_to(
+            model, rows, sampling_of(config.elicit), batching_of(config), layout.CACHE, advance
         )
     parted = [model.parts(row.prompt_ids, g.ids) for row, g in zip(rows, generated, strict=True)]
     if unfinished := sum(not parts.answered for parts in parted):
         say(
-            f"elicit {trait_name} {arm}: {unfinished} of {len(rows)} responses reason to their end "
-            "and have no answer; raise elicit.max_new_tokens"
+            f"elicit {trait_name} {text}: {unfinished} of {len(rows)} responses reason to their "
+            "end and have no answer; raise elicit.max_new_tokens"
         )
     responses = [
         Response(
-            id=f"{trait_name}-{arm}-{prompt.pair:04}-{prompt.polarity}-{sample}",
+            id=f"{trait_name}-{text}-{prompt.pair:04}-{prompt.polarity}-{sample}",
             trait=trait_name,
-            arm=arm,
+            arm=text,
             pair=prompt.pair,
             polarity=prompt.polarity,
             sample=sample,
@@ -97,4 +98,4 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             planned, rows, generated, parted, strict=True
         )
     ]
-    write_jsonl(layout.responses(trait_name, arm), map(asdict, responses))
+    write_jsonl(layout.responses(trait_name, text), map(asdict, responses))

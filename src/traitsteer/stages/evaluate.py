@@ -11,14 +11,12 @@ Answered in one batch, for every method of the arm:
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from traitsteer.experiment.answering import Bench, Questions, Setting
+from traitsteer.experiment.answering import Bench, Questions, Setting, unsteered
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.evaluation import Terms, steps_of, summary
@@ -101,7 +99,7 @@ def _settings(
     config: Config, bench: Bench, trait: Trait, found: dict[str, Any]
 ) -> dict[str, Setting]:
     """Every setting by name; baseline and system prompts alone if nothing is feasible."""
-    settings = {"baseline": Setting(0, torch.zeros(bench.model.width), 0.0)}
+    settings = {"baseline": unsteered(bench.model)}
     settings |= _prompted(config, bench, trait)
     best = found["best"]
     if best is None:
@@ -140,9 +138,9 @@ def _prompted(config: Config, bench: Bench, trait: Trait) -> dict[str, Setting]:
         return {}
     prompts = [pair.positive for pair in trait.system_prompts]
     each = ceil(config.evaluate.samples / len(prompts))
-    unsteered = torch.zeros(bench.model.width)
+    plain = unsteered(bench.model)
     return {
-        f"prompted-{n}": Setting(0, unsteered, 0.0, n * each, each, system=prompt)
+        f"prompted-{n}": replace(plain, first_sample=n * each, samples=each, system=prompt)
         for n, prompt in enumerate(prompts)
     }
 

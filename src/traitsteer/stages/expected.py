@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from traitsteer.experiment.results import finished_results
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -83,15 +84,8 @@ def _read(path: Path) -> Any | None:  # noqa: ANN401 - JSON holds any value
     return read_json(path) if path.exists() else None
 
 
-def _results(config: Config, trait: str, arm: str) -> list[dict[str, Any]]:
-    """The evaluations of an arm's methods that are there."""
-    folder = layout.evaluation(trait, arm)
-    paths = [folder / f"{method}.json" for method in config.arm(arm).methods]
-    return [read_json(path) for path in paths if path.exists()]
-
-
 def _best(config: Config, trait: str, arm: str) -> dict[str, Any] | None:
-    return best_of_arm(_results(config, trait, arm))
+    return best_of_arm(finished_results(config, trait, arm))
 
 
 def _of_best(take: Callable[[Record], float]) -> OfArm:
@@ -108,7 +102,7 @@ def _baseline(name: str) -> OfArm:
     """The unsteered model's score, which is there even when nothing is feasible."""
 
     def measure(config: Config, trait: str, arm: str) -> float | None:
-        results = _results(config, trait, arm)
+        results = finished_results(config, trait, arm)
         return float(results[0][name]["value"]) if results else None
 
     return measure

@@ -7,26 +7,25 @@ format, and the coefficient stands in the card and beside the tensors; docs/exch
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from traitsteer.experiment.results import finished_results
+from traitsteer.experiment.steered_terms import calibration_of, steered_terms
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
+from traitsteer.words.records import VectorFormat
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.vector_card import VectorCard
 from traitsteer.world import tensors
 from traitsteer.world.control_vectors import ControlVector, write_plain_json, write_safetensors
-from traitsteer.world.files import read_json, write_text
+from traitsteer.world.files import write_text
 from traitsteer.world.gguf_vectors import direction_name, write_gguf
 from traitsteer.world.model_shape import shape_of
-from traitsteer.world.trait_folder import read_definition
-
-Format = Literal["safetensors", "gguf", "json"]
-FORMATS: tuple[Format, ...] = ("safetensors", "gguf", "json")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Wanted:
     layer: int | None = None
     """None: the evaluated layer, or all where nothing was evaluated."""
     all_layers: bool = False
-    formats: tuple[Format, ...] = ("safetensors",)
+    formats: tuple[VectorFormat, ...] = ("safetensors",)
     scaled: bool = False
     """Whether GGUF holds the vector times the coefficient."""
     model_hint: str | None = None
@@ -54,7 +53,7 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
         TraitsteerError: nothing was fitted, the method or layer is not there, a file would be
             overwritten, or the format cannot hold what is wanted. Nothing has been written then.
     """
-    results = _results(config, trait, arm)
+    results = {found["method"]: found for found in finished_results(config, trait, arm)}
     method = wanted.method or _method(config, arm, results)
     path = layout.vectors(trait, arm) / f"{method}.safetensors"
     fit = tensors.read(path, {"trait": trait, "arm": arm, "method": method})
@@ -66,11 +65,11 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
     if evaluation is not None:
         _check_steered(trait, arm, method, evaluation, vectors)
     said, gguf_layers = _checked(wanted, layers, evaluation)
-    terms = _terms(config, trait, evaluation)
+    terms = steered_terms(config, trait, evaluation)
     hint = wanted.model_hint
     if "gguf" in wanted.formats and hint is None:
-        hint = _hint(terms.steered, config.models.trust_remote_code, vectors)
-    calibration = _calibration(terms, len(vectors))
+        hint = _hint(terms.model, config.models.trust_remote_code, vectors)
+    calibration = calibration_of(terms, len(vectors))
     files = {kind: f"vector.{kind}" for kind in wanted.formats}
     for name in (*files.values(), "README.md"):
         if (wanted.to / name).exists() and not wanted.force:
@@ -91,19 +90,19 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
         position=fit.provenance["position"],
         source=source,
         source_digest=fit.provenance.get("source_digest"),
-        steered=terms.steered,
+        steered=terms.model,
         steered_digest=terms.digest or (calibration["digest"] if calibration else None),
         dtype=terms.dtype,
         layers=layers,
         width=vectors.shape[1],
         tokens=terms.tokens,
         floor=terms.floor,
-        judge=f"{terms.judge['kind']} `{terms.judge['name']}`",
+        judge=f"{terms.judge_kind} `{terms.judge_name}`",
         residual_norms=tuple(calibration["mean_residual_norm"]) if calibration else None,
         evaluation=evaluation,
         files=tuple(files.values()),
         scaled=wanted.scaled,
-        pocket=terms.judge["kind"] == "pocket",
+        pocket=terms.judge_kind == "pocket",
     )
     facts = _facts(card, fit.provenance)
     whole = _rows(vectors, raw_norm, layers, facts)
@@ -120,13 +119,6 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
     write_text(wanted.to / "README.md", card.text())
     told = [f"{wanted.to / name}" for name in (*files.values(), "README.md")]
     return "\n".join([*told, *said])
-
-
-def _results(config: Config, trait: str, arm: str) -> dict[str, dict[str, Any]]:
-    """Evaluations of the arm's methods, as far as there are any."""
-    folder = layout.evaluation(trait, arm)
-    paths = {method: folder / f"{method}.json" for method in config.arm(arm).methods}
-    return {method: read_json(path) for method, path in paths.items() if path.exists()}
 
 
 def _method(config: Config, arm: str, results: dict[str, dict[str, Any]]) -> str:
@@ -201,66 +193,6 @@ def _hint(model: ModelConfig, trust_remote_code: bool, vectors: Tensor) -> str:
             f"{(shape.layers, shape.width)} for {model.name}; take the params.yaml of their study."
         )
     return shape.kind
-
-
-@dataclass(frozen=True)
-class _Terms:
-    """What the card says of the protocol."""
-
-    steered: ModelConfig
-    digest: str | None
-    dtype: str
-    tokens: str
-    floor: float
-    judge: dict[str, Any]
-    rubric: str | None
-
-
-def _terms(config: Config, trait: str, evaluation: dict[str, Any] | None) -> _Terms:
-    """The terms of the evaluation where they were written down, else those of params.yaml.
-
-    Raises:
-        TraitsteerError: the evaluation was made under other terms than those written down.
-    """
-    path = layout.protocol(trait)
-    if evaluation is None or not path.exists():
-        definition = Path(config.study.trait_folder) / trait / "definition.txt"
-        return _Terms(
-            steered=config.models.instruct,
-            digest=None,
-            dtype=config.models.dtype,
-            tokens=config.answers.steered,
-            floor=config.study.coherence_floor,
-            judge=config.judge.model_dump(),
-            rubric=read_definition(definition) if definition.exists() else None,
-        )
-    found = read_json(path)
-    if found["sha256"] != evaluation["protocol"]:
-        raise TraitsteerError(
-            f"The evaluation was made under the protocol {evaluation['protocol'][:12]}, and {path} "
-            f"holds {found['sha256'][:12]}; run `dvc repro` to evaluate under it."
-        )
-    terms = found["terms"]
-    model = dict(terms["steered_model"])
-    digest = str(model.pop("digest"))
-    return _Terms(
-        steered=ModelConfig(**model),
-        digest=digest,
-        dtype=terms["dtype"],
-        tokens=terms["answers"]["steered"],
-        floor=terms["coherence_floor"],
-        judge=terms["judge"],
-        rubric=terms["rubric"],
-    )
-
-
-def _calibration(terms: _Terms, layers: int) -> dict[str, Any] | None:
-    """The mean residual norms, where they were measured on the steered model."""
-    if not layout.CALIBRATION.exists():
-        return None
-    found: dict[str, Any] = read_json(layout.CALIBRATION)
-    fits = len(found["mean_residual_norm"]) == layers and found["model"] == terms.steered.name
-    return found if fits and terms.digest in (None, found["digest"]) else None
 
 
 def _facts(card: VectorCard, provenance: dict[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from traitsteer.experiment.pairing import deltas, vectors
+from traitsteer.experiment.results import one_protocol, read_result
 from traitsteer.maths.factors import (
     Term,
     at,
@@ -27,7 +28,6 @@ from traitsteer.maths.statistics import cosine, mean_interval, ratio_interval
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.design import Cell, Design, design
-from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.factor_tables import tables
 from traitsteer.world import factor_plots
 from traitsteer.world.files import read_json, write_json
@@ -88,15 +88,8 @@ def run(config: Config) -> None:
 
 def _results(plan: Design, trait: str) -> list[Record]:
     """The evaluation of every cell, all of them under one protocol."""
-    rows: list[Record] = [
-        read_json(layout.evaluation(trait, cell.arm) / f"{cell.method}.json") for cell in plan.cells
-    ]
-    protocols = {row["protocol"] for row in rows}
-    if len(protocols) != 1:
-        raise TraitsteerError(
-            f"The results of {trait} come from {len(protocols)} protocols, expected one; run "
-            "`dvc repro` so that all of them are made under the same terms."
-        )
+    rows = [read_result(trait, cell.arm, cell.method) for cell in plan.cells]
+    one_protocol(trait, rows)
     return rows
 
 

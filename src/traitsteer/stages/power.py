@@ -9,18 +9,17 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from traitsteer.experiment.pairing import Rises, rises
+from traitsteer.experiment.results import read_results
 from traitsteer.maths.power import (
     Components,
     detectable_difference,
     questions_needed,
     variance_components,
 )
-from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import number
 from traitsteer.words.results import best_of_arm
-from traitsteer.world.files import read_json
 
 QUESTIONS = (10, 20, 40, 80, 160)
 SAMPLES = (1, 2, 4, 8, 16)
@@ -81,9 +80,7 @@ def _differences(
     for trait in traits:
         found: dict[str, Rises] = {}
         for arm in arms:
-            folder = layout.evaluation(trait, arm)
-            methods = config.arm(arm).methods
-            best = best_of_arm(read_json(folder / f"{method}.json") for method in methods)
+            best = best_of_arm(read_results(config, trait, arm))
             if best is None:
                 yield f"{trait}, {arm}", None
                 continue

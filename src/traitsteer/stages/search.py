@@ -26,6 +26,7 @@ from traitsteer.words.seeds import seed_for
 from traitsteer.world import ledger
 from traitsteer.world.files import digest, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
+from traitsteer.world.repository import in_repository
 from traitsteer.world.studies import LayerStrengthStudy
 from traitsteer.world.trait_folder import read_trait
 
@@ -91,7 +92,7 @@ def _found(search: Search, title: str) -> dict[str, Any]:
     announce(config, search.questions.trait, title, most, config.answers.max_new_tokens)
     with progress(title, most, "answer") as advance:
         for _ in search.batches(advance):
-            search.study.publish(Path(search.config.track.studies))
+            search.study.publish(in_repository(Path(config.track.studies)))
         confirmed, best = search.recount(advance)
     if best is None:
         say(f"{title}: nothing feasible at a coherence of {search.config.study.coherence_floor}")

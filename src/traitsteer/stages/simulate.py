@@ -36,6 +36,7 @@ from traitsteer.world.progress import progress
 
 PAGE, FIGURE = Path("docs/statistics.md"), Path("docs/statistics.png")
 BEGIN, END = "<!-- {name}: written by traitsteer simulate -->", "<!-- end of {name} -->"
+TABLES = ("coverage", "p-values", "selection", "recovery", "machine")
 QUESTIONS = (20, 40)
 T_ALONE = "delta, by t alone"
 
@@ -55,9 +56,11 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
     """Ask every statistic and write what was found.
 
     Raises:
-        TraitsteerError: the page has no place for a table.
+        TraitsteerError: the page has no place for a table; nothing has been simulated then.
     """
     text = read_text(page)
+    for name in TABLES:
+        _inserted(text, page, name, "")
     found = list(_coverages(sizes))
     tests = [simulation.uniformity(REGIMES[1], n, sizes.p_values) for n in QUESTIONS]
     tests.append(simulation.rank_uniformity(19, sizes.p_values))
@@ -74,14 +77,14 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
         for length in recovery.LENGTHS
         for one in recovery.recovered(methods, sizes.pairs, length, fit.penalties, fit.folds, 0)
     ]
-    tables = {
-        "coverage": _coverage_table(found),
-        "p-values": _p_value_table(tests),
-        "selection": _selection_table(errors, chosen),
-        "recovery": _recovery_table(planted, sizes.pairs),
-        "machine": _made(sizes),
-    }
-    for name, table in tables.items():
+    tables = (
+        _coverage_table(found),
+        _p_value_table(tests),
+        _selection_table(errors, chosen),
+        _recovery_table(planted, sizes.pairs),
+        _made(sizes),
+    )
+    for name, table in zip(TABLES, tables, strict=True):
         text = _inserted(text, page, name, table)
     with style():
         save_png(

@@ -6,7 +6,6 @@ Writes reports/tracking.json, which says what was logged. The store is a view of
 whose files have not changed is not logged again, and older runs stay beside newer ones.
 """
 
-import os
 from pathlib import Path
 
 from traitsteer.experiment.finished_arm import Arm, read_arm
@@ -16,6 +15,7 @@ from traitsteer.words.config import Config
 from traitsteer.world.dvc_lock import dvc_hashes
 from traitsteer.world.files import digest, digest_of_files, write_json
 from traitsteer.world.progress import progress
+from traitsteer.world.repository import store_in_repository
 from traitsteer.world.tracking import TrackingStore
 
 FORMAT = 2
@@ -34,7 +34,7 @@ def run(config: Config) -> None:
     traits, names = config.study.traits, config.study.arms
     arms = [read_arm(config, trait, name) for trait in traits for name in names]
     keys = [_key(config, arm) for arm in arms]
-    store = TrackingStore(_store(config.track.mlflow), config.track.experiment)
+    store = TrackingStore(store_in_repository(config.track.mlflow), config.track.experiment)
     new = [(arm, key) for arm, key in zip(arms, keys, strict=True) if not store.holds(key)]
     hashes = dvc_hashes(LOCK)
     runs = [(describe(config, arm, hashes), key) for arm, key in new]
@@ -55,15 +55,6 @@ def run(config: Config) -> None:
             for arm, key in zip(arms, keys, strict=True)
         ],
     )
-
-
-def _store(uri: str) -> str:
-    """A relative SQLite path starts at the repository that an experiment was queued from."""
-    prefix, path = "sqlite:///", uri.removeprefix("sqlite:///")
-    root = os.environ.get("DVC_ROOT")
-    if root is None or not uri.startswith(prefix) or path.startswith("/"):
-        return uri
-    return f"{prefix}{Path(root) / path}"
 
 
 def _key(config: Config, arm: Arm) -> str:

@@ -38,12 +38,13 @@ def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig)
 
 
 def run(config: Config, trait: str, arm: str) -> None:
-    """Judge every response of the arm.
+    """Judge every response of an arm that elicits.
 
     Raises:
-        TraitsteerError: the terms in data/protocols are not those of params.yaml, or fewer than
-            `vet.minimum` responses of a polarity remain.
+        TraitsteerError: the arm reads the text of another, the terms in data/protocols are not
+            those of params.yaml, or fewer than `vet.minimum` responses of a polarity remain.
     """
+    config.eliciting(arm)
     frozen_extraction(config, read_trait(Path(config.study.trait_folder) / trait))
     rows = read_jsonl(layout.responses(trait, arm))
     judge = open_judge(config, trait)

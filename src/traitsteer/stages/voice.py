@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from traitsteer.experiment import voice
-from traitsteer.experiment.answering import Bench, Questions, Setting
+from traitsteer.experiment.answering import Bench, Questions, Setting, unsteered
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal, equality
 from traitsteer.experiment.models import open_model, read_vectors
+from traitsteer.experiment.results import one_protocol, read_results
 from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL
 from traitsteer.maths.statistics import mean_interval, paired_difference_interval
 from traitsteer.words import layout, scores
@@ -25,7 +24,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval, ScoredAnswer, Trait
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world.files import write_json, write_jsonl
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import read_trait
@@ -52,14 +51,14 @@ def run(config: Config) -> None:
 
 def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, list[Row]]:
     """The row of one trait, and its answers with their measures."""
-    results = {arm: _results(config, name, arm) for arm in (INSTRUCTION, NATURAL)}
+    results = {arm: read_results(config, name, arm) for arm in (INSTRUCTION, NATURAL)}
     best = {arm: best_of_arm(found) for arm, found in results.items()}
     without = [arm for arm, result in best.items() if result is None]
     found = {arm: chosen(result) for arm, result in best.items() if result is not None}
     flat = [arm for arm, each in found.items() if each.reached <= each.steps[0][1]]
     head: Row = {
         "trait": name,
-        "protocol": _protocol(name, [*results[INSTRUCTION], *results[NATURAL]]),
+        "protocol": one_protocol(name, [*results[INSTRUCTION], *results[NATURAL]]),
         "status": "compared",
         "without": without or flat,
     }
@@ -102,22 +101,6 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
     }, heard
 
 
-def _results(config: Config, trait: str, arm: str) -> list[Row]:
-    folder = layout.evaluation(trait, arm)
-    return [read_json(folder / f"{method}.json") for method in config.arm(arm).methods]
-
-
-def _protocol(trait: str, results: Sequence[Row]) -> str:
-    """SHA-256 of the one protocol of all results; raises TraitsteerError when there are more."""
-    first, *others = {str(found["protocol"]) for found in results}
-    if others:
-        raise TraitsteerError(
-            f"The results of {trait} come from {1 + len(others)} protocols, expected one; run "
-            "`dvc repro` so that all of them are made under the same terms."
-        )
-    return first
-
-
 def _answers(
     config: Config, bench: Bench, trait: Trait, arms: Mapping[str, Matched], first_sample: int
 ) -> Answers:
@@ -126,7 +109,7 @@ def _answers(
     Raises:
         TraitsteerError: too many answers of a setting lack a score.
     """
-    settings = {BASELINE: Setting(0, torch.zeros(bench.model.width), 0.0, first_sample)}
+    settings = {BASELINE: unsteered(bench.model, first_sample)}
     for name, arm in arms.items():
         vector = read_vectors(config, bench.model, trait.name, name, arm.method)[arm.layer]
         settings[name] = Setting(arm.layer, vector, arm.coefficient, first_sample)

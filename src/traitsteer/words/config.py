@@ -168,6 +168,20 @@ class Config(Section):
             )
         return self.arms[name]
 
+    def eliciting(self, name: str) -> ArmConfig:
+        """Return the arm of this name, which must elicit its own text.
+
+        Raises:
+            TraitsteerError: there is no such arm, or it reads the text of another.
+        """
+        arm = self.arm(name)
+        if arm.text is not None:
+            raise TraitsteerError(
+                f"The arm {name!r} elicits nothing, it reads the text of {arm.text!r}; name "
+                f"{arm.text!r} instead."
+            )
+        return arm
+
     def source(self, arm: str) -> ModelConfig:
         """Return the model whose activations the arm reads, or that writes its text."""
         return self.models.base if self.arm(arm).source == "base" else self.models.instruct

@@ -122,10 +122,14 @@ def refuse_difference(one: Terms, other: Terms, names: tuple[str, str]) -> None:
     """Raise TraitsteerError that names the first field in which two protocols differ, if any."""
     if found := first_difference(one, other):
         field, a, b = found
+        # DVC does not see the environment, and would leave the written terms as they are.
+        item = f"protocol@{one.get('trait', '<trait>')}"
         raise TraitsteerError(
             f"{names[0]} and {names[1]} were made under different protocols: {field} is "
             f"{_short(a)} against {_short(b)}, so their numbers may not stand in one table; run "
-            "`dvc repro` to make both under the terms of params.yaml."
+            "`dvc repro` to make both under the terms of params.yaml, and before it `dvc repro "
+            f"--force --single-item {item}` if the environment made the difference "
+            "(OPENAI_BASE_URL, OPENAI_MODEL or a hub model without a revision)."
         )
 
 

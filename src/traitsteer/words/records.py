@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 Polarity = Literal["positive", "negative"]
 Method = Literal["mean_difference", "probe"]
+VectorFormat = Literal["safetensors", "gguf", "json"]
+"""Of an exported vector."""
 Finish = Literal["stop", "length", "loop"]
 """A response ended by itself, at its greatest length, or was cut because it repeated itself."""
 JudgedState = Literal["scored", "refused", "low mass", "failed", "no answer"]

@@ -1,35 +1,47 @@
 """Files of expectations: YAML, a list of measures with the range in which each is expected."""
 
-import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.expectations import Expectation
-from traitsteer.world.files import read_text
+from traitsteer.world.yaml_lists import read_list, rising_pair
 
 NEEDED = {"measure", "range", "why"}
 ALLOWED = NEEDED | {"traits", "arms", "layer"}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_layer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "measure": (_is_text, "text"),
+    "why": (_is_text, "text"),
+    "traits": (_are_names, "a list of names"),
+    "arms": (_are_names, "a list of names"),
+    "layer": (_is_layer, "a whole number from 0 on"),
+}
 
 
 def read_expectations(path: Path) -> tuple[Expectation, ...]:
     """Return the expectations of a file.
 
     Raises:
-        TraitsteerError: the file is missing or no YAML, or an entry has an unknown or missing key
-            or a range that is no two numbers in rising order.
+        TraitsteerError: the file is missing or no YAML, or an entry has an unknown or missing key,
+            a range that is no two numbers in rising order, or a value of another kind than its
+            key asks for.
     """
-    try:
-        entries = YAML(typ="safe", pure=True).load(io.StringIO(read_text(path)))
-    except YAMLError as error:
-        raise TraitsteerError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(entries, list):
-        raise TraitsteerError(
-            f"{path} holds {type(entries).__name__}, expected a list of measures."
-        )
+    entries = read_list(path, "measures")
     return tuple(_read(f"{path}: entry {n}", entry) for n, entry in enumerate(entries, start=1))
 
 
@@ -37,18 +49,20 @@ def _read(where: str, entry: Any) -> Expectation:  # noqa: ANN401 - YAML holds a
     keys = set(entry) if isinstance(entry, dict) else set()
     if not keys >= NEEDED or not keys <= ALLOWED:
         raise TraitsteerError(
-            f"{where} holds {', '.join(sorted(keys)) or 'no mapping'}, expected "
+            f"{where} holds {', '.join(sorted(map(str, keys))) or 'no mapping'}, expected "
             f"{', '.join(sorted(NEEDED))} and at most traits, arms and layer."
         )
-    span = entry["range"]
-    numbers = [n for n in span if isinstance(n, int | float)] if isinstance(span, list) else []
-    if len(numbers) != 2 or len(span) != 2 or not numbers[0] < numbers[1]:
-        raise TraitsteerError(f"{where}: range is {span!r}, expected [least, greatest].")
+    pair = rising_pair(entry["range"])
+    if pair is None:
+        raise TraitsteerError(f"{where}: range is {entry['range']!r}, expected [least, greatest].")
+    for key, (fits, kind) in KINDS.items():
+        if key in entry and not fits(entry[key]):
+            raise TraitsteerError(f"{where}: {key} is {entry[key]!r}, expected {kind}.")
     return Expectation(
-        measure=str(entry["measure"]),
-        lower=float(numbers[0]),
-        upper=float(numbers[1]),
-        why=str(entry["why"]),
+        measure=entry["measure"],
+        lower=pair[0],
+        upper=pair[1],
+        why=entry["why"],
         traits=tuple(entry.get("traits", ())),
         arms=tuple(entry.get("arms", ())),
         layer=entry.get("layer"),

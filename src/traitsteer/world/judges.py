@@ -148,12 +148,18 @@ def find_judge(config: Config, trait: str) -> None:
     """Refuse a judge that cannot work, at little cost: a local model is not loaded for it.
 
     Raises:
-        TraitsteerError: it cannot be reached or read, or does not know the trait.
+        TraitsteerError: it cannot be reached or read, does not know the trait or has no chat
+            template.
     """
-    if config.judge.kind == "local":
-        judge_terms(config, trait)
-    else:
+    judge = config.judge
+    if judge.kind != "local":
         open_judge(config, trait).score(trait, [])
+        return
+    judge_terms(config, trait)
+    from traitsteer.world import model_files
+
+    trust = config.models.trust_remote_code
+    model_files.open_prompts(judge_name(config), judge.revision, trust, True, {}).encode("")
 
 
 def prompts_of(config: Config) -> JudgePrompts:

@@ -15,6 +15,7 @@ from pathlib import Path
 from traitsteer.words import layout
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest, read_jsonl
+from traitsteer.world.repository import in_repository
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,13 @@ class Count:
     """How many protocols there were in all."""
 
 
-def ledger_path() -> Path:
-    """Where the ledger lies; a queued experiment, run in a copy, adds to that of its repository."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / layout.LEDGER
-
-
 def record(attempt: Attempt) -> None:
     """Add an attempt, unless it is there.
 
     Raises:
         TraitsteerError: a line of the ledger cannot be read.
     """
-    path = ledger_path()
+    path = in_repository(layout.LEDGER)
     if any(line["key"] == attempt.key for line in _lines(path)):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +75,7 @@ def counts(
     Args:
         protocols: SHA-256 of the present protocol of each trait.
     """
-    lines = _lines(ledger_path())
+    lines = _lines(in_repository(layout.LEDGER))
     found = {}
     for trait, arm in cells:
         own = [line["protocol"] for line in lines if (line["trait"], line["arm"]) == (trait, arm)]

@@ -39,11 +39,12 @@ def sizes_of(skeleton: Any, quantisation: Quantisation, blocks: str | None = Non
 def told(name: str, needed: Footprint, free: int | None) -> str:
     """The estimate as one line."""
     load = needed.load
+    beside = f"the judge's weights beside it {_gib(needed.beside)}, " if needed.beside else ""
+    kept = f"keys and values of {load.rows} rows x {load.columns} tokens {_gib(needed.cached)}"
     there = "how much is free is not known here" if free is None else f"{_gib(free)} are free"
     return (
-        f"{name} needs about {_gib(needed.total)}: weights {_gib(needed.weights)}, keys and values "
-        f"of {load.rows} rows x {load.columns} tokens {_gib(needed.cached)}, a pass of "
-        f"{load.tokens} tokens {_gib(needed.passing)}; {there}"
+        f"{name} needs about {_gib(needed.total)}: weights {_gib(needed.weights)}, {beside}"
+        f"{kept}, a pass of {load.tokens} tokens {_gib(needed.passing)}; {there}"
     )
 
 
@@ -55,10 +56,10 @@ def require(name: str, needed: Footprint, free: int | None) -> None:
     """
     if free is None or needed.total <= free:
         return
-    if needed.weights * SPARE > free:
+    if (needed.weights + needed.beside) * SPARE > free:
         change = (
             "choose a dtype of two bytes, models.quantisation int8 or int4, several GPUs by "
-            "models.device balanced, or a smaller model"
+            "models.device balanced, or a smaller model or judge"
         )
     elif rows := needed.rows_that_fit(free):
         change = f"set models.rows to {rows}, which changes no result"

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
 from traitsteer.words.traps import Bounds, Trap
-from traitsteer.world.files import read_text, write_text
+from traitsteer.world.files import write_text
+from traitsteer.world.yaml_lists import read_list, rising_pair
 
 GROUP = {"trap", "why", "trait", "coherence", "items"}
 ITEM = {"question", "answer"}
@@ -36,15 +36,7 @@ def read_traps(path: Path) -> tuple[Trap, ...]:
         TraitsteerError: the file is missing or no YAML, a key is missing or unknown, bounds are no
             two rising numbers from 0 to 100, or nothing is expected of a group.
     """
-    text = read_text(path)
-    try:
-        groups = YAML(typ="safe", pure=True).load(io.StringIO(text))
-    except YAMLError as error:
-        raise TraitsteerError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(groups, list) or not groups:
-        raise TraitsteerError(
-            f"{path} holds no list of traps; write it as docs/audit.md describes."
-        )
+    groups = read_list(path, "traps")
     return tuple(
         trap for number, group in enumerate(groups, start=1) for trap in _group(path, number, group)
     )
@@ -106,13 +98,12 @@ def _mapping(where: str, value: object, keys: set[str]) -> Mapping[str, Any]:
 def _bounds(where: str, name: str, value: object) -> Bounds | None:
     if value is None:
         return None
-    numbers = value if isinstance(value, list) else []
-    plain = [n for n in numbers if isinstance(n, int | float) and not isinstance(n, bool)]
-    if len(plain) != 2 or len(numbers) != 2 or not 0 <= plain[0] < plain[1] <= 100:
+    pair = rising_pair(value)
+    if pair is None or pair[0] < 0 or pair[1] > 100:
         raise TraitsteerError(
             f"{where}: {name} is {value!r}, expected [least, greatest] from 0 to 100, or null."
         )
-    return Bounds(float(plain[0]), float(plain[1]))
+    return Bounds(*pair)
 
 
 def _pair(bounds: Bounds | None) -> list[int | float] | None:

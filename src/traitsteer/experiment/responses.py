@@ -1,0 +1,85 @@
+"""Responses to prompts, kept on disk in chunks while they are generated.
+
+A chunk is written when the last of its responses has ended, under the hash of everything that it
+depends on, so that an interrupted stage generates only what is left (DVC removes the outputs of a
+stage before it starts).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from traitsteer import engine
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Batching, Generated, Row, Sampling
+from traitsteer.world import blocks, hooks, language_model
+from traitsteer.world.files import digest, digest_of_files, read_jsonl, write_jsonl
+from traitsteer.world.language_model import LanguageModel
+
+CHUNK = 64
+"""Responses of one file."""
+
+_CODE = digest_of_files(
+    [
+        path
+        for path in Path(engine.__path__[0]).glob("*.py")
+        if path.stem not in ("batches", "likelihood", "reading")
+    ]
+    + [Path(module.__file__ or "") for module in (blocks, hooks, language_model)]
+)
+"""Responses of an older engine are not responses of this one."""
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A prompt as token ids, with the seed of one response to it."""
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+
+
+def responses_to(
+    model: LanguageModel,
+    prompts: Sequence[Seeded],
+    sampling: Sampling,
+    batching: Batching,
+    cache: Path,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Generated]:
+    """The unsteered response to each prompt, in order; those of finished chunks are read.
+
+    Raises:
+        TraitsteerError: a prompt is empty or does not fit the model, or a single one does not fit
+            into memory.
+    """
+    chunks = [prompts[first : first + CHUNK] for first in range(0, len(prompts), CHUNK)]
+    paths = [_path(model, chunk, sampling, cache) for chunk in chunks]
+    missing = [place for place, path in enumerate(paths) if not path.exists()]
+    left = [(place, at) for place in missing for at in range(len(chunks[place]))]
+    parts: dict[int, dict[int, Generated]] = {place: {} for place in missing}
+    progress(len(prompts) - len(left))
+
+    def finished(number: int, generated: Generated) -> None:
+        place, at = left[number]
+        parts[place][at] = generated
+        if len(parts[place]) == len(chunks[place]):
+            whole = parts.pop(place)
+            write_jsonl(paths[place], (asdict(whole[each]) for each in sorted(whole)))
+        progress(1)
+
+    rows = [Row(chunks[place][at].prompt_ids, chunks[place][at].seed) for place, at in left]
+    generate(model, rows, sampling, batching, finished)
+    kept = [row for path in paths for row in read_jsonl(path)]
+    return [Generated(tuple(row["ids"]), row["finish"]) for row in kept]
+
+
+def _path(model: LanguageModel, chunk: Sequence[Seeded], sampling: Sampling, cache: Path) -> Path:
+    key = {
+        "code": _CODE,
+        "model": model.digest,
+        "dtype": str(model.dtype),
+        "device": str(model.device),
+        "sampling": asdict(sampling),
+        "prompts": [[each.prompt_ids, each.seed] for each in chunk],
+    }
+    return cache / "responses" / f"{digest(key)}.jsonl"
