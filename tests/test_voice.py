@@ -262,3 +262,11 @@ def test_a_killed_run_asks_only_what_is_left(tmp_path: Path) -> None:
     again = Scripted()
     assert heard(answers, again, tmp_path / "killed") == expected
     assert again.asked == 0
+
+
+def test_what_the_judge_left_out_is_asked_again(tmp_path: Path) -> None:
+    answers = spoken({**EVEN, "instruction": 1.0})
+    gap = answers["natural"][0].text
+    down = Scripted(natural=lambda answer: None if answer.text == gap else 50.0)
+    assert heard(answers, down, tmp_path) != heard(answers, Scripted(), tmp_path)
+    assert heard(answers, down, tmp_path) == heard(answers, Scripted(), tmp_path / "whole")

@@ -120,15 +120,18 @@ def _kept(
     ask: Callable[[Sequence[Item]], list[float | None]],
     items: Sequence[Item],
 ) -> list[float | None]:
-    """Ask the judge what is not on disk yet, some at a time."""
+    """Ask the judge what is not on disk yet, some at a time.
+
+    Some with a missing answer are not kept: the judge may have failed, and the next run asks again.
+    """
     found: list[float | None] = []
     for start in range(0, len(items), _AT_ONCE):
         some = items[start : start + _AT_ONCE]
         texts = [[asdict(each) for each in _answers(item)] for item in some]
         path = cache / "voice" / f"{digest([*key, texts])}.json"
-        if not path.exists():
-            write_json(path, ask(some))
-        said: list[float | None] = read_json(path)
+        said: list[float | None] = read_json(path) if path.exists() else ask(some)
+        if not path.exists() and None not in said:
+            write_json(path, said)
         found += [score for _, score in zip(some, said, strict=True)]
     return found
 
