@@ -20,6 +20,7 @@ from traitsteer.cli import main
 from traitsteer.engine.reading import Recorded
 from traitsteer.experiment import activations
 from traitsteer.experiment.answering import Bench
+from traitsteer.experiment.nulls import read_fitted
 from traitsteer.stages import (
     cache,
     calibrate,
@@ -337,6 +338,8 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study) -> None:
     changed = config.model_copy(update={"arms": config.arms | {"reader": described}})
     with pytest.raises(TraitsteerError, match="was made with text natural, expected instruction"):
         fit.run(changed, "evil", "reader")
+    with pytest.raises(TraitsteerError, match="was made with text natural, expected instruction"):
+        read_fitted(changed, "evil", "reader", "mean_difference", 0)
 
 
 def test_a_scenario_is_continued_as_it_stands_by_a_chat_model_too(study: Study) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from traitsteer.experiment.nulls import KINDS
 from traitsteer.maths.frontier import AtCoherence, FrontierStep, delta_at_coherence
 from traitsteer.maths.permutation import rank_p_value, sign_flip_p_value
 from traitsteer.maths.statistics import (
@@ -20,12 +19,16 @@ from traitsteer.maths.statistics import (
 )
 from traitsteer.words import scores
 from traitsteer.words.records import ScoredAnswer
+from traitsteer.words.results import (
+    AT_BASELINE,
+    AT_FLOOR,
+    BELOW_BASELINE,
+    EQUAL_COHERENCE,
+    NULL_KINDS,
+)
 
 Values = dict[str, list[float | None]]
 """Question to the values of its samples."""
-
-BELOW_BASELINE = 5
-"""Points of coherence that an arm may cost where arms are compared near the unsteered model."""
 
 CHOSEN = ("layer", "strength", "coefficient")
 
@@ -177,10 +180,10 @@ class Evidence:
         baseline = FrontierStep(0.0, self.baseline, self.coherent["baseline"])
         seed, confidence = self.terms.seed, self.terms.confidence
         return {
-            "at_floor": _read_off(
+            AT_FLOOR: _read_off(
                 delta_at_coherence(taken, baseline, self.terms.floor, seed, confidence)
             ),
-            f"at_baseline_minus_{BELOW_BASELINE}": _read_off(
+            AT_BASELINE: _read_off(
                 delta_at_coherence(
                     taken, baseline, lambda held: held - BELOW_BASELINE, seed, confidence
                 )
@@ -210,8 +213,7 @@ MEASURED = (
     "nulls",
     "frontier",
     "frontier_missing",
-    "at_floor",
-    f"at_baseline_minus_{BELOW_BASELINE}",
+    *EQUAL_COHERENCE,
 )
 """What only a feasible setting has."""
 
@@ -249,7 +251,7 @@ def summary(
             steps.remove(step)
             lost.append(step.strength)
     [first] = [trial for trial in found["trials"] if trial["number"] == best["number"]]
-    nulls = {kind: evidence.null(kind, cosines) for kind in KINDS}
+    nulls = {kind: evidence.null(kind, cosines) for kind in NULL_KINDS}
     return result | {
         **{name: best[name] for name in CHOSEN},
         "selection_delta": best["delta"],

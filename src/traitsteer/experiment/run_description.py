@@ -11,13 +11,23 @@ from traitsteer.experiment.finished_arm import Arm, Method
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.findings import bounds, number, signed
-from traitsteer.words.results import best_of_arm
+from traitsteer.words.results import EQUAL_COHERENCE, NULL_KINDS, best_of_arm
 from traitsteer.words.runs import Run, Series, Source, Table
 from traitsteer.world.dvc_lock import md5
 
-SECTIONS = ("models", "judge", "elicit", "vet", "fit", "answers", "search", "evaluate")
-EQUAL_COHERENCE = ("at_floor", "at_baseline_minus_5")
-NULLS = ("random", "shuffled", "orthogonal", "negated")
+SECTIONS = (
+    "models",
+    "judge",
+    "calibrate",
+    "elicit",
+    "vet",
+    "fit",
+    "answers",
+    "search",
+    "evaluate",
+    "cross",
+    "voice",
+)
 SCORES = ("trait_score", "coherence")
 # The interface groups a table by its first column and compares the second between runs.
 COLUMNS = ("question", "text", *SCORES, "setting", "phase", "sample", "seed")
@@ -119,7 +129,7 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
         "delta_recount": best["selection_delta"],
         "delta_shrinkage": best["shrinkage"]["value"],
         **{f"delta_{at}": best[at] and best[at]["delta"]["value"] for at in EQUAL_COHERENCE},
-        **{f"null_{kind}_delta": best["nulls"][kind]["pooled"]["value"] for kind in NULLS},
+        **{f"null_{kind}_delta": best["nulls"][kind]["pooled"]["value"] for kind in NULL_KINDS},
         "prompted_delta": best["prompted"] and best["prompted"]["delta"]["value"],
         "coherent_and_up_percent": best["both"]["value"],
         "delta_lower": best["delta"]["lower"],

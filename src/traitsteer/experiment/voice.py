@@ -19,7 +19,7 @@ from traitsteer.maths.statistics import (
 )
 from traitsteer.words.records import Answer, Judge, ScoredAnswer
 from traitsteer.words.scoring_config import VoiceConfig
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.words.text_measures import (
     announces,
     exclamations,
@@ -202,7 +202,7 @@ def _preference(rows: Sequence[Row], confidence: float, seed: int) -> Row | None
 
 
 def _seed(seed: int, name: str) -> int:
-    return seed_for(seed, "voice", name) % 2**31
+    return small_seed_for(seed, "voice", name)
 
 
 def _scaled(values: Clusters, scale: float) -> Clusters:

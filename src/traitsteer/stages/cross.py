@@ -32,7 +32,7 @@ from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import best_of_arm
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world.files import read_json, write_json
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress
@@ -130,7 +130,7 @@ def _measured(
 ) -> dict[str, Any]:
     before, after = (scores.by_question(rows, "trait_score") for rows in (unsteered, steered))
     delta = paired_difference_interval(after, before, config.evaluate.confidence)
-    seed = seed_for(config.seed, "cross") % 2**31
+    seed = small_seed_for(config.seed, "cross")
     return {
         "baseline": round(mean_interval(before).value, 4),
         "trait_score": round(mean_interval(after).value, 4),

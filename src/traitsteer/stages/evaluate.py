@@ -30,7 +30,7 @@ from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Method, ScoredAnswer, Trait
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
@@ -77,7 +77,7 @@ def _evaluate(
             config.evaluate.up_by,
             config.judge.missing_at_most,
             config.evaluate.confidence,
-            seed_for(config.seed, "evaluate", trait.name, arm, method) % 2**31,
+            small_seed_for(config.seed, "evaluate", trait.name, arm, method),
         ),
     )
     head = {"trait": trait.name, "arm": arm, "method": method, "protocol": found["protocol"]}

@@ -22,7 +22,7 @@ from traitsteer.experiment.protocols import frozen_protocol
 from traitsteer.experiment.searching import Search
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import ledger
 from traitsteer.world.files import digest, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
@@ -62,7 +62,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
                 config.search.strength,
                 config.search.step,
                 config.study.coherence_floor,
-                seed_for(config.seed, "search") % 2**31,
+                small_seed_for(config.seed, "search"),
                 protocol=terms,
             ),
         )
