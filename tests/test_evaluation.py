@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from traitsteer.experiment.evaluation import Evidence, Terms, recounted, steps_of, summary
+from traitsteer.experiment.evaluation import recounted, steps_of, summary
+from traitsteer.experiment.evidence import Evidence, Terms
 from traitsteer.maths.statistics import independent_difference_interval, mean_interval
 from traitsteer.words.records import ScoredAnswer
 

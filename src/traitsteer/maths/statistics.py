@@ -32,6 +32,14 @@ def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     return _interval(_cluster_means(values), mean_limits, confidence, "mean")
 
 
+def score_interval(values: Clusters, confidence: float = 0.95) -> Interval:
+    """`mean_interval` of scores from 0 to 100, with its limits cut to that scale."""
+    found = mean_interval(values, confidence)
+    limits = (found.lower, found.upper)
+    lower, upper = (None if limit is None else min(max(limit, 0.0), 100.0) for limit in limits)
+    return Interval(found.value, lower, upper, found.n)
+
+
 def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     """Mean over clusters with Student's t limits alone.
 

@@ -18,7 +18,11 @@ from traitsteer.experiment.calls import announce
 from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal, equality
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL
-from traitsteer.maths.statistics import mean_interval, paired_difference_interval
+from traitsteer.maths.statistics import (
+    mean_interval,
+    paired_difference_interval,
+    score_interval,
+)
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -139,11 +143,7 @@ def _answers(
         answered = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, answered, strict=True))
     for name, of in answers.items():
-        if not scores.enough(of, config.judge.missing_at_most):
-            raise TraitsteerError(
-                f"voice {trait.name}: {scores.missing(of)} of {len(of)} {name} answers lack a "
-                "score, more than judge.missing_at_most allows; check the judge and run again."
-            )
+        scores.refuse_missing(of, config.judge.missing_at_most, f"{title}, {name}")
     return answers
 
 
@@ -165,8 +165,8 @@ def _setting(arm: Matched | None, answers: Sequence[ScoredAnswer], confidence: f
     names = ("method", "layer", "strength", "coefficient")
     return {
         **{name: getattr(arm, name, None) for name in names},
-        "trait_score": mean_interval(_trait_scores(answers), confidence).rounded(),
-        "coherence": mean_interval(scores.by_question(answers, "coherence"), confidence).rounded(),
+        "trait_score": score_interval(_trait_scores(answers), confidence).rounded(),
+        "coherence": score_interval(scores.by_question(answers, "coherence"), confidence).rounded(),
         "answers": len(answers),
         "missing": scores.missing(answers),
     }
