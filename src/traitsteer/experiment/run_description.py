@@ -129,7 +129,7 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
         "delta_recount": best["selection_delta"],
         "delta_shrinkage": best["shrinkage"]["value"],
         **{f"delta_{at}": best[at] and best[at]["delta"]["value"] for at in EQUAL_COHERENCE},
-        **{f"null_{kind}_delta": best["nulls"][kind]["pooled"]["value"] for kind in NULL_KINDS},
+        **{f"null_{kind}_delta": _value(best["nulls"][kind]["pooled"]) for kind in NULL_KINDS},
         "prompted_delta": best["prompted"] and best["prompted"]["delta"]["value"],
         "coherent_and_up_percent": best["both"]["value"],
         "delta_lower": best["delta"]["lower"],
@@ -141,6 +141,10 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
         "strength": best["strength"],
         "held_out_accuracy": fitted["held_out_accuracy"][best["layer"]],
     }
+
+
+def _value(interval: dict[str, Any] | None) -> float | None:
+    return None if interval is None else interval["value"]
 
 
 def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
@@ -174,8 +178,8 @@ def _note(arm: Arm) -> str:
             number(found["coherence"]["value"]),
             str(found["layer"]),
             number(found["strength"], 2),
-            signed(found["random"]["value"]),
-            signed(found["nulls"]["shuffled"]["pooled"]["value"]),
+            signed(_value(found["random"])),
+            signed(_value(found["nulls"]["shuffled"]["pooled"])),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -22,6 +22,9 @@ def beats_nulls(bests: Mapping[str, Best]) -> str:
     for trait, arm, best in cells:
         families = best["nulls"]
         for kind, family in families.items():
+            if family["difference"] is None:
+                short.append(f"{trait} ({arm}) its {kind} vectors, which lack scores,")
+                continue
             lower = family["difference"]["lower"]
             if lower is None or lower <= 0:
                 short.append(f"{trait} ({arm}) its {kind} vectors")

@@ -55,7 +55,7 @@ def lead(
     """
     cells = [(trait, arm, best) for trait, arms in bests.items() for arm, best in arms.items()]
     found = [best for _, _, best in cells if best is not None]
-    above = [r for r in found if _lower(r["delta"]) > _upper(r["random"])]
+    above = [r for r in found if r["random"] and _lower(r["delta"]) > _upper(r["random"])]
     share = "all" if len(above) == len(cells) > 1 else f"{len(above)} of"
     sentences = [
         f"One vector, added to one layer, raised the trait score beyond what random vectors of "
@@ -65,18 +65,20 @@ def lead(
         rows = [r for r in found if r["arm"] == arm]
         if rows:
             deltas, coherence, random = (
-                [r[name]["value"] for r in rows] for name in ("delta", "coherence", "random")
+                [r[name]["value"] for r in rows if r[name]]
+                for name in ("delta", "coherence", "random")
             )
+            beside = f"moved it by {_span(random, signed)}" if random else "lack scores"
             sentences.append(
                 f"{arm.capitalize()} vectors moved it by {_span(deltas, signed)} points at a mean "
                 f"coherence of {_span(coherence, number)}; random vectors at the same layers and "
-                f"lengths moved it by {_span(random, signed)}."
+                f"lengths {beside}."
             )
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:
         sentences.append(f"Nothing feasible was found for {listed(nothing)}.")
     sentences += _parity(ratios)
-    others = [row for row in cross if row["vector"] != row["scored"]]
+    others = [row for row in cross if row["vector"] != row["scored"] and row["delta"]]
     if others:
         most = max(others, key=lambda row: abs(row["delta"]["value"]))
         sentences.append(

@@ -186,14 +186,12 @@ def _against_nulls(
     for row, family in enumerate(FAMILIES, start=1):
         y = row + offset
         if family == "other traits":
-            each = [one["delta"]["value"] for one in wrong]
+            each = [one["delta"]["value"] for one in wrong if one["delta"]]
         else:
-            null = result["nulls"][family]
-            each = [one["delta"] for one in null["each"]]
-            _whiskers(axes, null["pooled"], y, colour, across=True)
-            axes.plot(
-                [null["pooled"]["value"]], [y], _marker(result), color=colour, mfc=PAPER, ms=4.5
-            )
+            each = [one["delta"] for one in result["nulls"][family]["each"]]
+            if pooled := result["nulls"][family]["pooled"]:
+                _whiskers(axes, pooled, y, colour, across=True)
+                axes.plot([pooled["value"]], [y], _marker(result), color=colour, mfc=PAPER, ms=4.5)
         shade, size = (colour, 7.0) if family == "other traits" else (NEUTRAL, 5.0)
         axes.plot(each, [y] * len(each), ".", color=shade, ms=size, mew=0, zorder=3)
 
