@@ -70,7 +70,7 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
     if without or flat:
         status = "nothing feasible" if without else "trait not raised"
         say(f"voice {name}: {status} for {' and '.join(without or flat)}, nothing is compared")
-        parts = ("arms", "equality", "measures", "preference")
+        parts = ("arms", "equality", "measures", "preference", "not_measured")
         return head | {"status": status} | dict.fromkeys(parts), []
 
     trait = read_trait(Path(config.study.trait_folder) / name)
@@ -88,7 +88,7 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
     verdict = equality(difference, config.voice.equal_within)
     heard = voice.heard(answers, trait.report, trait.names, bench.judge, config.voice, bench.cache)
     seed = seed_for(config.seed, name)
-    compared = voice.compared(heard, config.evaluate.confidence, seed)
+    compared = voice.compared(heard, config.evaluate.confidence, seed, config.judge.missing_at_most)
     say(f"voice {name}: equal trait score {verdict}, preference {compared['preference']}")
     return head | {
         "arms": {

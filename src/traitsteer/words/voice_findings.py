@@ -42,7 +42,7 @@ def voice_lead(rows: Sequence[Record]) -> str:
 
 
 def voice_sentences(row: Record) -> list[str]:
-    """What one trait's answers sound like, in the order: equal, judge, without a judge."""
+    """What one trait's answers sound like, in the order: equal, judge, without a judge, missing."""
     trait = row["trait"]
     if row["status"] != "compared":
         arms = listed(row["without"])
@@ -51,7 +51,7 @@ def voice_sentences(row: Record) -> list[str]:
             "trait not raised": f"{arms} steering did not raise the trait score",
         }[row["status"]]
         return [f"For {trait} the arms' voices were not compared: {why}."]
-    return [_equality(row), *_judged(row), *_counted(row)]
+    return [_equality(row), *_judged(row), *_counted(row), *_unmeasured(row)]
 
 
 def what_would_make_it_false(rows: Sequence[Record]) -> str:
@@ -135,6 +135,11 @@ def _counted(row: Record) -> Iterator[str]:
         )
     else:
         yield "Counted without a judge, the arms' wording was not distinguishable."
+
+
+def _unmeasured(row: Record) -> Iterator[str]:
+    for name, reason in row["not_measured"].items():
+        yield f"The {name.replace('_', ' ')} was not measured: {reason}."
 
 
 def apart(difference: Record, from_: float = 0.0) -> bool:
