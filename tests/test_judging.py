@@ -200,7 +200,7 @@ def test_the_calls_of_a_study_are_told_beforehand(
     whole = sum(found.values(), Calls())
     assert whole.tokens > 100 * whole.calls
     announce_study(configured())
-    assert "the whole study takes at most" in capsys.readouterr().err
+    assert "the whole study takes about" in capsys.readouterr().err
     announce_study(configured(kind="pocket"))
     assert capsys.readouterr().err == ""
 

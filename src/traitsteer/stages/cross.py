@@ -119,7 +119,7 @@ def _scored(
     settings = [Setting(0, torch.zeros(model.width), 0.0)]
     settings += [sent.setting for sent in (*own, *rivals)]
     answers = len(settings) * len(report) * config.evaluate.samples
-    announce(config, scored, f"cross {scored}", answers, config.answers.max_new_tokens)
+    announce(config, scored, f"cross {scored}", report, answers, config.answers.max_new_tokens)
     unsteered, *steered = bench.answers(
         Questions(scored, "report", report), settings, config.evaluate.samples
     )

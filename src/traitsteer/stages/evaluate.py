@@ -155,7 +155,7 @@ def _answers(
     samples = config.evaluate.samples
     total = sum(each.samples or samples for each in settings.values()) * len(trait.report)
     questions = Questions(trait.name, "report", trait.report)
-    announce(config, trait.name, title, total, config.answers.max_new_tokens)
+    announce(config, trait.name, title, trait.report, total, config.answers.max_new_tokens)
     with progress(title, total, "answer") as advance:
         found = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, found, strict=True))

@@ -88,7 +88,8 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 def _found(search: Search, title: str) -> dict[str, Any]:
     """Search, show each batch in the journal, and say what was found."""
     config, most = search.config, search.most_answers()
-    announce(config, search.questions.trait, title, most, config.answers.max_new_tokens)
+    asked = search.questions
+    announce(config, asked.trait, title, asked.texts, most, config.answers.max_new_tokens)
     with progress(title, most, "answer") as advance:
         for _ in search.batches(advance):
             search.study.publish(Path(search.config.track.studies))

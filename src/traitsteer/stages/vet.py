@@ -53,7 +53,8 @@ def run(config: Config, trait: str, arm: str) -> None:
     rows = read_jsonl(layout.responses(trait, arm))
     judge = open_judge(config, trait)
     title = f"vet {trait} {arm}"
-    announce(config, trait, title, len(rows), config.elicit.max_new_tokens)
+    prompts = [row["prompt"] for row in rows]
+    announce(config, trait, title, prompts, len(rows), config.elicit.max_new_tokens)
     judged: dict[int, Judgement] = {}
     with progress(title, len(rows), "response") as advance:
         answers = [Answer(row["prompt"], row["text"]) for row in rows]

@@ -138,7 +138,7 @@ def _answers(
     samples = config.voice.samples
     total = len(settings) * len(trait.report) * samples
     title = f"voice {trait.name}"
-    announce(config, trait.name, title, total, config.answers.max_new_tokens)
+    announce(config, trait.name, title, trait.report, total, config.answers.max_new_tokens)
     with progress(title, total, "answer") as advance:
         answered = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, answered, strict=True))
