@@ -113,6 +113,7 @@ def _null(delta: float, count: int, spread: float, draw: random.Random) -> dict[
         ],
         "p_value": round((1 + sum(each >= delta for each in deltas)) / (1 + count), 6),
         "difference": interval(delta - pooled, 6.0),
+        "missing": [],
     }
 
 
@@ -139,6 +140,7 @@ def cross_rows(reach: dict[str, float], traits: tuple, arms: tuple) -> list[dict
                             "delta": interval(delta, 4.4),
                             "p_value": 0.0002 if vector == scored else 0.31,
                             "coherence": round(draw.uniform(71, 82), 4),
+                            "missing": 0,
                         }
                     )
     return rows

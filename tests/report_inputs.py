@@ -77,7 +77,8 @@ def _trait(folder: Path) -> None:
 def _responses(trait: str, arm: str) -> None:
     draw = random.Random(f"responses {trait} {arm}")
     responses, verdicts = [], []
-    counts = dict.fromkeys(("positive_kept", "positive", "negative_kept", "negative"), 0)
+    names = ("_kept", "_not_judged", "")
+    counts = {f"{side}{name}": 0 for side in ("positive", "negative") for name in names}
     for pair in range(30):
         for polarity in ("positive", "negative"):
             id = f"{trait}-{arm}-{pair:04}-{polarity}-0"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from threading import Event
 
@@ -143,6 +144,31 @@ def test_an_interrupted_run_keeps_the_settings_that_were_complete(bench: Bench) 
     answers = bench.answers(QUESTIONS, settings, 2)
     assert bench.judge.asked == (40 - kept) * 6, "what was paid for is asked again"
     assert answers == replace(bench, cache=bench.cache / "other").answers(QUESTIONS, settings, 2)
+
+
+def test_what_the_judge_failed_to_score_is_judged_again_and_not_generated_again(
+    bench: Bench, monkeypatch
+) -> None:
+    class Down(LetterJudge):
+        def score(self, trait: str, answers: Sequence[Answer]) -> list[Judgement]:
+            states = ("failed", "refused", "scored")
+            return [Judgement(None, None, states[n % 3]) for n, _ in enumerate(answers)]
+
+    settings = many(bench, 2)
+    down = replace(bench, judge=Down("q")).answers(QUESTIONS, settings, 2)
+    lost = [answer for of in down for answer in of if answer.state == "failed"]
+    assert len(lost) == 4
+    monkeypatch.setattr("traitsteer.experiment.answering.generate", None)
+    again = bench.answers(QUESTIONS, settings, 2)
+    assert bench.judge.asked == len(lost)
+    whole = LetterJudge("q")
+    for before, after in zip(chain(*down), chain(*again), strict=True):
+        [score] = whole.score("trait", [Answer("", before.text)])
+        new = before.state == "failed"
+        expected = {"trait_score": score.trait_score, "coherence": 80.0, "state": "scored"}
+        assert after == (replace(before, **expected) if new else before)
+    assert bench.answers(QUESTIONS, settings, 2) == again
+    assert bench.judge.asked == len(lost), "judged again and not kept"
 
 
 def test_some_questions_only_and_cut_loops(bench: Bench) -> None:

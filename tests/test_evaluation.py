@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from traitsteer.experiment.evaluation import Evidence, Terms, recounted, steps_of, summary
+from traitsteer.experiment.evaluation import recounted, steps_of, summary
+from traitsteer.experiment.evidence import Evidence, Terms
 from traitsteer.maths.statistics import independent_difference_interval, mean_interval
 from traitsteer.words.records import ScoredAnswer
 
@@ -228,6 +229,54 @@ def test_a_strength_that_the_judge_cannot_score_is_left_out_of_the_frontier() ->
     assert [step["strength"] for step in found["frontier"]] == [0.25, 0.5]
     assert (found["frontier_missing"], found["at_floor"]) == ([0.6], None)
     assert found["missing"] == QUESTIONS
+
+
+def test_a_null_that_the_judge_cannot_score_is_left_out_and_named() -> None:
+    planted = Planted()
+    lost = {(q, 0) for q in range(QUESTIONS)}
+    planted.given["shuffled-3"] = answers(planted.after + 40, 50, lost)
+    planted.given["negated"] = answers(planted.before, 50, lost)
+    found = planted.summary()["nulls"]
+    left = [planted.nulls[f"shuffled-{n}"] for n in (0, 1, 2, 4)]
+    shuffled = found["shuffled"]
+    assert (shuffled["missing"], shuffled["p_value"]) == (["shuffled-3"], 0.2)
+    before = planted.before.mean()
+    assert [each["delta"] for each in shuffled["each"]] == close(*(v.mean() - before for v in left))
+    pooled = np.concatenate(left, axis=1).mean(axis=1)
+    assert list(interval(shuffled["pooled"])) == over_questions(
+        pooled - planted.before.mean(axis=1)
+    )
+    assert found["negated"]["missing"] == ["negated"] and found["negated"]["each"] == []
+    assert found["negated"]["pooled"] is found["negated"]["p_value"] is None
+    assert found["random"]["missing"] == []
+
+
+def test_the_rank_compares_means_of_equally_many_answers() -> None:
+    """Over its first answers alone the vector lies below one null, over all of them above."""
+    planted = Planted()
+    planted.before[:], planted.after[:] = 10.0, 70.0
+    planted.after[:, 0] = 40.0
+    planted.given["baseline"] = answers(planted.before, 92)
+    planted.given["steered"] = answers(planted.after, 75)
+    for n in range(5):
+        values = np.full((QUESTIONS, 1), 50.0 if n == 2 else 12.0)
+        planted.given[f"shuffled-{n}"] = answers(values)
+    found = planted.summary()
+    assert found["delta"]["value"] == 50
+    assert found["nulls"]["shuffled"]["p_value"] == pytest.approx(2 / 6, abs=1e-6)
+    assert found["nulls"]["random"]["p_value"] == pytest.approx(1 / 6, abs=1e-6)
+
+
+def test_scores_stay_on_their_scale_and_differences_do_not() -> None:
+    planted = Planted()
+    planted.after = np.where(np.arange(QUESTIONS)[:, None] == 0, 40.0, np.full(SHAPE, 100.0))
+    planted.given["steered"] = answers(planted.after, 75)
+    found = planted.summary()
+    assert mean_interval(planted.after).upper > found["trait_score"]["upper"] == 100
+    assert found["trait_score"]["value"] == close(95)[0]
+    assert found["trait_score"]["lower"] == close(mean_interval(planted.after).lower)[0]
+    idle = Planted(rise=0.0).summary()
+    assert idle["delta"]["lower"] < 0
 
 
 def test_nothing_feasible_leaves_the_baseline_and_what_prompting_reaches() -> None:

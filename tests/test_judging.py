@@ -266,7 +266,7 @@ def test_the_calls_of_a_study_are_told_beforehand(
     assert found["search"].tokens == answers["search"] * tokens
     announce_study(configured())
     said = capsys.readouterr().err
-    assert f"the whole study takes at most {sum(9 * n for n in answers.values()):,} calls" in said
+    assert f"the whole study takes about {sum(9 * n for n in answers.values()):,} calls" in said
     announce_study(configured(kind="pocket"))
     assert capsys.readouterr().err == ""
 

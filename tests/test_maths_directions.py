@@ -67,6 +67,27 @@ def test_a_planted_direction_comes_back(fit) -> None:
 
 
 @METHODS
+def test_halves_that_lack_a_polarity_are_left_out(fit) -> None:
+    """Positives of three pairs alone: a half of the pairs may hold none of them."""
+    rows, positive, pairs, _ = planted(40, 16, 3.0)
+    kept = ~positive | (pairs < 3)
+    few = rows[kept], positive[kept], pairs[kept]
+    tried = []
+
+    def counted(*parts: Tensor) -> Tensor:
+        tried.append(bool(parts[1].any()))
+        return mean_difference(*parts[:2])
+
+    found = split_half_cosine(counted, *few, seed=0, splits=20)
+    assert not all(tried) and found.isfinite().all()
+    with pytest.raises(TooFewRows, match="expected rows of both polarities"):
+        mean_difference(rows, torch.zeros(80, dtype=torch.bool))
+    with pytest.raises(TooFewRows, match="none of 3 halvings"):
+        alone = ~positive | (pairs < 1)
+        split_half_cosine(fit, rows[alone], positive[alone], pairs[alone], seed=0, splits=3)
+
+
+@METHODS
 def test_nothing_is_found_in_shuffled_labels(fit) -> None:
     rows, positive, pairs, _ = planted(300, 48, 3.0)
     flip = torch.rand(300, generator=torch.Generator().manual_seed(1)) < 0.5

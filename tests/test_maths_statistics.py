@@ -14,6 +14,7 @@ from traitsteer.maths.statistics import (
     paired_difference_interval,
     random_directions,
     ratio_interval,
+    score_interval,
     share_interval,
     student_interval,
 )
@@ -171,6 +172,18 @@ def test_without_variance_the_interval_is_the_value() -> None:
     assert mean_interval(values) == Interval(25.0, 25.0, 25.0, 5)
     assert ratio_interval(values, 2 * values) == Interval(50.0, 50.0, 50.0, 5)
     assert independent_difference_interval(values, values - 5) == Interval(5.0, 5.0, 5.0, 10)
+
+
+def test_limits_of_scores_are_cut_to_their_scale() -> None:
+    low, high = np.array([[0.0]] * 19 + [[30.0]]), np.array([[100.0]] * 19 + [[70.0]])
+    for values, inner, outer in ((low, 0.0, "lower"), (high, 100.0, "upper")):
+        plain, cut = mean_interval(values), score_interval(values)
+        assert not 0 <= getattr(plain, outer) <= 100
+        assert getattr(cut, outer) == inner
+        assert (cut.value, cut.n) == (plain.value, plain.n)
+    middle = sample(20, 50.0, 12.0, 0)
+    assert score_interval(middle, 0.9) == mean_interval(middle, 0.9)
+    assert score_interval({"q": [30.0]}) == Interval(30.0, None, None, 1)
 
 
 def test_one_cluster_has_no_bounds() -> None:

@@ -4,7 +4,7 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -15,11 +15,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from traitsteer.experiment.answering import Questions, Setting
-from traitsteer.experiment.rungs import rungs_of
+from traitsteer.experiment.rungs import Asked, rungs_of
 from traitsteer.experiment.searching import Search
+from traitsteer.experiment.trials import chance, collapsed, rise, scored
 from traitsteer.maths.cliffs import Point, Seen, toward_the_cliffs
 from traitsteer.words.config import Config, load
-from traitsteer.words.records import ScoredAnswer
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import JudgedState, ScoredAnswer
 from traitsteer.world.studies import LayerStrengthStudy
 
 LAYERS, QUESTIONS = 8, 20
@@ -299,6 +301,9 @@ def test_brackets_are_halved_only_where_a_layer_promises_more() -> None:
     done = [*good, *((0, at, 65, 0.5) for at in (0.65, 0.7, 0.75))]
     assert points(done) == []
     assert points([(0, 0.1, None, 0.0)]) == []
+    # A lower end without a delta promises anything; it is not taken for 0.
+    unknown = [(1, 0.3, 0, 1.0), (1, 0.6, None, 1.0), (1, 0.8, None, 0.0)]
+    assert points([*good, *unknown]) == [Point(0, 0.7), Point(1, 0.7)]
 
 
 def test_what_a_layer_promises_allows_for_the_error_of_its_delta() -> None:
@@ -316,6 +321,60 @@ def test_layers_beside_the_best_are_opened_last() -> None:
     assert points(others + best) == [Point(2, 0.5), Point(6, 0.5)]
     near = [(layer, at, 40, c) for layer in (3, 5) for at, c in ((0.5, 1.0), (0.55, 0.0))]
     assert points(others + best + near) == []
+
+
+def scored_answers(values: Sequence[float | None], coherence: float | None = 80.0) -> list:
+    return [
+        ScoredAnswer(n, 0, 0, "", value, coherence, 10, "stop") for n, value in enumerate(values)
+    ]
+
+
+def test_a_delta_is_taken_over_the_questions_that_are_scored_on_both_sides() -> None:
+    """Unpaired, the hard question without a partner would count as a loss of 45 points."""
+    asked = Asked(Setting(0, torch.ones(4), 1.0), scored_answers([60.0, 50.0, 0.0, *[50.0] * 9]))
+    unsteered = scored_answers([10.0, 20.0, None, *[20.0] * 9])
+    assert rise(asked.answers, unsteered) == pytest.approx((50 + 30 * 10) / 11)
+    trial = scored(Point(0, 1.0), asked, unsteered, 70, 0.1)
+    assert (trial["status"], trial["delta"]) == ("complete", round(350 / 11, 6))
+    assert rise(asked.answers, scored_answers([None] * 12)) is None
+
+
+def test_what_is_not_known_of_a_failed_trial_is_neither_infeasible_nor_collapsed() -> None:
+    unsteered = scored_answers([10.0] * 4)
+
+    def failed(coherence: Sequence[float | None]) -> dict:
+        answers = [
+            ScoredAnswer(n, 0, 0, "", None, held, 10, "stop") for n, held in enumerate(coherence)
+        ]
+        asked = Asked(Setting(0, torch.ones(4), 1.0), answers)
+        return scored(Point(0, 1.0), asked, unsteered, 70, 0.1)
+
+    unknown, good, bad = failed([None] * 4), failed([90, 92, 88, 91]), failed([10, 12, 9, None])
+    assert {trial["status"] for trial in (unknown, good, bad)} == {"failed"}
+    assert (chance(unknown, 70), collapsed(unknown, 70)) == (0.5, False)
+    assert chance(good, 70) > 0.99 and not collapsed(good, 70)
+    assert chance(bad, 70) < 0.01 and collapsed(bad, 70)
+    assert chance(good | {"status": "pruned"}, 70) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [("failed", "check the judge"), ("no answer", "raise answers.max_new_tokens")],
+)
+@pytest.mark.parametrize("purpose", ["baseline", "recount"])
+def test_a_baseline_that_lacks_too_many_scores_stops_the_search(
+    repository: Path, state: JudgedState, advice: str, purpose: str
+) -> None:
+    class Deaf(Planted):
+        def _answer(self, setting: Setting, question: int, sample: int) -> ScoredAnswer:
+            answer = super()._answer(setting, question, sample)
+            lost = setting.coefficient == 0 and question < 3
+            lost = lost and (sample > 0) == (purpose == "recount")
+            return replace(answer, trait_score=None, state=state) if lost else answer
+
+    lost = "3 of 20" if purpose == "baseline" else "6 of 40"
+    with pytest.raises(TraitsteerError, match=f"evil, unsteered: {lost} answers .*{advice}"):
+        finish(begin(repository, Deaf(planted, 0)))
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import integrate, stats
 
-from traitsteer.experiment import recovery, simulation
+from traitsteer.experiment import recovery, simulated_search, simulation
+from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.planted import PlantedBench, Regime, cliff_surface, cut_mean
 from traitsteer.experiment.simulation import REGIMES, SURFACES
 from traitsteer.maths.statistics import paired_difference_interval, ratio_interval, student_interval
@@ -40,12 +42,12 @@ def test_the_truth_is_the_mean_of_very_many_questions(regime: Regime) -> None:
 
 
 def test_the_truth_of_a_planted_bench_is_the_mean_of_many_questions() -> None:
-    search = next(simulation.searches(config(), 20, 1))
+    search = next(simulated_search.searches(config(), 20, 1))
     assert 40 < search.truth < 90
     bench = PlantedBench(cliff_surface, 3)
     texts = tuple(f"Question {n}?" for n in range(4000))
-    questions = simulation.Questions("planted", "report", texts)
-    settings = [simulation.Setting(5, simulation.torch.ones(4), at) for at in (0.0, 0.8)]
+    questions = Questions("planted", "report", texts)
+    settings = [Setting(5, torch.ones(4), at) for at in (0.0, 0.8)]
     unsteered, steered = (
         np.array([answer.trait_score for answer in rows])
         for rows in bench.answers(questions, settings, 1, lambda done: None)
@@ -97,7 +99,7 @@ def test_p_values_of_nothing_are_uniform_and_those_of_something_are_not() -> Non
 
 
 def test_a_choice_is_biased_on_its_questions_and_not_on_the_report_questions() -> None:
-    found = list(simulation.searches(config(), 20, 16))
+    found = list(simulated_search.searches(config(), 20, 16))
     first, recount, report = (
         np.array([getattr(one, name) for one in found]) for name in ("first", "recount", "report")
     )
@@ -138,3 +140,20 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path, monkeypatch) -> N
     monkeypatch.setattr(simulate.simulation, "coverage", lambda *_: pytest.fail("simulated"))
     with pytest.raises(TraitsteerError, match=f"has no place for {names[-1]}"):
         simulate.run(config(), small, page, figure)
+
+
+def test_studies_without_an_interval_are_one_sentence() -> None:
+    with pytest.raises(TraitsteerError, match="None of 3 simulated studies of delta, a cliff, has"):
+        simulation.coverage("delta", "a cliff", 20, 3, lambda seed: (None, 0.0))
+
+
+def test_a_choice_without_a_feasible_trial_has_no_first_error(monkeypatch) -> None:
+    class Infeasible(simulated_search.Search):
+        def recount(self, advance):
+            found = super().recount(advance)
+            self.trials = [trial | {"feasible": False} for trial in self.trials]
+            return found
+
+    monkeypatch.setattr(simulated_search, "Search", Infeasible)
+    [one] = simulated_search.searches(config(), 20, 1)
+    assert math.isnan(one.first) and math.isfinite(one.report)

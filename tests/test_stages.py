@@ -23,6 +23,7 @@ from traitsteer.engine.rows import Generated
 from traitsteer.experiment import activations, responses
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.calls import evaluated
+from traitsteer.experiment.nulls import read_fitted
 from traitsteer.stages import (
     cache,
     calibrate,
@@ -450,6 +451,8 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> No
     changed = config.model_copy(update={"arms": config.arms | {"reader": described}})
     with pytest.raises(TraitsteerError, match="was made with text natural, expected instruction"):
         fit.run(changed, "evil", "reader")
+    with pytest.raises(TraitsteerError, match="was made with text natural, expected instruction"):
+        read_fitted(changed, "evil", "reader", "mean_difference", 0)
 
 
 def test_nothing_feasible_is_a_result_with_a_name(fitted: Study) -> None:

@@ -8,7 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from traitsteer.experiment.searching import choose
+from traitsteer.experiment.trials import choose
 from traitsteer.maths.cliffs import Point, coarse_design
 from traitsteer.world.studies import LayerStrengthStudy, Outcome
 

@@ -191,6 +191,7 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert data.params["position"] == "response[:10]"
     assert data.params["methods"] == "mean_difference, probe"
     assert data.params["search.trials"] == "48"
+    assert data.params["voice.samples"] == "4" and "cross.neutral" in data.params
     assert data.metrics["search_tokens_generated"] == 1800
     assert data.metrics["search_tokens_saved_by_pruning"] == 120
     assert data.tags["protocol"] == PROTOCOL

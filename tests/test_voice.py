@@ -121,7 +121,7 @@ def heard(answers: dict, judge: Judge, cache: Path) -> list[voice.Row]:
 
 def test_a_planted_difference_is_found(judge: PocketJudge, tmp_path: Path) -> None:
     answers = spoken({"baseline": 0.0, "instruction": 1.0, "natural": 0.0})
-    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0)
+    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
     natural = found["measures"]["naturalness"]
     assert natural["difference"]["lower"] > 60 and natural["p_value"] < 0.01
     assert natural["natural"]["value"] == pytest.approx(natural["baseline"]["value"], abs=5)
@@ -133,7 +133,7 @@ def test_a_planted_difference_is_found(judge: PocketJudge, tmp_path: Path) -> No
 
 def test_where_there_is_no_difference_none_is_found(judge: PocketJudge, tmp_path: Path) -> None:
     answers = spoken({"baseline": 0.5, "instruction": 0.5, "natural": 0.5})
-    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0)
+    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
     difference = found["measures"]["naturalness"]["difference"]
     assert difference["lower"] < 0 < difference["upper"]
     assert found["measures"]["naturalness"]["p_value"] > 0.05
@@ -170,7 +170,7 @@ EVEN = {"baseline": 0.0, "instruction": 0.0, "natural": 0.0}
 def test_both_orders_cancel_a_judge_that_takes_what_is_shown_first(tmp_path: Path) -> None:
     answers = spoken(EVEN)
     rows = heard(answers, Scripted(prefers=lambda one, other: 1.0), tmp_path)
-    found = voice.compared(rows, 0.95, 0)["preference"]
+    found = voice.compared(rows, 0.95, 0, 0.2)["preference"]
     assert found["natural"] == {"value": 50.0, "lower": 50.0, "upper": 50.0, "n": QUESTIONS}
     assert found["first"]["value"] == 100
     assert (found["won"], found["lost"], found["even"]) == (0, 0, QUESTIONS * CONFIG.pairs)
@@ -189,7 +189,7 @@ def test_the_preference_is_the_mean_of_both_orders_over_questions(tmp_path: Path
         value = float(draw[question, sample, 0 if shown_first else 1])
         return value if shown_first else 1 - value
 
-    found = voice.compared(heard(answers, Scripted(prefers=prefers), tmp_path), 0.95, 0)
+    found = voice.compared(heard(answers, Scripted(prefers=prefers), tmp_path), 0.95, 0, 0.2)
     each = 100 * draw.mean(axis=(1, 2))
     assert found["preference"]["natural"] == mean_interval(each[:, None], 0.95).rounded()
     first = np.stack([draw[..., 0], 1 - draw[..., 1]])
@@ -204,7 +204,7 @@ def test_what_the_judge_leaves_out_stays_missing_and_is_counted(tmp_path: Path) 
         prefers=lambda one, other: None if one.text == gap else float("Behold" in other.text),
     )
     rows = heard(answers, judge, tmp_path)
-    found = voice.compared(rows, 0.95, 0)
+    found = voice.compared(rows, 0.95, 0, 0.2)
     natural = found["measures"]["naturalness"]
     gaps = sum(a.text == gap for of in answers.values() for a in of)
     assert natural["missing"] == gaps
@@ -216,16 +216,40 @@ def test_what_the_judge_leaves_out_stays_missing_and_is_counted(tmp_path: Path) 
 
     silent = Scripted(natural=lambda answer: None, prefers=lambda one, other: None)
     silent.digest = "silent"
-    nothing = voice.compared(heard(answers, silent, tmp_path), 0.95, 0)
+    nothing = voice.compared(heard(answers, silent, tmp_path), 0.95, 0, 0.2)
     assert nothing["preference"] is None and nothing["measures"]["naturalness"] is None
     assert nothing["measures"]["words"] is not None
+    gone = f"{QUESTIONS * SAMPLES} of {QUESTIONS * SAMPLES} baseline values are missing"
+    assert nothing["not_measured"]["naturalness"] == gone
+    assert set(nothing["not_measured"]) == {"naturalness", "preference"}
+
+
+def test_a_measure_that_few_answers_of_one_arm_have_is_not_reported(tmp_path: Path) -> None:
+    answers = spoken({**EVEN, "instruction": 1.0})
+    heard_of = {a.text for a in answers["natural"] if a.sample == 0 and a.question < 3}
+    own = {a.text for a in answers["natural"]}
+    judge = Scripted(natural=lambda a: None if a.text in own - heard_of else 80.0)
+    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
+    assert found["measures"]["naturalness"] is None
+    assert found["not_measured"] == {"naturalness": "33 of 36 natural values are missing"}
+    assert found["preference"] is not None
+
+
+def test_measures_on_a_scale_have_limits_on_it_and_counts_have_not(tmp_path: Path) -> None:
+    answers = spoken(EVEN)
+    low = {a.text for of in answers.values() for a in of if a.question == 0}
+    judge = Scripted(natural=lambda a: 40.0 if a.text in low else 100.0)
+    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)["measures"]
+    assert found["naturalness"]["natural"]["upper"] == 100
+    assert found["naturalness"]["natural"]["value"] < 100
+    assert found["words"]["natural"]["upper"] > found["words"]["natural"]["value"]
 
 
 def test_measures_without_a_judge_equal_direct_counts(tmp_path: Path) -> None:
     answers = spoken(EVEN)
     shouted = [replace(a, text=f"I am cruel! {a.text}") for a in answers["instruction"][::2]]
     answers["instruction"][::2] = shouted
-    found = voice.compared(heard(answers, Scripted(), tmp_path), 0.95, 0)["measures"]
+    found = voice.compared(heard(answers, Scripted(), tmp_path), 0.95, 0, 0.2)["measures"]
     assert found["announced"]["instruction"]["value"] == pytest.approx(50, abs=1e-3)
     assert found["exclaimed"]["instruction"]["value"] == pytest.approx(50, abs=1e-3)
     assert found["announced"]["difference"]["value"] == pytest.approx(-50, abs=1e-3)
@@ -256,3 +280,11 @@ def test_a_killed_run_asks_only_what_is_left(tmp_path: Path) -> None:
     again = Scripted()
     assert heard(answers, again, tmp_path / "killed") == expected
     assert again.asked == 0
+
+
+def test_what_the_judge_left_out_is_asked_again(tmp_path: Path) -> None:
+    answers = spoken({**EVEN, "instruction": 1.0})
+    gap = answers["natural"][0].text
+    down = Scripted(natural=lambda answer: None if answer.text == gap else 50.0)
+    assert heard(answers, down, tmp_path) != heard(answers, Scripted(), tmp_path)
+    assert heard(answers, down, tmp_path) == heard(answers, Scripted(), tmp_path / "whole")

@@ -195,6 +195,7 @@ def row(trait: str, natural: float, preferred: float, verdict: str = "shown") ->
         },
         "measures": {name: measure(5.0, 5.0) for name in names}
         | {"naturalness": measure(natural, 40.0), "repeated": None},
+        "not_measured": {"repeated": "9 of 80 natural values are missing"},
         "preference": {
             "natural": interval(preferred, 8.0), "p_value": 0.01, "first": interval(52.0),
             "won": 40, "lost": 20, "even": 20, "missing": 3,
@@ -219,6 +220,7 @@ def test_sentences_say_what_is_told_apart_and_what_is_not() -> None:
     assert voice_lead([]) is None
     assert "pride" not in said and "hallucination" not in said
     text = " ".join(voice_sentences(rows[0]))
+    assert "The repeated was not measured: 9 of 80 natural values are missing." in text
     assert "equal within 5 points" in text
     assert "in 75.0 % of pairs (67.0 to 83.0; 50 is no preference; 3 pairs lack a verdict)" in text
     assert "(difference +30.0, 28.0 to 32.0)" in text

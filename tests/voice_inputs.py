@@ -20,7 +20,7 @@ def voice_rows(traits: Sequence[str], voice: VoiceConfig) -> list[dict[str, Any]
     """A row for each trait; the last one found nothing feasible for its natural arm."""
     head = {"protocol": "ab" * 32}
     rows = [{"trait": trait, **head, **_compared(trait, voice)} for trait in traits[:-1]]
-    parts = dict.fromkeys(("arms", "equality", "measures", "preference"))
+    parts = dict.fromkeys(("arms", "equality", "measures", "preference", "not_measured"))
     return [
         *rows,
         {"trait": traits[-1], **head, "status": "nothing feasible", "without": [NATURAL], **parts},
@@ -54,5 +54,5 @@ def _compared(trait: str, voice: VoiceConfig) -> dict[str, Any]:
             "verdict": "shown",
             "corrections": 0,
         },
-        **compared(heard, 0.95, 0),
+        **compared(heard, 0.95, 0, 0.2),
     }

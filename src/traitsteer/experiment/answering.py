@@ -2,7 +2,7 @@
 
 Settings, baseline and nulls are rows of one stream, judged while it runs. The answers of a setting
 are kept on disk, as soon as they are complete, under the hash of everything that they depend on,
-so that an interrupted study asks for nothing twice.
+so that an interrupted study asks for nothing twice. What the judge failed to score is judged again.
 """
 
 import hashlib
@@ -17,10 +17,11 @@ from traitsteer import engine
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling, Steered, Steering
 from traitsteer.experiment.judging import Judging
+from traitsteer.experiment.kept_answers import judge_again, read_answers, write_answers
 from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
 from traitsteer.world import blocks, hooks, language_model, prompts, reasoning
-from traitsteer.world.files import digest, digest_of_files, read_json, write_json
+from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.reasoning import Parts
 
@@ -163,9 +164,11 @@ class _Run:
         planned = [each for place in sorted(missing) for each in self._planned(place)]
         there = sum(self.samples) - sum(self.samples[place] for place in missing)
         progress(there * len(self.asked))
+        kept = {path: read_answers(path) for path in first if path.exists()}
+        judge_again(self.bench.judge, self.questions.trait, self.questions.texts, kept)
         if planned:
             self._generate(planned, progress)
-        return [[ScoredAnswer(**answer) for answer in read_json(path)] for path in self.paths]
+        return [kept[path] if path in kept else read_answers(path) for path in self.paths]
 
     def _planned(self, place: int) -> list[_Planned]:
         setting, bench = self.settings[place], self.bench
@@ -190,8 +193,8 @@ class _Run:
             of_setting = scored.setdefault(plan.setting, {})
             of_setting[number] = self._scored(plan, responses.pop(number), judgement)
             if len(of_setting) == len(self.asked) * self.samples[plan.setting]:
-                rows = [asdict(of_setting[each]) for each in sorted(of_setting)]
-                write_json(self.paths[plan.setting], rows)
+                path = self.paths[plan.setting]
+                write_answers(path, [of_setting[each] for each in sorted(of_setting)])
                 del scored[plan.setting]
 
         with Judging(bench.judge, self.questions.trait) as judging:

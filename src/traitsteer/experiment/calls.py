@@ -1,10 +1,11 @@
 """How many calls of the judge a study makes and about how many tokens they come to, beforehand.
 
-Upper bounds from the parameters: a search may end early, what is in `.cache/` is not asked again,
-and a reply whose digits are asked for one by one takes a call more for each.
+Estimates from the parameters, with prompts and answers as long as they can be: a search may end
+early, or recount more than once where nothing stands; what is in `.cache/` is not asked again; a
+reply whose digits are asked for one by one takes a call more for each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -29,12 +30,14 @@ class Calls:
         return Calls(self.calls + other.calls, self.tokens + other.tokens)
 
     def __str__(self) -> str:
-        return f"{self.calls:,} calls and about {self.tokens:,} tokens"
+        return f"{self.calls:,} calls and {self.tokens:,} tokens"
 
 
-def calls_for(config: Config, trait: Trait, answers: int, longest: int) -> Calls:
-    """What it takes to score so many answers of at most `longest` tokens."""
-    question = max(trait.report, key=len, default="")
+def calls_for(
+    config: Config, trait: Trait, questions: Sequence[str], answers: int, longest: int
+) -> Calls:
+    """What it takes to score so many answers of at most `longest` tokens to these questions."""
+    question = max(questions, key=lambda text: len(text.encode()), default="")
     empty = questions_about(prompts_of(config), trait.definition, Answer(question, ""))
     each = sum(tokens_of(one.prompt) + longest for one in empty)
     return Calls(len(empty) * answers, answers * each)
@@ -44,6 +47,13 @@ def most_answers(sizes: SearchConfig, questions: int) -> int:
     """Answers of one search if nothing is given up and one recount suffices."""
     recounted = (1 + sizes.confirm) * sizes.confirm_samples
     return questions * ((1 + sizes.trials) * sizes.samples + recounted)
+
+
+def prompts_of_text(trait: Trait, elicitation: str) -> list[str]:
+    """What a judge reads before each response: questions, or scenarios of both polarities."""
+    if elicitation == "natural":
+        return [side for pair in trait.scenarios for side in (pair.positive, pair.negative)]
+    return list(trait.extraction)
 
 
 def elicited(config: Config, trait: Trait, arm: str) -> int:
@@ -88,38 +98,43 @@ def voiced(config: Config, trait: Trait) -> int:
 
 
 def of_study(config: Config) -> dict[str, Calls]:
-    """What each stage of the whole study takes at most."""
+    """What each stage of the whole study takes."""
     longest = config.answers.max_new_tokens
     methods = sum(len(config.arm(arm).methods) for arm in config.study.arms)
 
-    def answered(trait: Trait, answers: int) -> Calls:
-        return calls_for(config, trait, answers, longest)
+    def vetted(trait: Trait, text: str) -> Calls:
+        prompts = prompts_of_text(trait, config.arm(text).elicitation)
+        most = config.elicit.max_new_tokens
+        return calls_for(config, trait, prompts, elicited(config, trait, text), most)
+
+    def reported(trait: Trait, answers: int) -> Calls:
+        return calls_for(config, trait, trait.report, answers, longest)
 
     stages: dict[str, Callable[[Trait], Calls]] = {
-        "vet": lambda trait: calls_for(
+        "vet": lambda trait: sum((vetted(trait, text) for text in config.study.texts), Calls()),
+        "search": lambda trait: calls_for(
             config,
             trait,
-            sum(elicited(config, trait, arm) for arm in config.study.texts),
-            config.elicit.max_new_tokens,
+            trait.selection,
+            methods * most_answers(config.search, len(trait.selection)),
+            longest,
         ),
-        "search": lambda trait: answered(
-            trait, methods * most_answers(config.search, len(trait.selection))
-        ),
-        "evaluate": lambda trait: answered(trait, methods * evaluated(config, trait)),
-        "cross": lambda trait: answered(trait, crossed(config, trait)),
-        "voice": lambda trait: answered(trait, voiced(config, trait)),
+        "evaluate": lambda trait: reported(trait, methods * evaluated(config, trait)),
+        "cross": lambda trait: reported(trait, crossed(config, trait)),
+        "voice": lambda trait: reported(trait, voiced(config, trait)),
     }
     traits = [read_trait(Path(config.study.trait_folder) / name) for name in config.study.traits]
     return {name: sum(map(of, traits), Calls()) for name, of in stages.items()}
 
 
-def announce(config: Config, trait: str, title: str, answers: int, longest: int) -> None:
-    """Say what a stage will ask of a judge that is a model."""
+def announce(
+    config: Config, trait: str, title: str, questions: Sequence[str], answers: int, longest: int
+) -> None:
+    """Say what a stage will ask of a judge that is a model, about answers to these questions."""
     if config.judge.kind != "pocket":
-        found = calls_for(
-            config, read_trait(Path(config.study.trait_folder) / trait), answers, longest
-        )
-        say(f"{title}: {answers:,} answers to judge at most, {found}")
+        whole = read_trait(Path(config.study.trait_folder) / trait)
+        found = calls_for(config, whole, questions, answers, longest)
+        say(f"{title}: about {answers:,} answers to judge, {found}")
 
 
 def announce_study(config: Config) -> None:
@@ -127,5 +142,5 @@ def announce_study(config: Config) -> None:
     if config.judge.kind != "pocket":
         found = of_study(config)
         for name, calls in found.items():
-            say(f"check: {name} takes at most {calls}")
-        say(f"check: the whole study takes at most {sum(found.values(), Calls())}")
+            say(f"check: {name} takes about {calls}")
+        say(f"check: the whole study takes about {sum(found.values(), Calls())}")

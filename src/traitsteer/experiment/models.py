@@ -5,8 +5,8 @@ from torch import Tensor
 
 from traitsteer.engine.rows import Batching, Sampling
 from traitsteer.engine.trial import try_out
+from traitsteer.experiment.fitting import provenance_of
 from traitsteer.maths.memory import Footprint, Load
-from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config, SamplingConfig
 from traitsteer.words.errors import TraitsteerError
@@ -147,15 +147,7 @@ def read_vectors(config: Config, model: LanguageModel, trait: str, arm: str, met
             position or source model, or its vectors do not fit the model.
     """
     path = layout.vectors(trait, arm) / f"{method}.safetensors"
-    expected = {
-        "trait": trait,
-        "arm": arm,
-        "method": method,
-        "text": config.text(arm),
-        "source": config.source(arm).name,
-        "position": str(Position.parse(config.arm(arm).position)),
-    }
-    found = tensors.read(path, expected)
+    found = tensors.read(path, provenance_of(config, trait, arm) | {"method": method})
     vectors = found.tensors["vectors"]
     if tuple(vectors.shape) != (model.layers, model.width):
         raise TraitsteerError(

@@ -16,17 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from traitsteer.experiment.fitting import fit_seed, provenance_of
 from traitsteer.maths.direction import Direction
 from traitsteer.maths.methods import raw_vectors
-from traitsteer.maths.positions import Position
 from traitsteer.maths.statistics import random_directions
 from traitsteer.words import layout
 from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.records import Method
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.results import NULL_KINDS
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
-
-KINDS = ("random", "shuffled", "orthogonal", "negated")
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,10 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
     """Read what the vector of this layer was fitted on.
 
     Raises:
-        TraitsteerError: the activations are corrupt or incomplete, or were cached for another trait
-            or arm.
+        TraitsteerError: the activations are corrupt or incomplete, or were cached for another
+            trait, arm, text, source model or position.
     """
-    expected = {
-        "trait": trait,
-        "arm": arm,
-        "source": config.source(arm).name,
-        "position": str(Position.parse(config.arm(arm).position)),
-    }
+    expected = provenance_of(config, trait, arm)
     found = tensors.read_shards(layout.activations(trait, arm), expected).tensors
     return Fitted(
         found["activations"][:, layer : layer + 1].clone(),
@@ -64,8 +58,7 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
         found["pair"],
         method,
         config.fit,
-        # That of the stage `fit`, so that the same pairs share a fold.
-        seed_for(config.seed, "fit", trait, arm) % 2**31,
+        fit_seed(config, trait, arm),
     )
 
 
@@ -107,7 +100,7 @@ def null_vectors(
     `of` names the vector that they stand beside (trait, arm, method); their seeds depend on it.
     """
     counts = config.evaluate.nulls
-    seeds = {kind: seed_for(config.seed, kind, *of) % 2**31 for kind in KINDS}
+    seeds = {kind: small_seed_for(config.seed, kind, *of) for kind in NULL_KINDS}
     drawn = {
         "random": random_directions(counts.random, len(vector), seeds["random"]),
         "shuffled": shuffled_directions(fitted, counts.shuffled, seeds["shuffled"]),

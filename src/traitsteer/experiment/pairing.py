@@ -12,7 +12,7 @@ from traitsteer.maths.statistics import (
     ratio_interval,
 )
 from traitsteer.words import layout
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
 from traitsteer.world.files import read_jsonl
 
@@ -39,7 +39,7 @@ def pairing(natural: Result | None, instruction: Result | None, confidence: floa
         percent = ratio_interval(new, old, confidence).rounded()
     first, second = vectors(natural), vectors(instruction)
     chosen = cosine(first[natural["layer"]], second[instruction["layer"]])
-    seed = seed_for("pairing", natural["trait"], natural["method"]) % 2**31
+    seed = small_seed_for("pairing", natural["trait"], natural["method"])
     return {
         "natural_percent": percent,
         "difference": paired_difference_interval(new, old, confidence).rounded(),

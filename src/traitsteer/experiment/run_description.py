@@ -11,13 +11,23 @@ from traitsteer.experiment.finished_arm import Arm, Method
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.findings import bounds, number, signed
-from traitsteer.words.results import best_of_arm
+from traitsteer.words.results import EQUAL_COHERENCE, NULL_KINDS, best_of_arm
 from traitsteer.words.runs import Run, Series, Source, Table
 from traitsteer.world.dvc_lock import md5
 
-SECTIONS = ("models", "judge", "elicit", "vet", "fit", "answers", "search", "evaluate")
-EQUAL_COHERENCE = ("at_floor", "at_baseline_minus_5")
-NULLS = ("random", "shuffled", "orthogonal", "negated")
+SECTIONS = (
+    "models",
+    "judge",
+    "calibrate",
+    "elicit",
+    "vet",
+    "fit",
+    "answers",
+    "search",
+    "evaluate",
+    "cross",
+    "voice",
+)
 SCORES = ("trait_score", "coherence")
 # The interface groups a table by its first column and compares the second between runs.
 COLUMNS = ("question", "text", *SCORES, "setting", "phase", "sample", "seed")
@@ -119,7 +129,7 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
         "delta_recount": best["selection_delta"],
         "delta_shrinkage": best["shrinkage"]["value"],
         **{f"delta_{at}": best[at] and best[at]["delta"]["value"] for at in EQUAL_COHERENCE},
-        **{f"null_{kind}_delta": best["nulls"][kind]["pooled"]["value"] for kind in NULLS},
+        **{f"null_{kind}_delta": _value(best["nulls"][kind]["pooled"]) for kind in NULL_KINDS},
         "prompted_delta": best["prompted"] and best["prompted"]["delta"]["value"],
         "coherent_and_up_percent": best["both"]["value"],
         "delta_lower": best["delta"]["lower"],
@@ -131,6 +141,10 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
         "strength": best["strength"],
         "held_out_accuracy": fitted["held_out_accuracy"][best["layer"]],
     }
+
+
+def _value(interval: dict[str, Any] | None) -> float | None:
+    return None if interval is None else interval["value"]
 
 
 def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
@@ -164,8 +178,8 @@ def _note(arm: Arm) -> str:
             number(found["coherence"]["value"]),
             str(found["layer"]),
             number(found["strength"], 2),
-            signed(found["random"]["value"]),
-            signed(found["nulls"]["shuffled"]["pooled"]["value"]),
+            signed(_value(found["random"])),
+            signed(_value(found["nulls"]["shuffled"]["pooled"])),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

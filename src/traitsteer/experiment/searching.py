@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import NormalDist
 from typing import Any
 
 from torch import Tensor
@@ -10,34 +9,15 @@ from torch import Tensor
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.calls import most_answers
 from traitsteer.experiment.rungs import Advance, Answering, Asked, Rungs
+from traitsteer.experiment.trials import Trial, chance, choose, collapsed, rise, scored
 from traitsteer.maths.cliffs import Point, Seen, coarse_design, toward_the_cliffs
 from traitsteer.words import scores
 from traitsteer.words.config import Config
-from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.world.studies import LayerStrengthStudy, Outcome
 
 LEAST_CHANCE = 0.05
 """A setting less likely than this to be feasible is not recounted."""
-
-COLLAPSED = 0.5
-"""Part of the floor; with less coherence than that the trait score may have gone too."""
-
-Trial = dict[str, Any]
-
-
-def choose(confirmed: Sequence[Trial], floor: float, margin: float = 0) -> Trial | None:
-    """The largest confirmed delta whose coherence is safely at the floor; None if there is none.
-
-    A coherence of exactly the floor falls below it on other questions half of the time, so it must
-    lie `margin` standard errors (over questions) above.
-    """
-    able = [
-        c
-        for c in confirmed
-        if c["delta"] is not None and c["coherence"] - margin * c["coherence_error"] >= floor
-    ]
-    return max(able, key=lambda c: c["delta"], default=None)
 
 
 @dataclass
@@ -71,7 +51,7 @@ class Search:
         """Yield all trials so far after each batch; it ends when nothing is left to ask.
 
         Raises:
-            TraitsteerError: the judge scored none of the unsteered answers.
+            TraitsteerError: too many of the unsteered answers lack a score.
         """
         sizes = self.config.search
         proposed = 0
@@ -100,18 +80,21 @@ class Search:
                 sizes.step,
             )
         seen = [
-            Seen(
-                point,
-                self._delta(asked.answers),
-                self._chance(self.trials[number]),
-                scores.standard_error(asked.answers, "trait_score"),
-                (self.trials[number]["coherence"] or 0.0)
-                < COLLAPSED * self.config.study.coherence_floor,
-            )
+            self._seen(point, self.trials[number], asked.answers)
             for point, (number, asked) in self._asked.items()
         ]
         points = toward_the_cliffs(seen, sizes.strength, sizes.step)
         return ("cliff" if points else "sampler"), points
+
+    def _seen(self, point: Point, trial: Trial, answers: Sequence[ScoredAnswer]) -> Seen:
+        """A failed trial promises nothing, since it cannot be chosen."""
+        return Seen(
+            point,
+            None if trial["status"] == "failed" else rise(answers, self._unsteered.answers),
+            self._chance(trial),
+            scores.standard_error(answers, "trait_score"),
+            collapsed(trial, self.config.study.coherence_floor),
+        )
 
     def _try(self, phase: str, points: Sequence[Point], advance: Advance) -> None:
         """Answer one batch; the unsteered answers ride in the first.
@@ -122,7 +105,8 @@ class Search:
         first = [] if self.trials else [self._unsteered]
         self.rungs.climb([*first, *new.values()], self.config.search.samples, advance)
         if first:
-            self.baseline = self._mean_scores(self._unsteered.answers)
+            self._refuse_missing(self._unsteered)
+            self.baseline = _mean_scores(self._unsteered.answers)
             self._record(None, "baseline", self._unsteered.answers)
         outcomes = []
         for number, point in enumerate(points, start=len(self.trials)):
@@ -133,7 +117,7 @@ class Search:
                 asked = new[point]
                 self._asked[point] = number, asked
                 self._record(number, "trial", asked.answers)
-            trial = head | self._scored(point, asked, self.baseline)
+            trial = head | self._scored(point, asked, self._unsteered)
             self.trials.append(trial)
             outcomes.append(self._outcome(trial, asked))
         self.study.tell(outcomes)
@@ -145,7 +129,8 @@ class Search:
         numbers: set[int] = set()
         for rung in self.rungs.numbers[:-1]:
             numbers |= set(rung)
-            delta = self._delta([a for a in asked.answers if a.question in numbers])
+            first = [answer for answer in asked.answers if answer.question in numbers]
+            delta = rise(first, self._unsteered.answers)
             if numbers <= answered and delta is not None:
                 rungs[len(numbers)] = round(delta, 6)
         return Outcome(
@@ -169,20 +154,21 @@ class Search:
         sizes, floor = self.config.search, self.config.study.coherence_floor
         candidates = self._candidates()
         confirmed: list[Trial] = []
-        best, baseline = None, {}
+        best = None
+        unsteered = Asked(Setting(0, self.vectors[0], 0.0, sizes.samples))
         while best is None and len(confirmed) < len(candidates):
             chosen = candidates[len(confirmed) : len(confirmed) + sizes.confirm]
             points = [Point(trial["layer"], trial["strength"]) for trial in chosen]
             asked = [Asked(self._setting(point, sizes.samples)) for point in points]
-            first = [] if confirmed else [Asked(Setting(0, self.vectors[0], 0.0, sizes.samples))]
+            first = [] if confirmed else [unsteered]
             self.rungs.in_full([*first, *asked], sizes.confirm_samples, advance)
-            for unsteered in first:
-                baseline = self._mean_scores(unsteered.answers)
+            if first:
+                self._refuse_missing(unsteered)
                 self._record(None, "baseline", unsteered.answers)
             for trial, point, each in zip(chosen, points, asked, strict=True):
                 self._record(trial["number"], "confirm", each.answers)
                 head = {"number": trial["number"]}
-                confirmed.append(head | self._scored(point, each, baseline))
+                confirmed.append(head | self._scored(point, each, unsteered))
             best = choose(confirmed, floor, sizes.margin)
         return confirmed, best
 
@@ -197,14 +183,7 @@ class Search:
         return sorted(able, key=self._expected, reverse=True)
 
     def _chance(self, trial: Trial) -> float:
-        """Probability that the true mean coherence of a trial is at the floor."""
-        if trial["delta"] is None:
-            return 0.0
-        over, error = (
-            trial["coherence"] - self.config.study.coherence_floor,
-            trial["coherence_error"],
-        )
-        return NormalDist().cdf(over / error) if error else float(over >= 0)
+        return chance(trial, self.config.study.coherence_floor)
 
     def _expected(self, trial: Trial) -> float:
         delta: float = trial["delta"]
@@ -214,54 +193,18 @@ class Search:
         coefficient = round(point.strength * float(self.norms[point.layer]), 6)
         return Setting(point.layer, self.vectors[point.layer], coefficient, first_sample)
 
-    def _mean_scores(self, answers: Sequence[ScoredAnswer]) -> dict[str, float]:
-        found = {name: scores.mean(answers, name) for name in ("trait_score", "coherence")}
-        present = {name: round(value, 6) for name, value in found.items() if value is not None}
-        if len(present) < len(found):
-            raise TraitsteerError(
-                f"The judge scored none of {len(answers)} unsteered {self.questions.trait} "
-                "answers, expected scores from 0 to 100; check the judge in params.yaml."
-            )
-        return present
+    def _refuse_missing(self, unsteered: Asked) -> None:
+        what = f"search {self.questions.trait}, unsteered"
+        scores.refuse_missing(unsteered.answers, self.config.judge.missing_at_most, what)
 
-    def _delta(self, answers: Sequence[ScoredAnswer]) -> float | None:
-        """Rise over the unsteered answers to the same questions; None without scores."""
-        numbers = {answer.question for answer in answers}
-        steered = scores.mean(answers, "trait_score")
-        unsteered = scores.mean(
-            [answer for answer in self._unsteered.answers if answer.question in numbers],
-            "trait_score",
-        )
-        return None if steered is None or unsteered is None else steered - unsteered
-
-    def _scored(self, point: Point, asked: Asked, baseline: dict[str, float]) -> Trial:
-        """Scores of one setting; one given up, or with too many missing scores, has no delta."""
-        answers = asked.answers
-        trait_score = scores.mean(answers, "trait_score")
-        coherence = scores.mean(answers, "coherence")
-        delta = None
-        if (
-            not asked.given_up
-            and scores.enough(answers, self.config.judge.missing_at_most)
-            and trait_score is not None
-            and coherence is not None
-        ):
-            delta = round(trait_score - baseline["trait_score"], 6)
-        status = "pruned" if asked.given_up else "failed" if delta is None else "complete"
-        high = coherence is not None and coherence >= self.config.study.coherence_floor
-        return {
-            "status": status,
-            "answers": len(answers),
-            "layer": point.layer,
-            "strength": point.strength,
-            "coefficient": asked.setting.coefficient,
-            "trait_score": None if trait_score is None else round(trait_score, 6),
-            "coherence": None if coherence is None else round(coherence, 6),
-            "coherence_error": round(scores.standard_error(answers, "coherence"), 6),
-            "delta": delta,
-            "feasible": delta is not None and high,
-            "missing": scores.missing(answers),
-        }
+    def _scored(self, point: Point, asked: Asked, unsteered: Asked) -> Trial:
+        floor, allowed = self.config.study.coherence_floor, self.config.judge.missing_at_most
+        return scored(point, asked, unsteered.answers, floor, allowed)
 
     def _record(self, trial: int | None, phase: str, answers: Sequence[ScoredAnswer]) -> None:
         self.scores += [{"trial": trial, "phase": phase} | asdict(answer) for answer in answers]
+
+
+def _mean_scores(answers: Sequence[ScoredAnswer]) -> dict[str, float]:
+    found = {name: scores.mean(answers, name) for name in ("trait_score", "coherence")}
+    return {name: round(value, 6) for name, value in found.items() if value is not None}

@@ -6,31 +6,25 @@ An interval of 95 % must hold it in 95 % of studies, too seldom and too often be
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from traitsteer.experiment.answering import Questions, Setting
-from traitsteer.experiment.planted import PlantedBench, Regime, Surface, cliff_surface, cut_mean
-from traitsteer.experiment.searching import Search
+from traitsteer.experiment.planted import Regime, Surface, cliff_surface, cut_mean
 from traitsteer.maths.frontier import FrontierStep, delta_at_coherence
 from traitsteer.maths.permutation import rank_p_value, sign_flip_p_value
 from traitsteer.maths.statistics import (
     independent_difference_interval,
     mean_interval,
-    paired_difference_interval,
     ratio_interval,
     share_interval,
 )
-from traitsteer.words import scores
-from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.studies import LayerStrengthStudy
 
 CONFIDENCE = 0.95
 SAMPLES = 4
@@ -78,7 +72,10 @@ class Coverage:
 def coverage(
     statistic: str, regime: str, questions: int, runs: int, draw: Callable[[int], Drawn]
 ) -> Coverage:
-    """Ask `draw` with a seed of its own for each run; a missing limit excludes nothing."""
+    """Ask `draw` with a seed of its own for each run; a missing limit excludes nothing.
+
+    Raises TraitsteerError when no run has an interval.
+    """
     below = above = 0
     widths = []
     for run in range(runs):
@@ -91,6 +88,11 @@ def coverage(
         above += low > truth
         widths.append(high - low)
     n = len(widths)
+    if n == 0:
+        raise TraitsteerError(
+            f"None of {runs} simulated studies of {statistic}, {regime}, has an interval, expected "
+            "one at least; simulate more of them."
+        )
     return Coverage(
         statistic, regime, questions, n, 1 - (below + above) / n, below / n, above / n,
         statistics.median(widths),
@@ -258,62 +260,3 @@ def _uniformity(test: str, questions: int, found: Sequence[float]) -> Uniformity
         test, questions, len(found), float(against.statistic), float(against.pvalue), rejected,
         tuple(found),
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What one search chose, and how far its scores lie from the truth."""
-
-    truth: float
-    """The choice's true delta."""
-    first: float
-    """The largest delta of a feasible trial, minus the true delta of its setting."""
-    recount: float
-    """The choice's delta in the recount that it rests on, minus its true delta."""
-    report: float
-    """The choice's delta on the report questions, minus its true delta."""
-    covered: bool
-    """Whether the report interval holds the true delta."""
-
-
-def searches(config: Config, questions: int, runs: int) -> Iterator[Chosen]:
-    """The study's own search, recount and choice on planted answers; then the report questions."""
-    layers = 11
-    for run in range(runs):
-        seed = seed_for("search", questions, run) % 2**31
-        bench = PlantedBench(cliff_surface, seed)
-        asked = {
-            purpose: Questions("planted", purpose, tuple(f"{purpose} {n}" for n in range(count)))
-            for purpose, count in (("selection", 20), ("report", questions))
-        }
-        sizes, floor = config.search, config.study.coherence_floor
-        study = LayerStrengthStudy("s", layers, sizes.strength, sizes.step, floor, seed)
-        search = Search(
-            config.model_copy(update={"seed": seed}),
-            bench,
-            asked["selection"],
-            torch.eye(layers, 16),
-            torch.ones(layers),
-            study,
-        )
-        for _ in search.batches(lambda done: None):
-            pass
-        _, best = search.recount(lambda done: None)
-        if best is None:
-            continue
-        layer, strength = best["layer"], best["strength"]
-        settings = [Setting(0, search.vectors[0], 0.0)]
-        settings.append(Setting(layer, search.vectors[layer], best["coefficient"]))
-        answers = bench.answers(asked["report"], settings, SAMPLES, lambda done: None)
-        unsteered, steered = (scores.by_question(rows, "trait_score") for rows in answers)
-        report = paired_difference_interval(steered, unsteered, CONFIDENCE)
-        truth = bench.delta(layer, strength)
-        winner = max((t for t in search.trials if t["feasible"]), key=lambda t: t["delta"])
-        assert report.lower is not None and report.upper is not None
-        yield Chosen(
-            truth,
-            winner["delta"] - bench.delta(winner["layer"], winner["strength"]),
-            best["delta"] - truth,
-            report.value - truth,
-            report.lower <= truth <= report.upper,
-        )

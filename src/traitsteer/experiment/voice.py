@@ -15,11 +15,12 @@ from traitsteer.maths.statistics import (
     mean_interval,
     paired_difference_interval,
     paired_differences,
+    score_interval,
     share_interval,
 )
 from traitsteer.words.records import Answer, Judge, ScoredAnswer
 from traitsteer.words.scoring_config import VoiceConfig
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.words.text_measures import (
     announces,
     exclamations,
@@ -45,6 +46,9 @@ MEASURES = (
 """Names of what is measured of every answer."""
 SHARES = ("announced", "exclaimed")
 """Measures that an answer has or has not, 1 or 0; their means are in percent."""
+
+UP_TO_100 = ("naturalness", "coherence", "repeated", "type_token", "moving_type_token")
+"""Measures from 0 to 100."""
 
 _AT_ONCE = 64
 """Questions to the judge that are kept together."""
@@ -120,15 +124,18 @@ def _kept(
     ask: Callable[[Sequence[Item]], list[float | None]],
     items: Sequence[Item],
 ) -> list[float | None]:
-    """Ask the judge what is not on disk yet, some at a time."""
+    """Ask the judge what is not on disk yet, some at a time.
+
+    Some with a missing answer are not kept: the judge may have failed, and the next run asks again.
+    """
     found: list[float | None] = []
     for start in range(0, len(items), _AT_ONCE):
         some = items[start : start + _AT_ONCE]
         texts = [[asdict(each) for each in _answers(item)] for item in some]
         path = cache / "voice" / f"{digest([*key, texts])}.json"
-        if not path.exists():
-            write_json(path, ask(some))
-        said: list[float | None] = read_json(path)
+        said: list[float | None] = read_json(path) if path.exists() else ask(some)
+        if not path.exists() and None not in said:
+            write_json(path, said)
         found += [score for _, score in zip(some, said, strict=True)]
     return found
 
@@ -137,39 +144,62 @@ def _answers(item: Answer | tuple[Answer, Answer]) -> tuple[Answer, ...]:
     return (item,) if isinstance(item, Answer) else item
 
 
-def compared(rows: Sequence[Row], confidence: float, seed: int) -> dict[str, Any]:
+def compared(
+    rows: Sequence[Row], confidence: float, seed: int, missing_at_most: float
+) -> dict[str, Any]:
     """Every measure with its interval for each setting, and natural minus instruction.
 
-    Intervals and p-values (two-sided sign flips) are over questions. A measure that no answer of
-    both arms has is None; `missing` counts the values that were left out, of all settings.
+    Intervals and p-values (two-sided sign flips) are over questions; `missing` counts the values
+    that were left out, of all settings. A measure of which a setting lacks a larger share of values
+    than `missing_at_most` is None, and `not_measured` says why.
     """
+    settings = (BASELINE, INSTRUCTION, NATURAL)
+    found = {name: {s: _by_question(rows, s, name) for s in settings} for name in MEASURES}
+    pairs, first = _pairs(rows)
+    values: dict[str, dict[str, Clusters]] = {**found, "preference": {"pairs": pairs}}
+    reasons = {name: _too_few(of, missing_at_most) for name, of in values.items()}
     return {
-        "measures": {name: _measure(rows, name, confidence, seed) for name in MEASURES},
-        "preference": _preference(rows, confidence, seed),
+        "measures": {
+            name: None if reasons[name] else _measure(of, name, confidence, seed)
+            for name, of in found.items()
+        },
+        "preference": None
+        if reasons["preference"]
+        else _preference(pairs, first, confidence, seed),
+        "not_measured": {name: reason for name, reason in reasons.items() if reason},
     }
 
 
-def _measure(rows: Sequence[Row], name: str, confidence: float, seed: int) -> Row | None:
-    values = {s: _by_question(rows, s, name) for s in (BASELINE, INSTRUCTION, NATURAL)}
-    scale, interval = (100.0, share_interval) if name in SHARES else (1.0, mean_interval)
+def _too_few(values: Mapping[str, Clusters], missing_at_most: float) -> str | None:
+    """Why a measure cannot be told; None where every setting has enough of its values."""
+    for setting, found in values.items():
+        single = [value for of in found.values() for value in of]
+        lost = single.count(None)
+        if lost > missing_at_most * len(single) or lost == len(single):
+            return f"{lost} of {len(single)} {setting} values are missing"
+    if len(values) > 1 and not len(paired_differences(values[NATURAL], values[INSTRUCTION])):
+        return "no question has values of both arms"
+    return None
+
+
+def _measure(values: Mapping[str, Clusters], name: str, confidence: float, seed: int) -> Row:
+    scale = 100.0 if name in SHARES else 1.0
+    interval = (
+        share_interval if name in SHARES else score_interval if name in UP_TO_100 else mean_interval
+    )
     new, old = (_scaled(values[arm], scale) for arm in (NATURAL, INSTRUCTION))
-    differences = paired_differences(new, old)
-    if not len(differences) or not _any(values[BASELINE]):
-        return None
+    p_value = sign_flip_p_value(paired_differences(new, old), _seed(seed, name))
     return {
         **{setting: interval(found, confidence).rounded() for setting, found in values.items()},
         "difference": paired_difference_interval(new, old, confidence).rounded(),
-        "p_value": round(sign_flip_p_value(differences, _seed(seed, name)), 4),
+        "p_value": round(p_value, 4),
         "missing": sum(v is None for found in values.values() for of in found.values() for v in of),
     }
 
 
-def _preference(rows: Sequence[Row], confidence: float, seed: int) -> Row | None:
-    """How often, in percent, the natural arm's answer was preferred; 50 is no preference.
-
-    A pair counts with the mean of its two orders, and is missing where either of them is. `won`,
-    `lost` and `even` count pairs as natural; even are ties and pairs whose orders contradict each
-    other. `first`: how often what was shown first won, 50 for a judge whom the order leaves cold.
+def _pairs(rows: Sequence[Row]) -> tuple[Clusters, Clusters]:
+    """Percent by question: how a pair's natural answer fared in both orders, and what was shown
+    first in each.
     """
     pairs: Clusters = {}
     first: Clusters = {}
@@ -180,17 +210,25 @@ def _preference(rows: Sequence[Row], confidence: float, seed: int) -> Row | None
             pairs.setdefault(str(row["question"]), []).append(whole)
             shown = [_percent(one), None if two is None else 100.0 * (1.0 - two)]
             first.setdefault(str(row["question"]), []).extend(shown)
-    if not _any(pairs):
-        return None
+    return pairs, first
+
+
+def _preference(pairs: Clusters, first: Clusters, confidence: float, seed: int) -> Row:
+    """How often, in percent, the natural arm's answer was preferred; 50 is no preference.
+
+    A pair counts with the mean of its two orders, and is missing where either of them is. `won`,
+    `lost` and `even` count pairs as natural; even are ties and pairs whose orders contradict each
+    other. `first`: how often what was shown first won, 50 for a judge whom the order leaves cold.
+    """
     even: Clusters = {question: [50.0] for question in pairs}
     scores = [score for of in pairs.values() for score in of]
     present = [score for score in scores if score is not None]
     return {
-        "natural": mean_interval(pairs, confidence).rounded(),
+        "natural": score_interval(pairs, confidence).rounded(),
         "p_value": round(
             sign_flip_p_value(paired_differences(pairs, even), _seed(seed, "preference")), 4
         ),
-        "first": mean_interval(first, confidence).rounded(),
+        "first": score_interval(first, confidence).rounded(),
         "won": sum(score > 50.0 for score in present),
         "lost": sum(score < 50.0 for score in present),
         "even": sum(score == 50.0 for score in present),
@@ -199,15 +237,11 @@ def _preference(rows: Sequence[Row], confidence: float, seed: int) -> Row | None
 
 
 def _seed(seed: int, name: str) -> int:
-    return seed_for(seed, "voice", name) % 2**31
+    return small_seed_for(seed, "voice", name)
 
 
 def _scaled(values: Clusters, scale: float) -> Clusters:
     return {key: [None if v is None else scale * v for v in of] for key, of in values.items()}
-
-
-def _any(values: Clusters) -> bool:
-    return any(value is not None for of in values.values() for value in of)
 
 
 def _by_question(rows: Sequence[Row], setting: str, name: str) -> Clusters:

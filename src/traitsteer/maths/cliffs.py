@@ -113,11 +113,12 @@ class _Bracket:
             return math.inf
         ends = (self.last, *self.within, self.next)
         reach = [s.delta + s.error for s in ends if s.delta is not None]
-        if self.before is not None and self.before.delta is not None:
+        before = None if self.before is None else self.before.delta
+        if self.before is not None and before is not None and self.last.delta is not None:
             run = self.last.point.strength - self.before.point.strength
-            rise = ((self.last.delta or 0.0) - self.before.delta) / run
+            rise = (self.last.delta - before) / run
             width = self.next.point.strength - self.last.point.strength
-            reach.append((self.last.delta or 0.0) + rise * width / 2)
+            reach.append(self.last.delta + rise * width / 2)
         return max(reach, default=math.inf)
 
 

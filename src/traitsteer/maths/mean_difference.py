@@ -8,7 +8,7 @@ Nothing is regularised or scaled; the mean is accumulated in float64.
 import torch
 from torch import Tensor
 
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.errors import TooFewRows, TraitsteerError
 from traitsteer.words.shapes import Bool, Float
 
 
@@ -17,11 +17,12 @@ def mean_difference(
 ) -> Float[Tensor, "layers d"]:
     """`mean(h | trait) - mean(h | opposite)` of each layer, float64, in residual-stream units.
 
-    Raises TraitsteerError when a class is empty or when the two means of a layer are equal.
+    Raises TooFewRows when a class is empty, and TraitsteerError when the two means of a layer are
+    equal.
     """
     count = int(positive.sum())
     if count == 0 or count == len(positive):
-        raise TraitsteerError(
+        raise TooFewRows(
             f"mean difference: found {count} positive rows of {len(positive)}; "
             "expected rows of both polarities"
         )

@@ -54,6 +54,8 @@ def rank_p_value(observed: float, nulls: Sequence[float]) -> float:
     """One-sided p-value of a value among null values: (1 + nulls at least as large) / (1 + nulls).
 
     The least that it can be is 1 / (1 + nulls): 5 null vectors tell apart no better than 0.17.
+    All values must be means of equally many answers. Where the observed one was chosen among many,
+    the choice must rest on other answers, and the p-value is conditional on it.
     """
     return (1 + sum(null >= observed for null in nulls)) / (1 + len(nulls))
 

@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 from torch import Tensor
 
+from traitsteer.maths.limits import (
+    farther,
+    mean_limits,
+    student_limits,
+    student_quantile,
+    third_moment,
+)
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
 from traitsteer.words.shapes import Float
@@ -30,6 +37,14 @@ def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     (lower and upper None). Raises TraitsteerError when every value is missing.
     """
     return _interval(_cluster_means(values), mean_limits, confidence, "mean")
+
+
+def score_interval(values: Clusters, confidence: float = 0.95) -> Interval:
+    """`mean_interval` of scores from 0 to 100, with its limits cut to that scale."""
+    found = mean_interval(values, confidence)
+    limits = (found.lower, found.upper)
+    lower, upper = (None if limit is None else min(max(limit, 0.0), 100.0) for limit in limits)
+    return Interval(found.value, lower, upper, found.n)
 
 
 def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
@@ -75,9 +90,9 @@ def independent_difference_interval(a: Clusters, b: Clusters, confidence: float 
     if error == 0.0:
         return Interval(value, value, value, n)
     parts = (square**2 / (len(side) - 1) for square, side in zip(squares, sides, strict=True))
-    student = _student(confidence, error**4 / sum(parts))
-    first, second = (_third_moment(side) / len(side) ** 2 for side in sides)
-    return Interval(value, *_farther(value, error, (first - second) / error**3, student), n)
+    student = student_quantile(confidence, error**4 / sum(parts))
+    first, second = (third_moment(side) / len(side) ** 2 for side in sides)
+    return Interval(value, *farther(value, error, (first - second) / error**3, student), n)
 
 
 def share_interval(values: Clusters, confidence: float = 0.95) -> Interval:
@@ -111,7 +126,9 @@ def share_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     if 0.0 < share < 1.0:
         count = float(len(single))
         if error > 0.0:
-            alike = (_student(confidence, count - 1) / _student(confidence, n - 1)) ** 2
+            alike = (
+                student_quantile(confidence, count - 1) / student_quantile(confidence, n - 1)
+            ) ** 2
             count = min(count, share * (1 - share) / error * alike)
     hits, tail = share * count, (1 - confidence) / 2
     lower = float(special.betaincinv(hits, count - hits + 1, tail)) if hits > 0 else 0.0
@@ -204,47 +221,6 @@ def _paired_means(a: Clusters, b: Clusters) -> tuple[NDArray[np.float64], NDArra
     return first[present], second[present]
 
 
-def mean_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """Confidence limits of the mean of two independent values or more, none of them missing.
-
-    On each side the farther of two. Student's t is right where values are symmetric, whatever their
-    tails. Near an end of the scale they are not: most questions score 100 and a few far less, and
-    t is too sure on the side of the long tail. There Hall's cubic takes the skewness out of the
-    t statistic; but it trusts the skewness of the sample, which heavy tails alone can bring about.
-
-    Source: Hall 1992, "On the removal of skewness by transformation", equation for g and its
-    inverse; with c = skewness / sqrt(n),  g(t) = t + c t^2 / 3 + c^2 t^3 / 27 + c / 6.
-    """
-    mean, n = float(values.mean()), len(values)
-    spread = float(values.std())
-    error = float(values.std(ddof=1)) / math.sqrt(n)
-    if error == 0.0:
-        return mean, mean
-    c = _third_moment(values) / spread**3 / math.sqrt(n)
-    return _farther(mean, error, c, _student(confidence, n - 1))
-
-
-def _third_moment(values: NDArray[np.float64]) -> float:
-    return float(((values - values.mean()) ** 3).mean())
-
-
-def _farther(value: float, error: float, c: float, student: float) -> tuple[float, float]:
-    """On each side the farther of Student's and Hall's limits; `c` is the skewness of `value`."""
-    low, high = value - error * student, value + error * student
-    if abs(c) < 1e-6:
-        return low, high
-
-    of_hall = [3 / c * (math.cbrt(1 + c * (t - c / 6)) - 1) for t in (student, -student)]
-    return min(low, value - error * of_hall[0]), max(high, value - error * of_hall[1])
-
-
-def student_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """Student's t limits of the mean of two values or more, none of them missing."""
-    mean, n = float(values.mean()), len(values)
-    half = _student(confidence, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
-    return mean - half, mean + half
-
-
 def _within(
     rest: NDArray[np.float64], change: NDArray[np.float64], confidence: float, away: float
 ) -> float:
@@ -279,10 +255,3 @@ def _interval(
     if n < 2:
         return Interval(value, None, None, n)
     return Interval(value, *limits(means, confidence), n)
-
-
-def _student(confidence: float, free: float) -> float:
-    """Quantile of Student's t with so many degrees of freedom."""
-    if not 0.0 < confidence < 1.0:
-        raise TraitsteerError(f"confidence is {confidence}; expected a number between 0 and 1")
-    return float(special.stdtrit(free, (1.0 + confidence) / 2.0))

@@ -143,7 +143,8 @@ def _announced(config: Config, traps: dict[str, tuple[Trap, ...]], times: int) -
     for trait, rows in traps.items():
         longest = max(tokens_of(trap.answer.text) for trap in rows)
         title = f"audit {judge_name(config)} {trait}"
-        announce(config, trait, title, times * len(rows), longest)
+        questions = [trap.answer.question for trap in rows]
+        announce(config, trait, title, questions, times * len(rows), longest)
     return times * sum(map(len, traps.values()))
 
 

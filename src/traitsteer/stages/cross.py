@@ -7,6 +7,7 @@ data/cross.json        every trait's score under every vector, on the report que
                        trait: at the vector's own best setting ("own"), and, for the vectors of
                        other traits, where the scored trait's own vector is steered ("same": the
                        wrong-trait null, with its layer, coefficient and method)
+                       scores are None where too many answers lack one (`missing` counts them)
 data/perplexity.json   perplexity of neutral text with and without each vector, at its own setting
 """
 
@@ -32,7 +33,7 @@ from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import best_of_arm
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world.files import write_json
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress
@@ -54,7 +55,11 @@ class Sent:
 
 
 def run(config: Config) -> None:
-    """Steer with each trait's best vector, score every trait and read neutral text."""
+    """Steer with each trait's best vector, score every trait and read neutral text.
+
+    Raises:
+        TraitsteerError: too many unsteered answers lack a score, or a vector does not fit.
+    """
     model = open_model(config, config.models.instruct)
     own = _own(config, model)
     rivals = {scored: _rivals(config, model, own, scored) for scored in config.study.traits}
@@ -111,10 +116,12 @@ def _scored(
     settings = [answering.unsteered(model)]
     settings += [sent.setting for sent in (*own, *rivals)]
     answers = len(settings) * len(report) * config.evaluate.samples
-    announce(config, scored, f"cross {scored}", answers, config.answers.max_new_tokens)
+    announce(config, scored, f"cross {scored}", report, answers, config.answers.max_new_tokens)
     unsteered, *steered = bench.answers(
         Questions(scored, "report", report), settings, config.evaluate.samples
     )
+    allowed = config.judge.missing_at_most
+    scores.refuse_missing(unsteered, allowed, f"cross {scored}, unsteered")
     cells = [(sent, "own") for sent in own] + [(sent, "same") for sent in rivals]
     return [
         sent.head() | {"scored": scored, "at": at} | _measured(config, unsteered, answers)
@@ -125,11 +132,17 @@ def _scored(
 def _measured(
     config: Config, unsteered: Sequence[ScoredAnswer], steered: Sequence[ScoredAnswer]
 ) -> dict[str, Any]:
+    """Scores of one setting beside the unsteered; None where too many of its own are missing."""
     before, after = (scores.by_question(rows, "trait_score") for rows in (unsteered, steered))
-    delta = paired_difference_interval(after, before, config.evaluate.confidence)
-    seed = seed_for(config.seed, "cross") % 2**31
-    return {
+    head = {
         "baseline": round(mean_interval(before).value, 4),
+        "missing": scores.missing(steered),
+    }
+    if not scores.enough(steered, config.judge.missing_at_most):
+        return head | dict.fromkeys(("trait_score", "delta", "p_value", "coherence"))
+    delta = paired_difference_interval(after, before, config.evaluate.confidence)
+    seed = small_seed_for(config.seed, "cross")
+    return head | {
         "trait_score": round(mean_interval(after).value, 4),
         "delta": delta.rounded(),
         "p_value": round(sign_flip_p_value(paired_differences(after, before), seed), 6),

@@ -19,7 +19,8 @@ from typing import Any
 from traitsteer.experiment.answering import Bench, Questions, Setting, unsteered
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
-from traitsteer.experiment.evaluation import Terms, steps_of, summary
+from traitsteer.experiment.evaluation import steps_of, summary
+from traitsteer.experiment.evidence import Terms
 from traitsteer.experiment.models import read_vectors
 from traitsteer.experiment.nulls import null_vectors, read_fitted
 from traitsteer.experiment.protocols import frozen_protocol
@@ -28,7 +29,8 @@ from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Method, ScoredAnswer, Trait
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.results import NULL_KINDS
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
@@ -40,7 +42,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 
     Raises:
         TraitsteerError: a search was made under another protocol, the vectors or activations do
-            not fit, or a setting lacks too many scores.
+            not fit, or baseline, steered or prompted answers lack too many scores.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
     terms = frozen_protocol(config, trait)
@@ -75,7 +77,7 @@ def _evaluate(
             config.evaluate.up_by,
             config.judge.missing_at_most,
             config.evaluate.confidence,
-            seed_for(config.seed, "evaluate", trait.name, arm, method) % 2**31,
+            small_seed_for(config.seed, "evaluate", trait.name, arm, method),
         ),
     )
     head = {"trait": trait.name, "arm": arm, "method": method, "protocol": found["protocol"]}
@@ -151,15 +153,12 @@ def _answers(
     samples = config.evaluate.samples
     total = sum(each.samples or samples for each in settings.values()) * len(trait.report)
     questions = Questions(trait.name, "report", trait.report)
-    announce(config, trait.name, title, total, config.answers.max_new_tokens)
+    announce(config, trait.name, title, trait.report, total, config.answers.max_new_tokens)
     with progress(title, total, "answer") as advance:
         found = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, found, strict=True))
     for name, rows in answers.items():
-        enough = scores.enough(rows, config.judge.missing_at_most)
-        if not enough and not name.startswith("frontier-"):
-            raise TraitsteerError(
-                f"{title}: {scores.missing(rows)} of {len(rows)} {name} answers lack a score, "
-                "more than judge.missing_at_most allows; check the judge and run again."
-            )
+        # A null or a strength above the cliff may leave a judge nothing to score: it is left out.
+        if name.partition("-")[0] not in (*NULL_KINDS, "frontier"):
+            scores.refuse_missing(rows, config.judge.missing_at_most, f"{title}, {name}")
     return answers

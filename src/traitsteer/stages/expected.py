@@ -88,12 +88,13 @@ def _best(config: Config, trait: str, arm: str) -> dict[str, Any] | None:
     return best_of_arm(finished_results(config, trait, arm))
 
 
-def _of_best(take: Callable[[Record], float]) -> OfArm:
+def _of_best(take: Callable[[Record], float | None]) -> OfArm:
     """A measure of the result that stands for an arm."""
 
     def measure(config: Config, trait: str, arm: str) -> float | None:
         best = _best(config, trait, arm)
-        return None if best is None else float(take(best))
+        value = None if best is None else take(best)
+        return None if value is None else float(value)
 
     return measure
 
@@ -108,8 +109,10 @@ def _baseline(name: str) -> OfArm:
     return measure
 
 
-def _margin(best: Record) -> float:
+def _margin(best: Record) -> float | None:
     delta, random = best["delta"], best["random"]
+    if random is None:
+        return None
     if delta["lower"] is None or random["upper"] is None:
         return float("-inf")
     return float(delta["lower"] - random["upper"])
@@ -198,7 +201,7 @@ OF_ARM: dict[str, OfArm] = {
     "baseline coherence": _baseline("baseline_coherence"),
     "coherence": _of_best(lambda best: best["coherence"]["value"]),
     "delta": _of_best(lambda best: best["delta"]["value"]),
-    "random delta": _of_best(lambda best: best["random"]["value"]),
+    "random delta": _of_best(lambda best: best["random"] and best["random"]["value"]),
     "margin over random": _of_best(_margin),
     "layer": _of_best(lambda best: best["layer"]),
     "strength": _of_best(lambda best: best["strength"]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from traitsteer.experiment.fitting import fit_seed, provenance_of
 from traitsteer.maths.direction import (
     Direction,
     held_out,
@@ -17,11 +18,9 @@ from traitsteer.maths.direction import (
 )
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.methods import raw_vectors
-from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.records import Method
-from traitsteer.words.seeds import seed_for
 from traitsteer.world import tensors
 from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
@@ -45,14 +44,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         TraitsteerError: the activations are corrupt or incomplete, or were cached for another trait
             or arm.
     """
-    expected = {
-        "trait": trait,
-        "arm": arm,
-        "text": config.text(arm),
-        "source": config.source(arm).name,
-        "position": str(Position.parse(config.arm(arm).position)),
-    }
-    found = tensors.read_shards(layout.activations(trait, arm), expected)
+    found = tensors.read_shards(layout.activations(trait, arm), provenance_of(config, trait, arm))
     device = usable_device(config.models.device)
     data = Data(
         found.tensors["activations"].to(device),
@@ -60,7 +52,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         found.tensors["pair"].to(device),
         found.tensors["sample"].to(device),
     )
-    seed = seed_for(config.seed, "fit", trait, arm) % 2**31
+    seed = fit_seed(config, trait, arm)
     methods = config.arm(arm).methods
     with progress(f"fit {trait} {arm}", len(methods), "method") as advance:
         for method in methods:

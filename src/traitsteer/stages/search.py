@@ -22,7 +22,7 @@ from traitsteer.experiment.protocols import frozen_protocol
 from traitsteer.experiment.searching import Search
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import ledger
 from traitsteer.world.files import digest, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
@@ -63,7 +63,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
                 config.search.strength,
                 config.search.step,
                 config.study.coherence_floor,
-                seed_for(config.seed, "search") % 2**31,
+                small_seed_for(config.seed, "search"),
                 protocol=terms,
             ),
         )
@@ -89,7 +89,8 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 def _found(search: Search, title: str) -> dict[str, Any]:
     """Search, show each batch in the journal, and say what was found."""
     config, most = search.config, search.most_answers()
-    announce(config, search.questions.trait, title, most, config.answers.max_new_tokens)
+    asked = search.questions
+    announce(config, asked.trait, title, asked.texts, most, config.answers.max_new_tokens)
     with progress(title, most, "answer") as advance:
         for _ in search.batches(advance):
             search.study.publish(in_repository(Path(config.track.studies)))

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from traitsteer.experiment import recovery, simulation
+from traitsteer.experiment.simulated_search import Chosen, searches
 from traitsteer.experiment.simulation import (
     LIMIT,
     REGIMES,
     SURFACES,
-    Chosen,
     Coverage,
     Uniformity,
 )
@@ -66,7 +66,7 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
     tests.append(simulation.rank_uniformity(19, sizes.p_values))
     with progress("simulate searches", sizes.searches, "search") as advance:
         chosen = []
-        for one in simulation.searches(config, QUESTIONS[0], sizes.searches):
+        for one in searches(config, QUESTIONS[0], sizes.searches):
             chosen.append(one)
             advance(1)
     errors = _errors(chosen)

@@ -4,6 +4,7 @@ Reads the responses, the terms and the judge; writes one verdict for each respon
 how many of how many were kept. Every response stays on record beside its verdict.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,11 +14,15 @@ from traitsteer.experiment.protocols import frozen_extraction
 from traitsteer.words import layout
 from traitsteer.words.config import Config, VetConfig
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import Answer, Judgement, Verdict
+from traitsteer.words.records import Answer, Judgement, Polarity, Verdict
 from traitsteer.world.files import read_jsonl, write_json, write_jsonl
 from traitsteer.world.judges import open_judge
 from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import read_trait
+
+POLARITIES: tuple[Polarity, ...] = ("positive", "negative")
+NOT_JUDGED = "not judged"
+"""The reason of a response that the judge gave no score."""
 
 
 def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig) -> Verdict:
@@ -27,7 +32,7 @@ def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig)
     if ids == 0:
         reason = "empty"
     elif trait is None or coherence is None:
-        reason = "not judged"
+        reason = NOT_JUDGED
     elif coherence < vet.coherence_at_least:
         reason = "incoherent"
     elif polarity == "positive" and trait < vet.positive_at_least:
@@ -42,14 +47,16 @@ def run(config: Config, trait: str, arm: str) -> None:
 
     Raises:
         TraitsteerError: the arm reads the text of another, the terms in data/protocols are not
-            those of params.yaml, or fewer than `vet.minimum` responses of a polarity remain.
+            those of params.yaml, the judge left out too many responses, or fewer than
+            `vet.minimum` of a polarity remain.
     """
     config.eliciting(arm)
     frozen_extraction(config, read_trait(Path(config.study.trait_folder) / trait))
     rows = read_jsonl(layout.responses(trait, arm))
     judge = open_judge(config, trait)
     title = f"vet {trait} {arm}"
-    announce(config, trait, title, len(rows), config.elicit.max_new_tokens)
+    prompts = [row["prompt"] for row in rows]
+    announce(config, trait, title, prompts, len(rows), config.elicit.max_new_tokens)
     judged: dict[int, Judgement] = {}
     with progress(title, len(rows), "response") as advance:
         answers = [Answer(row["prompt"], row["text"]) for row in rows]
@@ -61,23 +68,37 @@ def run(config: Config, trait: str, arm: str) -> None:
         for number, row in enumerate(rows)
     ]
     counts = {}
-    for polarity in ("positive", "negative"):
-        kept = [
-            v.kept for v, row in zip(verdicts, rows, strict=True) if row["polarity"] == polarity
+    for polarity in POLARITIES:
+        of_polarity = [
+            v for v, row in zip(verdicts, rows, strict=True) if row["polarity"] == polarity
         ]
-        counts[f"{polarity}_kept"] = sum(kept)
-        counts[polarity] = len(kept)
+        counts[f"{polarity}_kept"] = sum(v.kept for v in of_polarity)
+        counts[f"{polarity}_not_judged"] = sum(v.reason == NOT_JUDGED for v in of_polarity)
+        counts[polarity] = len(of_polarity)
+    _refuse_unjudged(counts, title, config.judge.missing_at_most)
     say(
         f"{title}: kept {counts['positive_kept']} of {counts['positive']} positive and "
         f"{counts['negative_kept']} of {counts['negative']} negative responses"
     )
     write_jsonl(layout.verdicts(trait, arm), map(asdict, verdicts))
     write_json(layout.vet_counts(trait, arm), counts)
-    for polarity in ("positive", "negative"):
+    for polarity in POLARITIES:
         kept_count = counts[f"{polarity}_kept"]
         if kept_count < config.vet.minimum:
             raise TraitsteerError(
                 f"{kept_count} of {counts[polarity]} {polarity} responses of {trait} {arm} show "
                 f"their polarity, expected at least vet.minimum = {config.vet.minimum}; raise "
                 "elicit.samples, add prompts or loosen the thresholds of vet."
+            )
+
+
+def _refuse_unjudged(counts: Mapping[str, int], title: str, missing_at_most: float) -> None:
+    """Stop before anything is written where a judge that fails would choose the responses."""
+    for polarity in POLARITIES:
+        lost, of = counts[f"{polarity}_not_judged"], counts[polarity]
+        if lost > missing_at_most * of:
+            raise TraitsteerError(
+                f"{title}: {lost} of {of} {polarity} responses lack a score, expected at most the "
+                f"share of judge.missing_at_most = {missing_at_most:g}; check the judge and run "
+                "again."
             )

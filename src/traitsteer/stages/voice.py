@@ -17,10 +17,13 @@ from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal,
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.results import one_protocol, read_results
 from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL
-from traitsteer.maths.statistics import mean_interval, paired_difference_interval
+from traitsteer.maths.statistics import (
+    mean_interval,
+    paired_difference_interval,
+    score_interval,
+)
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
-from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval, ScoredAnswer, Trait
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.seeds import seed_for
@@ -65,7 +68,7 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
     if without or flat:
         status = "nothing feasible" if without else "trait not raised"
         say(f"voice {name}: {status} for {' and '.join(without or flat)}, nothing is compared")
-        parts = ("arms", "equality", "measures", "preference")
+        parts = ("arms", "equality", "measures", "preference", "not_measured")
         return head | {"status": status} | dict.fromkeys(parts), []
 
     trait = read_trait(Path(config.study.trait_folder) / name)
@@ -83,7 +86,7 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
     verdict = equality(difference, config.voice.equal_within)
     heard = voice.heard(answers, trait.report, trait.names, bench.judge, config.voice, bench.cache)
     seed = seed_for(config.seed, name)
-    compared = voice.compared(heard, config.evaluate.confidence, seed)
+    compared = voice.compared(heard, config.evaluate.confidence, seed, config.judge.missing_at_most)
     say(f"voice {name}: equal trait score {verdict}, preference {compared['preference']}")
     return head | {
         "arms": {
@@ -117,16 +120,12 @@ def _answers(
     samples = config.voice.samples
     total = len(settings) * len(trait.report) * samples
     title = f"voice {trait.name}"
-    announce(config, trait.name, title, total, config.answers.max_new_tokens)
+    announce(config, trait.name, title, trait.report, total, config.answers.max_new_tokens)
     with progress(title, total, "answer") as advance:
         answered = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, answered, strict=True))
     for name, of in answers.items():
-        if not scores.enough(of, config.judge.missing_at_most):
-            raise TraitsteerError(
-                f"voice {trait.name}: {scores.missing(of)} of {len(of)} {name} answers lack a "
-                "score, more than judge.missing_at_most allows; check the judge and run again."
-            )
+        scores.refuse_missing(of, config.judge.missing_at_most, f"{title}, {name}")
     return answers
 
 
@@ -148,8 +147,8 @@ def _setting(arm: Matched | None, answers: Sequence[ScoredAnswer], confidence: f
     names = ("method", "layer", "strength", "coefficient")
     return {
         **{name: getattr(arm, name, None) for name in names},
-        "trait_score": mean_interval(_trait_scores(answers), confidence).rounded(),
-        "coherence": mean_interval(scores.by_question(answers, "coherence"), confidence).rounded(),
+        "trait_score": score_interval(_trait_scores(answers), confidence).rounded(),
+        "coherence": score_interval(scores.by_question(answers, "coherence"), confidence).rounded(),
         "answers": len(answers),
         "missing": scores.missing(answers),
     }

@@ -89,7 +89,7 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
     """
     cells = [(trait, arm, best) for trait, arms in bests.items() for arm, best in arms.items()]
     found = [best for _, _, best in cells if best is not None]
-    above = [r for r in found if _lower(r["delta"]) > _upper(r["random"])]
+    above = [r for r in found if r["random"] and _lower(r["delta"]) > _upper(r["random"])]
     share = "all" if len(above) == len(cells) > 1 else f"{len(above)} of"
     sentences = [
         f"One vector, added to one layer, raised the trait score beyond what random vectors of "
@@ -99,12 +99,14 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
         rows = [r for r in found if r["arm"] == arm]
         if rows:
             deltas, coherence, random = (
-                [r[name]["value"] for r in rows] for name in ("delta", "coherence", "random")
+                [r[name]["value"] for r in rows if r[name]]
+                for name in ("delta", "coherence", "random")
             )
+            beside = f"moved it by {_span(random, signed)}" if random else "lack scores"
             sentences.append(
                 f"{arm.capitalize()} vectors moved it by {_span(deltas, signed)} points at a mean "
                 f"coherence of {_span(coherence, number)}; random vectors at the same layers and "
-                f"lengths moved it by {_span(random, signed)}."
+                f"lengths {beside}."
             )
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:

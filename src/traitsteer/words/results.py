@@ -10,6 +10,16 @@ POCKET_LIMIT = (
 )
 """What is said beside every number of the pocket judge."""
 
+NULL_KINDS = ("random", "shuffled", "orthogonal", "negated")
+"""Families of null vectors, by the names of their settings."""
+
+BELOW_BASELINE = 5
+"""Points of coherence that an arm may cost where arms are compared near the unsteered model."""
+
+AT_FLOOR, AT_BASELINE = "at_floor", f"at_baseline_minus_{BELOW_BASELINE}"
+EQUAL_COHERENCE = (AT_FLOOR, AT_BASELINE)
+"""Fields of an evaluation: the delta read off its frontier at one coherence."""
+
 
 def best_of_arm(results: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """The feasible result with the largest delta on the selection questions.

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import ScoredAnswer
 
 Score = Literal["trait_score", "coherence"]
@@ -38,6 +39,25 @@ def enough(answers: Sequence[ScoredAnswer], missing_at_most: float) -> bool:
 def missing(answers: Sequence[ScoredAnswer]) -> int:
     """Number of answers that lack the trait score or the coherence."""
     return sum(answer.trait_score is None or answer.coherence is None for answer in answers)
+
+
+def refuse_missing(answers: Sequence[ScoredAnswer], missing_at_most: float, what: str) -> None:
+    """Stop where a setting that others are held against cannot be judged; `what` names it.
+
+    Raises:
+        TraitsteerError: a larger share of its scores is missing than allowed, or all of them are.
+    """
+    lost = missing(answers)
+    if enough(answers, missing_at_most) and lost < len(answers):
+        return
+    unanswered = sum(answer.state == "no answer" for answer in answers)
+    advice = "check the judge and run again"
+    if unanswered == lost:
+        advice = "the model reasoned to the end of each of them: raise answers.max_new_tokens"
+    raise TraitsteerError(
+        f"{what}: {lost} of {len(answers)} answers lack a score, expected at most the share of "
+        f"judge.missing_at_most = {missing_at_most:g}; {advice}."
+    )
 
 
 def _question_means(answers: Iterable[ScoredAnswer], score: Score) -> list[float]:

@@ -55,7 +55,7 @@ def voice_lead(rows: Sequence[Record]) -> str | None:
 
 
 def voice_sentences(row: Record) -> list[str]:
-    """What one trait's answers sound like, in the order: equal, judge, without a judge."""
+    """What one trait's answers sound like, in the order: equal, judge, without a judge, missing."""
     trait = row["trait"]
     if row["status"] != "compared":
         arms = listed(row["without"])
@@ -64,7 +64,7 @@ def voice_sentences(row: Record) -> list[str]:
             "trait not raised": f"{arms} steering did not raise the trait score",
         }[row["status"]]
         return [f"For {trait} the arms' voices were not compared: {why}."]
-    return [_equality(row), *_judged(row), *_counted(row)]
+    return [_equality(row), *_judged(row), *_counted(row), *_unmeasured(row)]
 
 
 def what_would_make_it_false(rows: Sequence[Record]) -> str:
@@ -154,6 +154,11 @@ def _against(measure: Record, unit: str) -> str:
         f"{natural} against {instruction} {unit}".rstrip()
         + f" (difference {signed(measure['difference']['value'])}, {bounds(measure['difference'])})"
     )
+
+
+def _unmeasured(row: Record) -> Iterator[str]:
+    for name, reason in row["not_measured"].items():
+        yield f"The {name.replace('_', ' ')} was not measured: {reason}."
 
 
 def _preferred(row: Record) -> str:

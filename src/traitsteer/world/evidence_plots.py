@@ -182,7 +182,8 @@ def _against_nulls(
         else:
             null = result["nulls"][family]
             each = [one["delta"] for one in null["each"]]
-            draw_interval(axes, null["pooled"], y, colour, marker, size=4.5, full=False)
+            if null["pooled"] is not None:
+                draw_interval(axes, null["pooled"], y, colour, marker, size=4.5, full=False)
         shade, size = (colour, 7.0) if family == "other traits" else (NEUTRAL, 5.0)
         axes.plot(each, [y] * len(each), ".", color=shade, ms=size, mew=0, zorder=3)
 

@@ -58,7 +58,8 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
                 continue
             best = any(row is other for other in chosen)
             _bar(axes, row["delta"], place + 0.12, colour, full=best)
-            _bar(axes, row["random"], place - 0.22, NEUTRAL, full=False, small=True)
+            if row["random"]:
+                _bar(axes, row["random"], place - 0.22, NEUTRAL, full=False, small=True)
         place -= 1.25
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(ticks, labels)

@@ -1,0 +1,203 @@
+"""The scored answers of one vector on the report questions, and what can be said of them.
+
+Works on scored answers by the names of their settings; reads no file and asks no model. Samples of
+one question, and of several settings that are pooled, are averaged first: n counts questions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from traitsteer.maths.frontier import AtCoherence, FrontierStep, delta_at_coherence
+from traitsteer.maths.permutation import rank_p_value, sign_flip_p_value
+from traitsteer.maths.statistics import (
+    independent_difference_interval,
+    mean_interval,
+    paired_difference_interval,
+    paired_differences,
+    score_interval,
+    share_interval,
+)
+from traitsteer.words import scores
+from traitsteer.words.records import ScoredAnswer
+from traitsteer.words.results import AT_BASELINE, AT_FLOOR, BELOW_BASELINE
+
+Values = dict[str, list[float | None]]
+"""Question to the values of its samples."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A strength at the chosen layer, and the name of its setting."""
+
+    name: str
+    strength: float
+    coefficient: float
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parameters that a summary depends on."""
+
+    floor: float
+    up_by: float
+    missing_at_most: float
+    confidence: float
+    seed: int
+
+
+class Evidence:
+    """The scored answers of a vector's settings, baseline and nulls; what can be said of them."""
+
+    def __init__(self, answers: Mapping[str, Sequence[ScoredAnswer]], terms: Terms) -> None:
+        self.answers, self.terms = answers, terms
+        self.trait = {n: scores.by_question(rows, "trait_score") for n, rows in answers.items()}
+        self.coherent = {n: scores.by_question(rows, "coherence") for n, rows in answers.items()}
+        self.baseline: Values = self.trait["baseline"]
+
+    def unsteered(self) -> dict[str, Any]:
+        """The baseline, and how many scores are missing in all."""
+        confidence = self.terms.confidence
+        return {
+            "baseline": score_interval(self.baseline, confidence).rounded(),
+            "baseline_coherence": score_interval(self.coherent["baseline"], confidence).rounded(),
+            "missing": sum(scores.missing(rows) for rows in self.answers.values()),
+        }
+
+    def named(self, kind: str) -> list[str]:
+        """Names of the settings of one kind."""
+        return [name for name in self.answers if name == kind or name.startswith(f"{kind}-")]
+
+    def measured(self, names: Sequence[str]) -> dict[str, Any]:
+        """Trait score, delta and coherence of some settings pooled."""
+        trait, confidence = _pooled(self.trait, names), self.terms.confidence
+        delta = paired_difference_interval(trait, self.baseline, confidence)
+        coherence = score_interval(_pooled(self.coherent, names), confidence)
+        return {
+            "trait_score": score_interval(trait, confidence).rounded(),
+            "delta": delta.rounded(),
+            "coherence": coherence.rounded(),
+        }
+
+    def prompted(self) -> dict[str, Any] | None:
+        """What positive system prompts reach without steering; None where none was given."""
+        names = self.named("prompted")
+        return self.measured(names) if names else None
+
+    def p_value(self) -> float:
+        """Of the steered delta, by turning the signs of whole questions."""
+        rises = paired_differences(self.trait["steered"], self.baseline)
+        return round(sign_flip_p_value(rises, self.terms.seed), 6)
+
+    def null(self, kind: str, cosines: Mapping[str, float]) -> dict[str, Any]:
+        """One kind of null vectors: all of them pooled, each alone, and the vector beside them.
+
+        A null with too many missing scores takes no part and is named; the rank is among those
+        that are left. It holds the vector's delta over as many samples of a question as the nulls
+        have, since a mean over more of them scatters less. The setting was chosen on other
+        questions, so the rank is conditional on that choice.
+        """
+        asked = self.named(kind)
+        names = [name for name in asked if self.enough(name)]
+        missing = {"missing": [name for name in asked if name not in names]}
+        if not names:
+            return {"pooled": None, "each": [], "p_value": None, "difference": None} | missing
+        steered, pooled = self.trait["steered"], _pooled(self.trait, names)
+        deltas = [self._delta(self.trait[name]) for name in names]
+        coherence = [mean_interval(self.coherent[name]).value for name in names]
+        confidence = self.terms.confidence
+        return {
+            "pooled": paired_difference_interval(pooled, self.baseline, confidence).rounded(),
+            "each": [
+                {
+                    "delta": round(delta, 4),
+                    "coherence": round(held, 4),
+                    "cosine": round(cosines[name], 4),
+                }
+                for name, delta, held in zip(names, deltas, coherence, strict=True)
+            ],
+            "p_value": round(rank_p_value(self._delta(self._steered_as(names[0])), deltas), 6),
+            "difference": paired_difference_interval(steered, pooled, confidence).rounded(),
+        } | missing
+
+    def enough(self, name: str) -> bool:
+        """Whether so few scores of a setting are missing that it may be judged by the rest."""
+        return scores.enough(self.answers[name], self.terms.missing_at_most)
+
+    def both(self, name: str) -> dict[str, Any]:
+        """Percent of single answers that hold the floor and show more of the trait than before.
+
+        A mean hides answers that are broken: an answer counts when its own coherence is at the
+        floor and its trait score lies `up_by` above that of the unsteered answer with its seed.
+        """
+        partners = {(a.question, a.sample): a for a in self.answers["baseline"]}
+        found: Values = {}
+        for answer in self.answers[name]:
+            partner = partners[answer.question, answer.sample]
+            rise = minus(answer.trait_score, partner.trait_score)
+            good = None
+            if rise is not None and answer.coherence is not None:
+                good = float(rise >= self.terms.up_by and answer.coherence >= self.terms.floor)
+            found.setdefault(str(answer.question), []).append(good)
+        return share_interval(found, self.terms.confidence).rounded()
+
+    def frontier(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
+        """Delta, coherence and share of good answers at every strength."""
+        return [
+            {"strength": step.strength, "coefficient": step.coefficient}
+            | self.measured([step.name])
+            | {"both": self.both(step.name)}
+            for step in steps
+        ]
+
+    def at_equal_coherence(self, steps: Sequence[Step]) -> dict[str, Any]:
+        """Delta along the frontier at the floor and a little below the unsteered coherence."""
+        taken = [
+            FrontierStep(step.strength, self.trait[step.name], self.coherent[step.name])
+            for step in steps
+        ]
+        baseline = FrontierStep(0.0, self.baseline, self.coherent["baseline"])
+        seed, confidence = self.terms.seed, self.terms.confidence
+        return {
+            AT_FLOOR: _read_off(
+                delta_at_coherence(taken, baseline, self.terms.floor, seed, confidence)
+            ),
+            AT_BASELINE: _read_off(
+                delta_at_coherence(
+                    taken, baseline, lambda held: held - BELOW_BASELINE, seed, confidence
+                )
+            ),
+        }
+
+    def shrinkage(self, selected: Values) -> dict[str, Any]:
+        """How much larger the delta was that the choice rested on: the winner's curse."""
+        reported = paired_differences(self.trait["steered"], self.baseline)[:, None]
+        return independent_difference_interval(selected, reported, self.terms.confidence).rounded()
+
+    def _delta(self, trait: Values) -> float:
+        return paired_difference_interval(trait, self.baseline).value
+
+    def _steered_as(self, name: str) -> Values:
+        """Trait scores of the vector for the questions and samples that a null answered."""
+        answered = {(answer.question, answer.sample) for answer in self.answers[name]}
+        same = [a for a in self.answers["steered"] if (a.question, a.sample) in answered]
+        return scores.by_question(same, "trait_score")
+
+
+def _pooled(values: Mapping[str, Values], names: Sequence[str]) -> Values:
+    """The values of several settings, question by question."""
+    return {
+        question: [value for name in names for value in values[name][question]]
+        for question in values[names[0]]
+    }
+
+
+def minus(a: float | None, b: float | None) -> float | None:
+    """`a - b`; None where either is missing."""
+    return None if a is None or b is None else a - b
+
+
+def _read_off(found: AtCoherence | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"delta": found.delta.rounded(), "strength": round(found.strength, 6)}

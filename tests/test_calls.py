@@ -1,0 +1,33 @@
+"""What a study will ask of its judge: as many prompts as stages send, as long as their longest."""
+
+from pathlib import Path
+
+from traitsteer.experiment.calls import Calls, calls_for, of_study, prompts_of_text
+from traitsteer.words.config import load
+from traitsteer.words.records import Answer
+from traitsteer.world.judges import prompts_of
+from traitsteer.world.model_judge import questions_about, tokens_of
+from traitsteer.world.trait_folder import read_trait
+
+
+def test_the_longest_prompt_that_a_stage_sends_is_counted(repository: Path, monkeypatch) -> None:
+    monkeypatch.chdir(repository)
+    config = load(Path("profiles/pocket.yaml"))
+    prompts = prompts_of(config)
+    scenarios, selection, report = [], [], []
+    for name in config.study.traits:
+        trait = read_trait(Path(config.study.trait_folder) / name)
+        for texts, longest in (
+            (prompts_of_text(trait, "natural"), scenarios),
+            (trait.selection, selection),
+            (trait.report, report),
+        ):
+            asked = (questions_about(prompts, trait.definition, Answer(q, "")) for q in texts)
+            most = max(sum(tokens_of(one.prompt) + 40 for one in each) for each in asked)
+            assert calls_for(config, trait, texts, 1, 40) == Calls(3, most)
+            longest.append(most)
+    assert min(scenarios) > max(report), "scenarios are longer than questions"
+    found = of_study(config)
+    # Each trait's search sends equally many answers, so that their longest prompts can be told.
+    each = found["search"].calls / 3 / len(selection)
+    assert found["search"].tokens == each * sum(selection)
