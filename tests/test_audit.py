@@ -293,7 +293,7 @@ def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
         )
         found = audit_judge.run(config, f"openai:{judge_server.MODEL}", pocket)
     assert sum(asked) == len(kept), "the second judge is asked once"
-    assert f"sycophancy: {3 * len(kept)} answers to judge" in capsys.readouterr().err
+    assert f"sycophancy: about {3 * len(kept)} answers to judge" in capsys.readouterr().err
     assert found["judge"]["kind"] == "openai"
     assert found["states"]["scored"] == 3 * len(kept)
     shares = {row["trap"]: row["coherence_right"]["value"] for row in found["by_trap"]}
