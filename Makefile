@@ -6,9 +6,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
-# Idle threads that spin starve the busy ones on small machines.
-export OMP_WAIT_POLICY := PASSIVE
-export GOMP_SPINCOUNT := 0
 
 .PHONY: help env repro factorial test slow-test bench lint mlflow optuna
 

@@ -51,7 +51,7 @@ def run(folder: Path) -> float:
     subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
     shutil.copy(PROFILE, folder / "params.yaml")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
-    environment |= {"PYTHONPATH": "src", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+    environment |= {"PYTHONPATH": "src"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     begun = time.perf_counter()
     for command in COMMANDS:

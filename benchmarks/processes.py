@@ -17,6 +17,7 @@ from benchmarks.entrants import OWN, Entrant
 from benchmarks.environments import python_of
 from benchmarks.tasks import Task, kind, packed
 from benchmarks.worker import THREADS
+from traitsteer.words.threads import SPINS
 
 ROOT = Path(__file__).parent.parent
 _LONGEST_REASON = 240
@@ -85,12 +86,9 @@ class Process:
         settings = {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
             "OMP_NUM_THREADS": str(THREADS),
-            # Processes that wait must not take the cores from the one that works.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "GOMP_SPINCOUNT": "0",
             "HF_HUB_OFFLINE": "1",
             "TQDM_DISABLE": "1",
-        }
+        } | SPINS
         who = [self.entrant.name, str(self._model), self.entrant.package]
         with self._log.open("w", encoding="utf-8") as log:
             self._running = subprocess.Popen(

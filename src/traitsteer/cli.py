@@ -10,6 +10,7 @@ from pathlib import Path
 
 from traitsteer import exchange
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.threads import wait_briefly
 
 PER_TRAIT = ("protocol",)
 PER_TEXT = ("elicit", "vet")
@@ -20,9 +21,8 @@ WHOLE = (
 )  # fmt: skip
 POCKET = ("pocket_pair", "pocket_judge")
 
-# Idle threads that spin starve the busy ones on small machines; read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+# No stage is imported yet, and so no torch.
+wait_briefly()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
