@@ -16,7 +16,8 @@ from torch.nn.functional import softplus
 
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.mean_difference import mean_difference
-from traitsteer.maths.probe import _length, fit_probe
+from traitsteer.maths.newton import best_length
+from traitsteer.maths.probe import fit_probe
 from traitsteer.words.errors import TraitsteerError
 
 
@@ -295,6 +296,6 @@ def test_a_step_that_is_many_times_too_long_is_cut_to_one_that_gains(scale: floa
         loss = softplus(-(margin + length[:, :, None] * change)).sum(dim=2)
         return loss + length * price[0] + length.square() * price[1] / 2
 
-    length = _length(rows, margin, change, price)
+    length = best_length(rows, margin, change, price)
     assert bool((length > 0).all())
     assert bool((objective(length) < objective(torch.zeros_like(length))).all())
