@@ -23,7 +23,9 @@ AGAIN = ("fit@evil-natural", "search@evil-instruction", "evaluate@evil-instructi
 
 
 def environment() -> dict[str, str]:
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PYTEST_"))}
+    variables = {
+        k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PYTEST_", "OMP_"))
+    }
     return variables | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
