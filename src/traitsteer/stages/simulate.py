@@ -64,7 +64,7 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
     found = list(_coverages(sizes))
     tests = [simulation.uniformity(REGIMES[1], n, sizes.p_values) for n in QUESTIONS]
     tests.append(simulation.rank_uniformity(19, sizes.p_values))
-    with progress("simulate searches", sizes.searches, "search") as advance:
+    with progress("simulate searches", sizes.searches, "run") as advance:
         chosen = []
         for one in searches(config, QUESTIONS[0], sizes.searches):
             chosen.append(one)
