@@ -6,16 +6,17 @@ score is within none: it is counted with the wrong ones and told apart from them
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traitsteer.maths.agreement import agreement, spread, wilson_interval
 from traitsteer.words.records import Answer, Judge, Judgement
+from traitsteer.words.scores import Score
 from traitsteer.words.traps import Trap
 
-SCORES = ("trait_score", "coherence")
+SCORES: tuple[Score, ...] = get_args(Score)
 SPACE = " \n"
 """What is added to a text to ask again in another form: nothing that a reader would see."""
 

@@ -5,7 +5,7 @@ Turns a finished arm into the record of a run. Reads the activations for their h
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from traitsteer.experiment.finished_arm import Arm, Method
 from traitsteer.words import layout
@@ -13,6 +13,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.findings import bounds, number, signed
 from traitsteer.words.results import EQUAL_COHERENCE, NULL_KINDS, best_of_arm
 from traitsteer.words.runs import Run, Series, Source, Table
+from traitsteer.words.scores import Score
 from traitsteer.world.dvc_lock import md5
 
 SECTIONS = (
@@ -28,7 +29,7 @@ SECTIONS = (
     "cross",
     "voice",
 )
-SCORES = ("trait_score", "coherence")
+SCORES: tuple[Score, ...] = get_args(Score)
 # The interface groups a table by its first column and compares the second between runs.
 COLUMNS = ("question", "text", *SCORES, "setting", "phase", "sample", "seed")
 SERIES = {

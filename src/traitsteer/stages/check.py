@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from traitsteer.experiment.calls import announce_study, elicited
-from traitsteer.experiment.models import (
-    check_memory,
-    check_vocabulary,
-    open_prompts,
-)
+from traitsteer.experiment.models import check_memory, check_vocabulary, open_prompts
 from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError

@@ -42,19 +42,19 @@ def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig)
     return Verdict(id, trait, coherence, reason == "", reason)
 
 
-def run(config: Config, trait: str, arm: str) -> None:
+def run(config: Config, trait: str, text: str) -> None:
     """Judge every response of an arm that elicits.
 
     Raises:
-        TraitsteerError: the arm reads the text of another, the terms in data/protocols are not
-            those of params.yaml, the judge left out too many responses, or fewer than
-            `vet.minimum` of a polarity remain.
+        TraitsteerError: `text` is no arm or one that reads the text of another, the terms in
+            data/protocols are not those of params.yaml, the judge left out too many responses, or
+            fewer than `vet.minimum` of a polarity remain.
     """
-    config.eliciting(arm)
+    config.eliciting(text)
     frozen_extraction(config, read_trait(Path(config.study.trait_folder) / trait))
-    rows = read_jsonl(layout.responses(trait, arm))
+    rows = read_jsonl(layout.responses(trait, text))
     judge = open_judge(config, trait)
-    title = f"vet {trait} {arm}"
+    title = f"vet {trait} {text}"
     prompts = [row["prompt"] for row in rows]
     announce(config, trait, title, prompts, len(rows), config.elicit.max_new_tokens)
     judged: dict[int, Judgement] = {}
@@ -80,13 +80,13 @@ def run(config: Config, trait: str, arm: str) -> None:
         f"{title}: kept {counts['positive_kept']} of {counts['positive']} positive and "
         f"{counts['negative_kept']} of {counts['negative']} negative responses"
     )
-    write_jsonl(layout.verdicts(trait, arm), map(asdict, verdicts))
-    write_json(layout.vet_counts(trait, arm), counts)
+    write_jsonl(layout.verdicts(trait, text), map(asdict, verdicts))
+    write_json(layout.vet_counts(trait, text), counts)
     for polarity in POLARITIES:
         kept_count = counts[f"{polarity}_kept"]
         if kept_count < config.vet.minimum:
             raise TraitsteerError(
-                f"{kept_count} of {counts[polarity]} {polarity} responses of {trait} {arm} show "
+                f"{kept_count} of {counts[polarity]} {polarity} responses of {trait} {text} show "
                 f"their polarity, expected at least vet.minimum = {config.vet.minimum}; raise "
                 "elicit.samples, add prompts or loosen the thresholds of vet."
             )

@@ -5,9 +5,9 @@ import os
 SPINS = {"GOMP_SPINCOUNT": "20000"}
 """Environment of a process: an idle thread looks for work this often before it sleeps.
 
-A few tens of microseconds. With none, each of the thousand small operations of a decoding step
-wakes its threads anew (1.5 times the time of the embedded study's searches); with GNU OpenMP's
-default, milliseconds, idle threads starve the busy ones where there are more threads than cores.
+For a moment. If they sleep at once, each of the hundreds of small operations of a decoding step
+wakes its threads anew; with GNU OpenMP's default idle threads starve the busy ones where there are
+more threads than cores.
 """
 
 
