@@ -7,7 +7,7 @@ from tiny import KINDS, Built
 
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
-from traitsteer.engine.sampling import choose, uniform
+from traitsteer.engine.sampling import uniform
 from traitsteer.engine.trial import try_out
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
@@ -130,23 +130,3 @@ def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> 
         generate(llama, [Row(prompt, 0, Steering(1, torch.ones(8), 1.0))], Sampling(4), Batching(1))
     with pytest.raises(TraitsteerError, match="empty prompt"):
         generate(llama, [Row((), 0)], Sampling(4), Batching(1))
-
-
-def test_samples_follow_the_distribution_and_the_seed() -> None:
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(20_000, 4)
-    seeds = torch.arange(20_000)
-    zeros = torch.zeros_like(seeds)
-    counts = (
-        choose(logits, seeds, torch.zeros_like(seeds), Sampling(1, 1.0)).bincount(minlength=4)
-        / 20_000
-    )
-    assert torch.allclose(counts, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.02)
-    nucleus = (
-        choose(logits, seeds, torch.zeros_like(seeds), Sampling(1, 1.0, 0.75)).bincount(minlength=4)
-        / 20_000
-    )
-    assert torch.allclose(nucleus, torch.tensor([0.625, 0.375, 0, 0]), atol=0.02)
-    first, second = uniform(seeds, zeros), uniform(seeds, zeros + 1)
-    assert float(first.min()) >= 0 and float(first.max()) < 1
-    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.03
-    assert torch.equal(uniform(seeds[3:5], zeros[3:5] + 7), uniform(seeds, zeros + 7)[3:5])

@@ -30,6 +30,7 @@ from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
 from traitsteer.engine.slots import Slots
 from traitsteer.words.records import Finish
 from traitsteer.world.hooks import on_blocks
+from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 
 Finished = Callable[[int, Generated], None]
@@ -57,7 +58,7 @@ def generate(
     if not rows:
         return []
     stream = _Stream(model, rows, sampling, batching, finished)
-    with torch.inference_mode():
+    with inference(model.model):
         try:
             stream.run()
         finally:

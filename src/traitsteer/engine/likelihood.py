@@ -16,6 +16,7 @@ from traitsteer.engine.rows import Row, Steering, check_row
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world.hooks import on_blocks
+from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 
 _PIECE = 256
@@ -45,7 +46,6 @@ class Likelihood:
     """Response tokens."""
 
 
-@torch.inference_mode()
 def log_likelihood(
     model: LanguageModel,
     rows: Sequence[Told],
@@ -80,7 +80,8 @@ def log_likelihood(
     def run(places: Sequence[int], longest: int) -> Tensor:
         return _batch(model, [rows[place] for place in places], longest)
 
-    fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
+    with inference(model.model):
+        fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
     return Likelihood(found, torch.tensor([len(row.response_ids) for row in rows]))
 
 

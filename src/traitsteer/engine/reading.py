@@ -17,6 +17,7 @@ from torch import Tensor
 from traitsteer.engine.batches import causal, fill, run_blocks
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 
 Progress = Callable[[int], None]
@@ -145,7 +146,6 @@ def _sum_of_norms(selected: Tensor, real: Tensor) -> Tensor:
     return (norms * real).sum(dim=1, keepdim=True)
 
 
-@torch.inference_mode()
 def _read(
     model: LanguageModel,
     rows: Sequence[_Row],
@@ -162,7 +162,8 @@ def _read(
         chosen = [rows[place] for place in places]
         return _batch(model, chosen, longest, not alone, pool, found.shape[1:])
 
-    fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
+    with inference(model.model):
+        fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
 
 
 def _batch(

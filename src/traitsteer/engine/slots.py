@@ -142,13 +142,16 @@ class _Layer(CacheLayerMixin):
         **kwargs: Any,  # noqa: ANN401
     ) -> tuple[Tensor, Tensor]:
         """Write the newest column of the rows; return the columns that attention reads."""
-        rows = len(key_states)
-        read = slice(self.columns.first, self.columns.stop)
-        column = self.columns.write.to(key_states.device)
-        keys, values = self.buffers
-        keys[:rows].index_copy_(2, column, key_states)
-        values[:rows].index_copy_(2, column, value_states)
-        return keys[:rows, :, read], values[:rows, :, read]
+        rows, columns = len(key_states), self.columns
+        keys, values = (buffer[:rows] for buffer in self.buffers)
+        for buffer, new in ((keys, key_states), (values, value_states)):
+            if self.cleared:
+                # Slower, but a step that is replayed finds its column in a tensor alone.
+                buffer.index_copy_(2, columns.write.to(new.device), new)
+            else:
+                buffer[:, :, columns.end : columns.end + 1] = new
+        read = slice(columns.first, columns.stop)
+        return keys[:, :, read], values[:, :, read]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: the buffers are made when the first prompts arrive."""

@@ -20,6 +20,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world import vocabulary
 from traitsteer.world.files import digest_of_files
+from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.model_judge import Question, Said, said
 from traitsteer.world.score_cache import ScoreCache
@@ -125,7 +126,8 @@ class LocalModel:
     ) -> list[Tally]:
         """The distribution of each prompt; halves of them where the memory is too small."""
         try:
-            return self._read(prompts, numerals)
+            with inference(self._model.model):
+                return self._read(prompts, numerals)
         except torch.OutOfMemoryError as error:
             if len(prompts) == 1:
                 raise self._no_memory(prompts[0]) from error
@@ -135,7 +137,6 @@ class LocalModel:
             prompts[half:], numerals[half:]
         )
 
-    @torch.inference_mode()
     def _read(
         self, prompts: Sequence[tuple[int, ...]], numerals: Sequence[Numerals]
     ) -> list[Tally]:
@@ -217,7 +218,8 @@ class LocalModel:
     def _beginning(self, prompt: tuple[int, ...]) -> str:
         """How the likeliest reply begins."""
         try:
-            return self._reply(prompt)
+            with inference(self._model.model):
+                return self._reply(prompt)
         except torch.OutOfMemoryError as error:
             raise self._no_memory(prompt) from error
 
@@ -229,7 +231,6 @@ class LocalModel:
             "judge."
         )
 
-    @torch.inference_mode()
     def _reply(self, prompt: tuple[int, ...]) -> str:
         ids, mask = torch.tensor([prompt]), torch.ones(1, len(prompt), dtype=torch.long)
         cache: Any = None
