@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from benchmarks.tasks import Answers, Reading, Steering
+from traitsteer.world.inference import inference
 
 _ROWS = (64, 128, 256, 512, 1024, 2048)
 _FLOAT = 4
@@ -121,19 +123,27 @@ def throughput(
     dtype: torch.dtype = torch.float32,
     many: tuple[int, ...] = _ROWS,
 ) -> float:
-    """Operations a second of the matrices of one block, at the best number of rows."""
-    sizes = [(shape.width, shape.queries + 2 * shape.keys), (shape.queries, shape.width)]
-    sizes += [(shape.width, shape.inner)] * 2 + [(shape.inner, shape.width)]
-    matrices = [torch.randn(*size, device=device, dtype=dtype) for size in sizes]
+    """Operations a second of the matrices of one block, at the best number of rows and kernel."""
+    shapes = [(shape.width, shape.queries + 2 * shape.keys), (shape.queries, shape.width)]
+    shapes += [(shape.width, shape.inner)] * 2 + [(shape.inner, shape.width)]
+    block = nn.ModuleList(
+        nn.Linear(inner, outer, bias=False, device=device, dtype=dtype) for inner, outer in shapes
+    )
+    kernels = (torch.inference_mode(), inference(block))
     best = 0.0
-    for rows in many:
-        inputs = [torch.randn(rows, len(m), device=device, dtype=dtype) for m in matrices]
+    for kernel in kernels:
+        with kernel:
+            for rows in many:
+                inputs = [
+                    torch.randn(rows, inner, device=device, dtype=dtype) for inner, _ in shapes
+                ]
 
-        def run(inputs: list[torch.Tensor] = inputs) -> None:
-            for given, matrix in zip(inputs, matrices, strict=True):
-                torch.mm(given, matrix)
+                def run(inputs: list[torch.Tensor] = inputs) -> None:
+                    for given, layer in zip(inputs, block, strict=True):
+                        layer(given)
 
-        best = max(best, 2 * rows * shape.block_weights / least_seconds(run, device))
+                operations = 2 * rows * shape.block_weights
+                best = max(best, operations / least_seconds(run, device))
     return best
 
 
