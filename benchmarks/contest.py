@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from benchmarks.checks import Verdict
-from benchmarks.entrants import OURS, Entrant
+from benchmarks.entrants import BARE, OURS, Entrant
 from benchmarks.limits import Machine
 from benchmarks.processes import FailedError
 from benchmarks.results import Limit, Row, Table
@@ -39,6 +39,7 @@ class Work:
     """Fewest bytes that it moves."""
     beside: Task | None = None
     """A task of other kind whose time stands in the same table."""
+    beside_operations: int = 0
 
 
 class _Turn:
@@ -98,12 +99,14 @@ def contest(
             continue
         turns[name] = turn
     shown = alternate(turns, repeats, lambda line: say(f"{work.name} {line}"))
-    ours = shown[OURS.name].median if OURS.name in shown else None
+    ours, bare = (shown[name].median if name in shown else None for name in (OURS.name, BARE.name))
     rows = []
     for name, contender in contenders.items():
         times = shown.get(name, Times(failure=reasons.get(name)))
         rows.append(_row(contender, turns.get(name), times, ours))
-    return Table(work.name, work.title, work.about, repeats, rows, _limit(work, machine, ours))
+    return Table(
+        work.name, work.title, work.about, repeats, rows, _limit(work, machine, ours, bare)
+    )
 
 
 def _no_check(result: Any) -> Verdict:  # noqa: ANN401
@@ -136,7 +139,9 @@ def _row(contender: Contending, turn: _Turn | None, times: Times, ours: float | 
     )
 
 
-def _limit(work: Work, machine: Machine | None, ours: float | None) -> Limit | None:
+def _limit(
+    work: Work, machine: Machine | None, ours: float | None, bare: float | None
+) -> Limit | None:
     if work.operations is None or machine is None:
         return None
     arithmetic = work.operations / machine.flops
@@ -145,4 +150,10 @@ def _limit(work: Work, machine: Machine | None, ours: float | None) -> Limit | N
     what = f"{work.operations / 1e9:.3g} GFLOP at {machine.flops / 1e9:.0f} GFLOP/s"
     if moving > arithmetic:
         what = f"{work.bytes / 1e9:.3g} GB at {machine.bytes / 1e9:.1f} GB/s"
-    return Limit(seconds, what, None if ours is None else seconds / ours)
+    least = work.beside_operations / machine.flops
+    return Limit(
+        seconds,
+        what,
+        None if ours is None else seconds / ours,
+        None if bare is None else least / bare,
+    )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.tasks import Answers, Reading, Steering
+from benchmarks.tasks import Answers, Forwarding, Reading, Steering
 from traitsteer.world.inference import inference
 
 _ROWS = (64, 128, 256, 512, 1024, 2048)
@@ -78,6 +78,12 @@ def causal_pairs(length: int, before: int = 0) -> int:
 def reading(shape: Dimensions, task: Reading) -> int:
     """Operations of a reading: the blocks up to the last that is asked for."""
     return sum(task.layers * shape.block(len(ids), causal_pairs(len(ids))) for ids in task.ids)
+
+
+def forwarding(shape: Dimensions, task: Forwarding) -> int:
+    """Operations of bare passes: all blocks, no logits."""
+    each = shape.block(task.tokens, causal_pairs(task.tokens))
+    return shape.layers * task.sequences * each
 
 
 def steering(shape: Dimensions, task: Steering, answers: Answers) -> int:

@@ -58,6 +58,8 @@ def _row(row: Row) -> str:
 
 def _limit(limit: Limit) -> str:
     share = "" if limit.share is None else f"; ours reaches {limit.share:.0%} of that speed"
+    if limit.bare is not None:
+        share += f", the bare forward passes {limit.bare:.0%} in what they run"
     return f"Limit of this machine: {_short(limit.seconds)} s for {limit.what}{share}."
 
 

@@ -34,6 +34,8 @@ class Limit:
     what: str
     share: float | None = None
     """What part of that speed ours reaches."""
+    bare: float | None = None
+    """What part of that speed the bare forward passes reach in what they run."""
 
 
 @dataclass

@@ -233,6 +233,7 @@ def _steered(
         operations=limits.steering(shape, task, answers),
         bytes=limits.steering_bytes(shape, task, answers),
         beside=beside,
+        beside_operations=limits.forwarding(shape, beside) if beside else 0,
     )
 
 

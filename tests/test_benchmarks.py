@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import gpu, limits, memory, random_model, report
 from benchmarks.checks import Reference, optimal, same_activations, same_answers
-from benchmarks.contenders import hand_written, ours, plain, scikit_learn
+from benchmarks.contenders import bare, hand_written, ours, plain, scikit_learn
 from benchmarks.contest import Work, contest
 from benchmarks.endings import spread_ends
 from benchmarks.entrants import BARE, ENTRANTS, Entrant
@@ -24,7 +24,7 @@ from benchmarks.limits import Dimensions, Machine, causal_pairs
 from benchmarks.processes import FailedError, Process
 from benchmarks.results import Results
 from benchmarks.rounds import alternate
-from benchmarks.tasks import Probing, Reading, Steering, Task, cut, packed, unpacked
+from benchmarks.tasks import Forwarding, Probing, Reading, Steering, Task, cut, packed, unpacked
 from benchmarks.worker import perform
 from benchmarks.works import PENALTIES
 from traitsteer.world.hooks import on_blocks
@@ -124,7 +124,18 @@ def test_a_contest_checks_everybody_and_lists_who_fails(
 ) -> None:
     task = grid(PROMPTS)
     reference = referenced(plainly, task)
-    work = Work("grid", "Grid", "", task, lambda found: same_answers(found, task, reference), 10**9)
+    alone = Forwarding(sequences=8, tokens=4, rows=1)
+    shape = Dimensions(**bare.Contender(str(folder)).dimensions())
+    work = Work(
+        "grid",
+        "Grid",
+        "",
+        task,
+        lambda found: same_answers(found, task, reference),
+        10**9,
+        beside=alone,
+        beside_operations=limits.forwarding(shape, alone),
+    )
 
     class Broken:
         def steer(self, task: Task) -> None:
@@ -140,11 +151,12 @@ def test_a_contest_checks_everybody_and_lists_who_fails(
             "plain": Direct("plain", plainly),
             "hand_written": Direct("hand_written", hand_written.Contender(str(folder)), swapped),
             "nnsight": Direct("nnsight", Broken()),
+            "bare": Direct("bare", bare.Contender(str(folder))),
         },
         Machine(flops=1e12, bytes=1e10),
         repeats=2,
     )
-    first, second, third, fourth = table.rows
+    first, second, third, fourth, last = table.rows
     assert (first.right, second.right, third.right) == (True, True, False)
     assert first.found == "same tokens"
     assert "2 of 12 answers differ" in third.found
@@ -152,10 +164,14 @@ def test_a_contest_checks_everybody_and_lists_who_fails(
     assert len(second.seconds) == 2 and fourth.seconds == []
     assert fourth.median is None and fourth.remark == "It failed: no such thing"
     assert table.limit is not None and table.limit.seconds == pytest.approx(1e-3)
+    least = shape.layers * 8 * shape.block(4, 10) / 1e12
+    assert last.right is None and last.median is not None
+    assert table.limit.bare == pytest.approx(least / last.median)
     results = Results({"processor": "p"}, {}, [table])
     report.write(results, tmp_path, tmp_path / "results.json")
     page = (tmp_path / "benchmarks.md").read_text()
     assert "**wrong**: 2 of 12 answers differ" in page
+    assert f", the bare forward passes {table.limit.bare:.0%} in what they run." in page
     assert "| nnsight | - | - |  | It failed: no such thing |" in page
     assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
     stored = Results.unpacked(json.loads((tmp_path / "results.json").read_text()))
