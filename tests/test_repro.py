@@ -23,9 +23,9 @@ AGAIN = ("fit@evil-natural", "search@evil-instruction", "evaluate@evil-instructi
 
 
 def environment() -> dict[str, str]:
-    variables = {
-        k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PYTEST_", "OMP_"))
-    }
+    # A newcomer's Python keeps the bytecode of each stage for the next.
+    foreign = ("DVC_", "PYTEST_", "OMP_", "PYTHONDONTWRITEBYTECODE")
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     return variables | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
