@@ -40,6 +40,7 @@ class Work:
     beside: Task | None = None
     """A task of other kind whose time stands in the same table."""
     beside_operations: int = 0
+    """Operations of that task."""
 
 
 class _Turn:

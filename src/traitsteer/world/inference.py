@@ -1,8 +1,8 @@
 """Forward passes without gradients, and on a CPU with the faster of two matrix products.
 
-torch multiplies float32 matrices in the BLAS that it was built with. oneDNN, which it carries for
-other types, needs a fifth to a third less time for large ones on some processors; the same numbers
-up to the order of summation.
+torch multiplies float32 matrices in the BLAS that it was built with. On some processors oneDNN,
+which it carries for other types, is faster at large ones; the numbers are the same up to the order
+of summation.
 """
 
 from collections.abc import Iterator
