@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from traitsteer.engine.attention import attending
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.rows import Row
 from traitsteer.engine.slots import Slots
@@ -76,14 +77,15 @@ class Step:
 
     def _forward(self, rows: int) -> Tensor:
         starts, columns = self.starts[:rows], self.slots.columns
-        logits: Tensor = self.model.model(
-            input_ids=self.tokens[:rows, None],
-            attention_mask=self.masks.make(starts, columns.write, columns.first, columns.stop),
-            position_ids=(columns.write - starts).clamp_max(self.last)[:, None],
-            past_key_values=self.slots,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits
+        with attending(self.model, self.masks.kernel):
+            logits: Tensor = self.model.model(
+                input_ids=self.tokens[:rows, None],
+                attention_mask=self.masks.make(starts, columns.write, columns.first, columns.stop),
+                position_ids=(columns.write - starts).clamp_max(self.last)[:, None],
+                past_key_values=self.slots,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits
         return logits[:, -1]
 
 

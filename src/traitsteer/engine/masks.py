@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from traitsteer.engine.attention import step_kernel
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Int
 from traitsteer.world.language_model import LanguageModel
@@ -28,12 +29,7 @@ class StepMasks:
                 f"{model.name} has blocks of kind {', '.join(sorted(unknown))}, expected full or "
                 "sliding attention; responses of such a model cannot be generated yet."
             )
-        self.kernel = config._attn_implementation
-        if self.kernel not in ("sdpa", "eager"):
-            raise TraitsteerError(
-                f"{model.name} uses the attention kernel {self.kernel}, expected sdpa or eager; "
-                "load it without attn_implementation."
-            )
+        self.kernel = step_kernel(model)
         self.dtype = model.dtype
 
     def make(

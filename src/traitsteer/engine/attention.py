@@ -1,0 +1,100 @@
+"""Attention of a decoding step on a CPU, where reading keys and values takes the time.
+
+torch's kernel multiplies a matrix of one row for each head, which reads memory far below its speed.
+Here all heads of all rows are one batched product with the keys; the values are summed as weighted
+rows of a table, for which torch carries a kernel that is compiled for the width (FBGEMM). The
+numbers are the same up to the order of summation.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+from transformers import AttentionInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.shapes import Float
+from traitsteer.world.language_model import LanguageModel
+
+STEP = "traitsteer_step"
+"""The name of `attend` among the kernels of `transformers`."""
+
+
+def step_kernel(model: LanguageModel) -> str:
+    """The kernel of this model's decoding steps: `STEP` where it serves, or the model's own.
+
+    Raises:
+        TraitsteerError: the model's own kernel takes no mask.
+    """
+    own: str = model.model.config.get_text_config()._attn_implementation
+    if own not in ("sdpa", "eager"):
+        raise TraitsteerError(
+            f"{model.name} uses the attention kernel {own}, expected sdpa or eager; "
+            "load it without attn_implementation."
+        )
+    # An architecture without the shared table of kernels, or with one of its own, keeps its own.
+    table = getattr(sys.modules[type(model.model).__module__], "ALL_ATTENTION_FUNCTIONS", None)
+    serves = (
+        own == "sdpa"
+        and table is ALL_ATTENTION_FUNCTIONS
+        and model.dtype == torch.float32
+        and all(parameter.is_cpu for parameter in model.model.parameters())
+        and "fbgemm" in torch.backends.quantized.supported_engines
+    )
+    return STEP if serves else own
+
+
+@contextmanager
+def attending(model: LanguageModel, kernel: str) -> Iterator[None]:
+    """Let the model attend by this kernel while the context is open."""
+    config = model.model.config.get_text_config()
+    own = config._attn_implementation
+    config._attn_implementation = kernel
+    try:
+        yield
+    finally:
+        config._attn_implementation = own
+
+
+def attend(
+    module: nn.Module,
+    query: Float[Tensor, "rows heads 1 width"],
+    key: Float[Tensor, "rows shared columns width"],
+    value: Float[Tensor, "rows shared columns wide"],
+    attention_mask: Float[Tensor, "rows 1 1 columns"],
+    scaling: float | None = None,
+    **others: Any,  # noqa: ANN401 - what else an architecture passes
+) -> tuple[Float[Tensor, "rows 1 heads wide"], None]:
+    """Attend from the newest token of each row, as `transformers` asks a kernel to.
+
+    A key head serves `heads / shared` heads. The mask is added to the scores. What this kernel
+    does not know (a bias of positions, values that lie elsewhere than in `Slots`) goes to torch's.
+    """
+    (rows, heads, _, width), (_, shared, columns, wide) = query.shape, value.shape
+    size, rest = divmod(value.stride(1), wide)
+    laid_out = value.stride() == (shared * size * wide, size * wide, wide, 1) and rest == 0
+    if not laid_out or others.get("position_bias") is not None or others.get("softcap") is not None:
+        result: tuple[Tensor, None] = ALL_ATTENTION_FUNCTIONS["sdpa"](
+            module, query, key, value, attention_mask, scaling=scaling, **others
+        )
+        return result
+    queries = query.reshape(rows * shared, heads // shared, width)
+    # Of a transposed view, as here, torch makes one product with the keys as they lie.
+    scores = torch.bmm(key.flatten(0, 1), queries.mT).mT.reshape(rows, heads, columns)
+    scores.mul_(width**-0.5 if scaling is None else scaling).add_(attention_mask[:, 0])
+    weights = scores.softmax(dim=-1).view(rows * heads, columns)
+    of_head = torch.arange(rows * shared, dtype=torch.int32)[:, None] * size
+    places = (of_head + torch.arange(columns, dtype=torch.int32)).repeat_interleave(
+        heads // shared, dim=0
+    )
+    table = value.as_strided(((rows * shared - 1) * size + columns, wide), (wide, 1))
+    sums = embedding_bag(places, table, mode="sum", per_sample_weights=weights)
+    return sums.view(rows, 1, heads, wide), None
+
+
+AttentionInterface.register(STEP, attend)
