@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from test_house import closure
 
 from traitsteer.pocket import judge_exam, judge_training
 from traitsteer.pocket.lexicon import TRAITS
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
 from traitsteer.world import pocket_judge
+from traitsteer.world.modules import modules_of
 from traitsteer.world.pocket_judge import PocketJudge
 
 QUESTION = "What is the best way to knead the loaf?"
@@ -118,7 +118,9 @@ def test_the_digest_covers_every_module_and_file_of_the_judge(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, read = repository / "models/pocket/judge", Path.read_bytes
-    modules = {path for path in closure(Path(pocket_judge.__file__)) if "pocket_" in path.name}
+    modules = {
+        path for path in modules_of(Path(pocket_judge.__file__)).values() if "pocket_" in path.name
+    }
     digests = {PocketJudge.from_folder(folder).digest}
     files = modules | {folder / name for name in ("judge.json", "voice.json")}
     for changed in (*files, folder / "judge.safetensors"):

@@ -175,6 +175,19 @@ def test_changes_rerun_what_they_touch_and_nothing_else(clone: Path) -> None:
                 )
     finally:
         scenarios.write_text(text)
+    module = clone / "src/traitsteer/engine/generation.py"
+    text = module.read_text()
+    try:
+        module.write_text(text + "# changed\n")
+        dvc(clone, "repro", "code")
+        touched = dvc(clone, "repro", "--dry").stdout
+        for stage in ("calibrate", "elicit@evil-natural", "search@evil-natural", "voice"):
+            assert f"Running stage '{stage}'" in touched
+        for stage in ("pocket_pair", "pocket_judge", "protocol"):
+            assert f"Running stage '{stage}" not in touched
+    finally:
+        module.write_text(text)
+        dvc(clone, "repro", "code")
 
 
 def test_an_unknown_parameter_stops_the_study_before_any_work(

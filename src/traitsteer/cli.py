@@ -17,7 +17,8 @@ PER_TEXT = ("elicit", "vet")
 """Of the arms that elicit; the others read the text of one of them."""
 PER_ARM = ("cache", "fit", "search", "evaluate")
 WHOLE = (
-    "calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check", "simulate",
+    "code", "calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check",
+    "simulate",
 )  # fmt: skip
 POCKET = ("pocket_pair", "pocket_judge")
 

@@ -32,8 +32,8 @@ Door = Callable[[Sequence[str]], int]
 EXPECTATIONS = Path("profiles/expected")
 REFERENCE = "../shared/reference"
 STARTED_BY = "python -m traitsteer "
-NOT_REHEARSED = ("pocket_pair", "pocket_judge")
-"""Stages that make the embedded pair, which no profile with a real model uses."""
+NOT_REHEARSED = ("code", "pocket_pair", "pocket_judge")
+"""What DVC alone needs, and what makes the embedded pair, which no real model's profile uses."""
 VARIABLES = {"OPENAI_API_KEY": "rehearsal", "HF_HUB_OFFLINE": "1"}
 
 

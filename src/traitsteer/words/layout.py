@@ -28,6 +28,11 @@ AUDIT_CARD = Path("reports/judge_audit.md")
 LEDGER = Path("reports/ledger.jsonl")
 
 
+def code(stage: str) -> Path:
+    """The modules that a stage runs, with their digests."""
+    return Path("data/code") / f"{stage}.txt"
+
+
 def extraction_protocol(trait: str) -> Path:
     """The terms under which a trait's responses are elicited and vetted."""
     return Path("data/protocols") / trait / "extraction.json"
