@@ -82,9 +82,9 @@ def reading(shape: Dimensions, task: Reading) -> int:
 
 
 def forwarding(shape: Dimensions, task: Forwarding) -> int:
-    """Operations of bare passes: all blocks, no logits."""
+    """Operations of bare passes: all blocks, and the logits of every token."""
     each = shape.block(task.tokens, causal_pairs(task.tokens))
-    return shape.layers * task.sequences * each
+    return task.sequences * (shape.layers * each + shape.head(task.tokens))
 
 
 def steering(shape: Dimensions, task: Steering, answers: Answers) -> int:

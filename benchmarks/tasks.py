@@ -91,7 +91,7 @@ class Probing:
 
 @dataclass(frozen=True)
 class Forwarding:
-    """Bare forward passes over this many sequences: no steering, no cache, no logits."""
+    """Bare forward passes over this many sequences: no steering, no cache."""
 
     sequences: int
     tokens: int

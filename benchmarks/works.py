@@ -131,8 +131,8 @@ def steering_works(sizes: Sizes, plain: Process, shape: Dimensions) -> list[Work
         _steered(
             "grid",
             "Steered greedy generation",
-            f"{many} x {sizes.new_tokens} tokens; the last row runs the blocks alone over "
-            f"{tokens:,} tokens, as many as are generated.",
+            f"{many} x {sizes.new_tokens} tokens; the last row runs the bare model over "
+            f"{tokens:,} tokens, as many as are generated; it has no prompts to run.",
             fixed,
             reference,
             shape,

@@ -15,9 +15,9 @@ class Contender:
 
     @torch.inference_mode()
     def forward(self, task: Forwarding) -> None:
-        """Run the blocks over random token ids."""
+        """Run the model over random token ids."""
         for ids in self._ids(task).split(task.rows):
-            self.model.model(input_ids=ids, use_cache=False)
+            self.model(input_ids=ids, use_cache=False)
 
     @torch.inference_mode()
     def machine(self) -> dict[str, float]:

@@ -34,9 +34,12 @@ class Contender:
         prompts = {"input_ids": ids, "attention_mask": mask}
         answers: Answers = []
         for (layer, _), vector in zip(task.settings, task.added(), strict=True):
-            with self.model.generate(prompts, **generation(task, self.pad)) as tracer:
-                for _ in tracer.iter[:]:
-                    self.model.steer(layer, vector)
-                made = tracer.result.save()
+            with self.model.generate(**generation(task, self.pad)) as tracer:
+                with tracer.invoke(prompts):
+                    for _ in tracer.iter[:]:
+                        self.model.steer(layer, vector)
+                # Nothing after an open-ended loop runs where all answers end early.
+                with tracer.invoke():
+                    made = tracer.result.save()
             answers += task.cut(made[:, ids.shape[1] :])
         return answers
