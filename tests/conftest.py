@@ -23,6 +23,8 @@ from tiny import Built, build  # noqa: E402
 from traitsteer.world.language_model import LanguageModel, load  # noqa: E402
 from traitsteer.world.pocket_judge import PocketJudge  # noqa: E402
 
+pytest_plugins = ["tiny_study"]
+
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:

@@ -147,8 +147,8 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
             }
         )
     feasible = sorted((t for t in trials if t["feasible"]), key=lambda t: -t["delta"])
-    confirmed = [t | {"delta": round(t["delta"] - draw.uniform(1, 4), 4)} for t in feasible[:6]]
-    best = max(confirmed, key=lambda t: t["delta"], default=None)
+    recounted = [t | {"delta": round(t["delta"] - draw.uniform(1, 4), 4)} for t in feasible[:6]]
+    best = max(recounted, key=lambda t: t["delta"], default=None)
     keys = ("number", "layer", "strength", "coefficient", "delta", "coherence")
     write_json(
         layout.search(trait, arm) / f"{method}.json",
@@ -161,7 +161,7 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
             "study": f"{trait}-{arm}-{method}-0123abcd",
             "baseline": {"trait_score": 6.0, "coherence": 91.0},
             "trials": trials,
-            "confirmed": confirmed,
+            "recounted": recounted,
             "best": best and {key: best[key] for key in keys},
             "tokens": {"generated": 30000, "saved_by_pruning": 1200, "saved_by_loops": 35},
         },

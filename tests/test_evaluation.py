@@ -38,8 +38,8 @@ def scored(selected: np.ndarray, before: np.ndarray) -> list[dict]:
         )
         for s, (one, other) in enumerate(zip(after, unsteered, strict=True), start=1):
             head = {"question": q, "sample": s}
-            rows.append({"trial": 7, "phase": "confirm", "trait_score": one} | head)
-            rows.append({"trial": 8, "phase": "confirm", "trait_score": 1.0} | head)
+            rows.append({"trial": 7, "phase": "recount", "trait_score": one} | head)
+            rows.append({"trial": 8, "phase": "recount", "trait_score": 1.0} | head)
             rows.append({"trial": None, "phase": "baseline", "trait_score": other} | head)
     return rows
 

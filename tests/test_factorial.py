@@ -118,7 +118,7 @@ def test_a_design_is_told_and_anything_else_refused(
 
 def test_a_factorial_profile_changes_arms_and_budget_alone(repository: Path) -> None:
     allowed = {"profile", "study", "arms"}
-    allowed |= {("search", "trials"), ("search", "confirm"), ("evaluate", "samples")}
+    allowed |= {("search", "trials"), ("search", "recount"), ("evaluate", "samples")}
     allowed |= {("evaluate", "nulls"), ("evaluate", "ladder")}
     for name in ("pocket", "llama-3.1-8b"):
         plain = load(repository / f"profiles/{name}.yaml").model_dump()

@@ -83,7 +83,7 @@ def test_nothing_feasible_has_its_reason_from_the_trials():
         return [{"status": status, "layer": 2, "feasible": False} for status in statuses]
 
     def said(tried, recounts=()):
-        return nothing_feasible([{"trials": tried, "confirmed": recounts}])
+        return nothing_feasible([{"trials": tried, "recounted": recounts}])
 
     assert said(trials("complete", "pruned")) == (
         "none of the 2 settings kept its coherence at the floor"

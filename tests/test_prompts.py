@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from steering_oracle import direction, slow_reference
 from tiny import tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -161,8 +162,6 @@ def test_ids_on_both_sides_of_a_border_are_not_those_of_the_whole_text(
 
 def test_steering_at_the_border_is_of_recorded_tokens(llama: LanguageModel) -> None:
     """A prompt that ends in an open quotation mark is continued from its own last token."""
-    from test_generation import direction, slow_reference
-
     for scenario in ("I took ", 'I said, "'):
         steering = Steering(1, direction(0), 3.0, "response")
         row = Row(llama.encode(scenario, plain=True), 5, steering)

@@ -287,7 +287,7 @@ def _make_infeasible(trait: str, arm: str, method: str) -> None:
     path = layout.search(trait, arm) / f"{method}.json"
     found = read_json(path)
     trials = [trial | {"feasible": False} for trial in found["trials"]]
-    write_json(path, found | {"trials": trials, "confirmed": [], "best": None})
+    write_json(path, found | {"trials": trials, "recounted": [], "best": None})
     path = layout.evaluation(trait, arm) / f"{method}.json"
     kept = ("trait", "arm", "method", "protocol", "baseline", "baseline_coherence", "missing")
     result = {name: value if name in kept else None for name, value in read_json(path).items()}

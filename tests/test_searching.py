@@ -201,10 +201,10 @@ def test_a_setting_that_was_given_up_is_marked_and_never_chosen(
     search = begin(repository, Planted(planted, 3))
     for _ in search.batches(lambda done: None):
         search.study.publish(tmp_path / "journal")
-    confirmed, _ = search.recount(lambda done: None)
+    recounted, _ = search.recount(lambda done: None)
     given_up = {t["number"] for t in search.trials if t["status"] == "pruned"}
     assert given_up
-    assert not given_up & {c["number"] for c in confirmed}
+    assert not given_up & {c["number"] for c in recounted}
     shown = optuna.load_study(
         study_name="s",
         storage=JournalStorage(JournalFileBackend(str(tmp_path / "journal"))),

@@ -6,8 +6,6 @@ interrupted, of a floor that nothing reaches and of bad input.
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import torch
 from reading_oracle import block_outputs, close
 from ruamel.yaml import YAML
 from tiny import build, tokenizer
+from tiny_study import Study, contents, up_to_fit
 
 from traitsteer.cli import main
 from traitsteer.engine.reading import Recorded
@@ -26,7 +25,6 @@ from traitsteer.experiment.calls import evaluated
 from traitsteer.experiment.nulls import read_fitted
 from traitsteer.stages import (
     cache,
-    calibrate,
     compare,
     cross,
     elicit,
@@ -37,146 +35,14 @@ from traitsteer.stages import (
     vet,
 )
 from traitsteer.words import layout
-from traitsteer.words.config import Config, load, parse
+from traitsteer.words.config import parse
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import Trait
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl
 from traitsteer.world.language_model import load as load_model
-from traitsteer.world.trait_folder import read_trait, write_trait
-
-SMALL: dict[str, dict[str, Any]] = {
-    "study": {"traits": ["evil", "sycophancy"], "coherence_floor": 0, "trait_folder": "traits"},
-    "models": {"rows": 64},
-    "elicit": {"samples": 1, "max_new_tokens": 8},
-    "vet": {
-        "positive_at_least": 0,
-        "negative_at_most": 100,
-        "coherence_at_least": 0,
-        "minimum": 2,
-    },
-    "fit": {"penalties": [0.1, 10.0], "folds": 2, "halves": 2},
-    "answers": {"max_new_tokens": 8},
-    "search": {
-        "trials": 12,
-        "coarse_layers": 3,
-        "coarse_strengths": 2,
-        "sampler_trials": 2,
-        "batch": 2,
-        "samples": 1,
-        "rungs": [2],
-        "confirm": 2,
-        "confirm_samples": 1,
-        "margin": 0,
-    },
-    "evaluate": {
-        "samples": 1,
-        "nulls": {"random": 5, "shuffled": 2, "orthogonal": 1, "samples": 1},
-        "ladder": [0.5, 1.5],
-    },
-}
-
+from traitsteer.world.trait_folder import read_trait
 
 ARM: dict[str, Any] = {"position": "response[:10]", "methods": ["mean_difference"]}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    build(folder / "base", "llama", seed=1)
-    build(folder / "instruct", "llama", seed=2)
-    return folder
-
-
-Study = Callable[..., Config]
-
-
-@pytest.fixture
-def study(
-    tmp_path: Path, models: Path, repository: Path, params: dict[str, Any], monkeypatch
-) -> Study:
-    """Makes a folder with params.yaml and short trait folders, and goes into it."""
-
-    def make(name: str = "study", **changes: dict[str, Any]) -> Config:
-        folder = tmp_path / name
-        folder.mkdir()
-        values = deepcopy(params)
-        for section, keys in (SMALL | changes).items():
-            values[section] |= SMALL.get(section, {}) | keys
-        values["models"]["base"]["name"] = str(models / "base")
-        values["models"]["instruct"]["name"] = str(models / "instruct")
-        values["judge"]["name"] = str(repository / "models/pocket/judge")
-        values["judge"]["prompts"] = str(repository / "prompts")
-        values["calibrate"]["questions"] = str(repository / "data/pocket/calibration.txt")
-        values["cross"]["neutral"] = "neutral.txt"
-        (folder / "neutral.txt").write_text(
-            "The rope is wet.\nA cold wind blew.\nBread and salt.\n"
-        )
-        with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-            YAML().dump(values, file)
-        for trait in ("evil", "sycophancy"):
-            whole = read_trait(repository / "data/pocket/traits" / trait)
-            write_trait(folder / "traits" / trait, shortened(whole))
-        monkeypatch.chdir(folder)
-        return load()
-
-    return make
-
-
-def shortened(trait: Trait) -> Trait:
-    return Trait(
-        trait.name,
-        trait.definition,
-        trait.names,
-        trait.scenarios[:8],
-        trait.system_prompts[:2],
-        trait.extraction[:3],
-        trait.selection[:3],
-        trait.report[:4],
-    )
-
-
-def up_to_fit(config: Config, arms: tuple[str, ...] = ("instruction", "natural")) -> None:
-    calibrate.run(config)
-    for trait in config.study.traits:
-        protocol.run(config, trait)
-        for arm in arms:
-            for stage in (elicit, vet, cache, fit):
-                stage.run(config, trait, arm)
-
-
-@pytest.fixture(scope="module")
-def fitted_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first study that is fitted leaves its files for those that follow."""
-    return tmp_path_factory.mktemp("fitted")
-
-
-@pytest.fixture
-def fitted(study: Study, fitted_files: Path) -> Study:
-    """As `study`, of one trait whose vectors are fitted; changes concern what comes after that."""
-
-    def make(name: str = "study", **changes: dict[str, Any]) -> Config:
-        alone = {"traits": ["evil"]} | changes.pop("study", {})
-        config = study(name, study=alone, **changes)
-        if any(fitted_files.iterdir()):
-            shutil.copytree(fitted_files, Path.cwd(), dirs_exist_ok=True)
-            protocol.run(config, "evil")
-        else:
-            up_to_fit(config)
-            for part in ("data", "models"):
-                shutil.copytree(part, fitted_files / part)
-        return config
-
-    return make
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for part in ("data", "models", "reports")
-        for path in sorted((folder / part).rglob("*"))
-        if path.is_file() and path != folder / layout.LEDGER  # which holds times
-    }
 
 
 def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> None:
@@ -210,9 +76,9 @@ def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> N
         trials = read_json(layout.search("evil", "natural") / f"{method}.json")
         assert [t["number"] for t in trials["trials"]] == list(range(12))
         assert {t["phase"] for t in trials["trials"]} == {"coarse", "cliff"}
-        assert trials["best"]["number"] in {c["number"] for c in trials["confirmed"]}
+        assert trials["best"]["number"] in {c["number"] for c in trials["recounted"]}
         scores = read_jsonl(layout.search("evil", "natural") / f"{method}.scores.jsonl")
-        answered = sum(t["answers"] for t in trials["trials"] + trials["confirmed"])
+        answered = sum(t["answers"] for t in trials["trials"] + trials["recounted"])
         assert len(scores) == answered + 3 + 3
         assert trials["tokens"]["generated"] == sum(row["tokens"] for row in scores)
     comparison = read_json(layout.COMPARISON)
@@ -463,7 +329,7 @@ def test_nothing_feasible_is_a_result_with_a_name(fitted: Study) -> None:
     assert {(t["status"], t["answers"], t["delta"]) for t in found["trials"]} == {
         ("pruned", 2, None)
     }
-    assert found["confirmed"] == []
+    assert found["recounted"] == []
     assert found["tokens"]["saved_by_pruning"] > 0
     evaluate.run(config, "evil", "instruction")
     result = read_json(layout.evaluation("evil", "instruction") / "mean_difference.json")
@@ -602,7 +468,7 @@ def test_a_chat_model_continues_scenarios_as_plain_text(study: Study) -> None:
         assert words.decode(row["prompt_ids"]).startswith(f"<bos><system> {row['system']} <eos>")
 
 
-def test_reasoning_is_on_record_and_neither_judged_nor_pooled(study: Study, models: Path) -> None:
+def test_reasoning_is_on_record_and_neither_judged_nor_pooled(study: Study, pair: Path) -> None:
     """A random model writes `~` now and then; the template leaves the reasoning open."""
     config = study(
         elicit={"samples": 2, "max_new_tokens": 60, "temperature": 1.5}, vet={"minimum": 1}
@@ -627,7 +493,7 @@ def test_reasoning_is_on_record_and_neither_judged_nor_pooled(study: Study, mode
     assert {reasons[row["id"]] for row in empty} == {"empty"}
     kept = [row for row in rows if reasons[row["id"]] == ""]
     held = tensors.read_shards(layout.activations("evil", "instruction"), {}).tensors
-    model = load_model(str(models / "instruct"), chat=True, device="cpu")
+    model = load_model(str(pair / "instruct"), chat=True, device="cpu")
     for row, found in zip(kept, held["activations"], strict=True):
         before = tuple(row["prompt_ids"] + row["reasoning_ids"])
         expected = block_outputs(model, Recorded("", before, tuple(row["response_ids"])))

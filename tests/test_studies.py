@@ -126,7 +126,7 @@ def test_the_sampler_learns_from_pruned_trials(pruned: bool) -> None:
 
 def test_the_choice_needs_coherence_and_says_so_when_there_is_none() -> None:
     found = [(60.0, 69.0), (50.0, 73.0), (None, 99.0), (40.0, 90.0)]
-    confirmed = [{"delta": d, "coherence": c, "coherence_error": 2.0} for d, c in found]
-    assert choose(confirmed, 70) == confirmed[1]
-    assert choose(confirmed, 70, margin=2) == confirmed[3]
-    assert choose(confirmed[:1], 70) is None
+    recounted = [{"delta": d, "coherence": c, "coherence_error": 2.0} for d, c in found]
+    assert choose(recounted, 70) == recounted[1]
+    assert choose(recounted, 70, margin=2) == recounted[3]
+    assert choose(recounted[:1], 70) is None

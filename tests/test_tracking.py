@@ -90,7 +90,7 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
         "delta": None,
         "feasible": False,
     }
-    study = {"study": f"{trait}-{arm}-{method}", "trials": tried, "confirmed": tried[:1]}
+    study = {"study": f"{trait}-{arm}-{method}", "trials": tried, "recounted": tried[:1]}
     study["tokens"] = {"generated": 900, "saved_by_pruning": 60, "saved_by_loops": 5}
     folder = layout.search(trait, arm)
     write_json(folder / f"{method}.json", head | study)

@@ -5,15 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_stages import (  # noqa: F401 - fixtures
-    Study,
-    contents,
-    fitted,
-    fitted_files,
-    models,
-    study,
-    up_to_fit,
-)
+from tiny_study import Study, contents, up_to_fit
 
 from traitsteer.experiment import voice as hearing
 from traitsteer.stages import voice
@@ -57,7 +49,7 @@ def prepared(config: Config, natural: float | None = 40.0) -> None:
 
 
 def test_the_arms_are_paired_at_one_score_and_every_answer_is_on_record(
-    study: Study,  # noqa: F811
+    study: Study,
 ) -> None:
     config = study(voice={"samples": 2, "pairs": 1, "window": 2})
     up_to_fit(config)
@@ -88,7 +80,7 @@ def test_the_arms_are_paired_at_one_score_and_every_answer_is_on_record(
 
 
 def test_a_missed_score_is_corrected_once_on_fresh_answers(
-    fitted: Study,  # noqa: F811
+    fitted: Study,
     monkeypatch,
 ) -> None:
     config = fitted(voice={"samples": 1, "pairs": 1, "equal_within": 1e-9})
@@ -110,7 +102,7 @@ def test_a_missed_score_is_corrected_once_on_fresh_answers(
 
 
 def test_a_killed_stage_goes_on_and_ends_with_the_same_files(
-    fitted: Study,  # noqa: F811
+    fitted: Study,
     monkeypatch,
 ) -> None:
     whole = fitted("whole")
@@ -141,7 +133,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_files(
 
 
 def test_nothing_feasible_and_a_trait_not_raised_are_results_with_a_name(
-    fitted: Study,  # noqa: F811
+    fitted: Study,
 ) -> None:
     config = fitted()
     prepared(config, natural=None)
@@ -165,7 +157,7 @@ def test_nothing_feasible_and_a_trait_not_raised_are_results_with_a_name(
         voice.run(config)
 
 
-def test_a_study_of_one_arm_has_no_rows(study: Study) -> None:  # noqa: F811
+def test_a_study_of_one_arm_has_no_rows(study: Study) -> None:
     config = study(study={"arms": ["natural"], "texts": ["natural"]})
     voice.run(config)
     assert read_json(layout.VOICE) == []

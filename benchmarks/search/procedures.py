@@ -63,7 +63,7 @@ def procedures() -> list[Procedure]:
     """The default first. Samplers propose eight at a time; the batch of 16 was the study's own."""
     samplers = optuna.samplers
     many = {"trials": MOST_TRIALS, "sampler_trials": MOST_TRIALS, "batch": 8}
-    before = {"coarse_layers": 6, "coarse_strengths": 5, "batch": 16, "rungs": (), "confirm": 8}
+    before = {"coarse_layers": 6, "coarse_strengths": 5, "batch": 16, "rungs": (), "recount": 8}
     listed = [
         Procedure("cliffs (the default)", Search),
         Procedure("cliffs, nothing given up", Search, changes={"rungs": ()}),

@@ -45,7 +45,7 @@ def calls_for(
 
 def most_answers(sizes: SearchConfig, questions: int) -> int:
     """Answers of one search if nothing is given up and one recount suffices."""
-    recounted = (1 + sizes.confirm) * sizes.confirm_samples
+    recounted = (1 + sizes.recount) * sizes.recount_samples
     return questions * ((1 + sizes.trials) * sizes.samples + recounted)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from traitsteer.experiment.evidence import Evidence, Step, Terms, Values, minus
+from traitsteer.experiment.evidence import Evidence, Step, Terms, minus
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import EQUAL_COHERENCE, NULL_KINDS
+from traitsteer.words.scores import ByQuestion
 
 CHOSEN = ("layer", "strength", "coefficient")
 
@@ -20,14 +21,14 @@ def steps_of(best: Mapping[str, Any], ladder: Sequence[float]) -> list[Step]:
     return sorted(steps, key=lambda step: step.strength)
 
 
-def recounted(rows: Sequence[Mapping[str, Any]], number: int) -> Values:
+def recounted(rows: Sequence[Mapping[str, Any]], number: int) -> ByQuestion:
     """Rise of the chosen trial over the baseline when both were recounted, by selection question.
 
     `rows` are all scores of its search; an answer's partner has its question and sample.
     """
-    of_trial = [row for row in rows if (row["phase"], row["trial"]) == ("confirm", number)]
+    of_trial = [row for row in rows if (row["phase"], row["trial"]) == ("recount", number)]
     partners = {(r["question"], r["sample"]): r for r in rows if r["phase"] == "baseline"}
-    found: Values = {}
+    found: ByQuestion = {}
     for row in of_trial:
         partner = partners[row["question"], row["sample"]]
         rise = minus(row["trait_score"], partner["trait_score"])

@@ -21,9 +21,7 @@ from traitsteer.maths.statistics import (
 from traitsteer.words import scores
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import AT_BASELINE, AT_FLOOR, BELOW_BASELINE
-
-Values = dict[str, list[float | None]]
-"""Question to the values of its samples."""
+from traitsteer.words.scores import ByQuestion
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Evidence:
         self.answers, self.terms = answers, terms
         self.trait = {n: scores.by_question(rows, "trait_score") for n, rows in answers.items()}
         self.coherent = {n: scores.by_question(rows, "coherence") for n, rows in answers.items()}
-        self.baseline: Values = self.trait["baseline"]
+        self.baseline: ByQuestion = self.trait["baseline"]
 
     def unsteered(self) -> dict[str, Any]:
         """The baseline, and how many scores are missing in all."""
@@ -131,7 +129,7 @@ class Evidence:
         floor and its trait score lies `up_by` above that of the unsteered answer with its seed.
         """
         partners = {(a.question, a.sample): a for a in self.answers["baseline"]}
-        found: Values = {}
+        found: ByQuestion = {}
         for answer in self.answers[name]:
             partner = partners[answer.question, answer.sample]
             rise = minus(answer.trait_score, partner.trait_score)
@@ -169,22 +167,22 @@ class Evidence:
             ),
         }
 
-    def shrinkage(self, selected: Values) -> dict[str, Any]:
+    def shrinkage(self, selected: ByQuestion) -> dict[str, Any]:
         """How much larger the delta was that the choice rested on: the winner's curse."""
         reported = paired_differences(self.trait["steered"], self.baseline)[:, None]
         return independent_difference_interval(selected, reported, self.terms.confidence).rounded()
 
-    def _delta(self, trait: Values) -> float:
+    def _delta(self, trait: ByQuestion) -> float:
         return paired_difference_interval(trait, self.baseline).value
 
-    def _steered_as(self, name: str) -> Values:
+    def _steered_as(self, name: str) -> ByQuestion:
         """Trait scores of the vector for the questions and samples that a null answered."""
         answered = {(answer.question, answer.sample) for answer in self.answers[name]}
         same = [a for a in self.answers["steered"] if (a.question, a.sample) in answered]
         return scores.by_question(same, "trait_score")
 
 
-def _pooled(values: Mapping[str, Values], names: Sequence[str]) -> Values:
+def _pooled(values: Mapping[str, ByQuestion], names: Sequence[str]) -> ByQuestion:
     """The values of several settings, question by question."""
     return {
         question: [value for name in names for value in values[name][question]]

@@ -12,13 +12,12 @@ from traitsteer.maths.statistics import (
     ratio_interval,
 )
 from traitsteer.words import layout
+from traitsteer.words.scores import ByQuestion
 from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
 from traitsteer.world.files import read_jsonl
 
 Result = dict[str, Any]
-Deltas = dict[str, list[float | None]]
-"""By question, the difference of each sample."""
 Rises = dict[tuple[int, int], float | None]
 """By question and sample, the difference."""
 
@@ -56,9 +55,9 @@ def vectors(found: Result) -> Tensor:
     return tensors.read(path, {"trait": trait, "arm": arm, "method": method}).tensors["vectors"]
 
 
-def deltas(found: Result) -> Deltas:
+def deltas(found: Result) -> ByQuestion:
     """Steered minus baseline by question; missing where either is missing."""
-    by_question: Deltas = {}
+    by_question: ByQuestion = {}
     for (question, _), rise in rises(found["trait"], found["arm"], found["method"]).items():
         by_question.setdefault(str(question), []).append(rise)
     return by_question

@@ -207,11 +207,11 @@ def _setting(trial: int | None) -> str:
 
 def _children(trait: str, arm: str, method: Method) -> Iterator[Run]:
     trials = [(trial["phase"], trial) for trial in method.search["trials"]]
-    recounts = [("confirm", trial) for trial in method.search["confirmed"]]
+    recounts = [("recount", trial) for trial in method.search["recounted"]]
     for phase, trial in trials + recounts:
         params = {name: trial[name] for name in ("layer", "strength", "coefficient")}
         yield Run(
-            name=f"{method.name} {trial['number']:03d}{' confirm' * (phase == 'confirm')}",
+            name=f"{method.name} {trial['number']:03d}{' recount' * (phase == 'recount')}",
             params=params
             | {"trait": trait, "arm": arm, "method": method.name, "phase": phase}
             | {"status": trial["status"], "answers": trial["answers"]},

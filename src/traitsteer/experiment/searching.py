@@ -153,24 +153,24 @@ class Search:
         """
         sizes, floor = self.config.search, self.config.study.coherence_floor
         candidates = self._candidates()
-        confirmed: list[Trial] = []
+        recounted: list[Trial] = []
         best = None
         unsteered = Asked(Setting(0, self.vectors[0], 0.0, sizes.samples))
-        while best is None and len(confirmed) < len(candidates):
-            chosen = candidates[len(confirmed) : len(confirmed) + sizes.confirm]
+        while best is None and len(recounted) < len(candidates):
+            chosen = candidates[len(recounted) : len(recounted) + sizes.recount]
             points = [Point(trial["layer"], trial["strength"]) for trial in chosen]
             asked = [Asked(self._setting(point, sizes.samples)) for point in points]
-            first = [] if confirmed else [unsteered]
-            self.rungs.in_full([*first, *asked], sizes.confirm_samples, advance)
+            first = [] if recounted else [unsteered]
+            self.rungs.in_full([*first, *asked], sizes.recount_samples, advance)
             if first:
                 self._refuse_missing(unsteered)
                 self._record(None, "baseline", unsteered.answers)
             for trial, point, each in zip(chosen, points, asked, strict=True):
-                self._record(trial["number"], "confirm", each.answers)
+                self._record(trial["number"], "recount", each.answers)
                 head = {"number": trial["number"]}
-                confirmed.append(head | self._scored(point, each, unsteered))
-            best = choose(confirmed, floor, sizes.margin)
-        return confirmed, best
+                recounted.append(head | self._scored(point, each, unsteered))
+            best = choose(recounted, floor, sizes.margin)
+        return recounted, best
 
     def _candidates(self) -> list[Trial]:
         """Complete trials that may be feasible, those with the largest expected delta first.

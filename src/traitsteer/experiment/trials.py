@@ -17,15 +17,15 @@ Trial = dict[str, Any]
 Answers = Sequence[ScoredAnswer]
 
 
-def choose(confirmed: Sequence[Trial], floor: float, margin: float = 0) -> Trial | None:
-    """The largest confirmed delta whose coherence is safely at the floor; None if there is none.
+def choose(recounted: Sequence[Trial], floor: float, margin: float = 0) -> Trial | None:
+    """The largest recounted delta whose coherence is safely at the floor; None if there is none.
 
     A coherence of exactly the floor falls below it on other questions half of the time, so it must
     lie `margin` standard errors (over questions) above.
     """
     able = [
         c
-        for c in confirmed
+        for c in recounted
         if c["delta"] is not None and c["coherence"] - margin * c["coherence_error"] >= floor
     ]
     return max(able, key=lambda c: c["delta"], default=None)

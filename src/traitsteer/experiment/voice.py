@@ -19,6 +19,7 @@ from traitsteer.maths.statistics import (
     share_interval,
 )
 from traitsteer.words.records import Answer, Judge, ScoredAnswer
+from traitsteer.words.scores import ByQuestion
 from traitsteer.words.scoring_config import VoiceConfig
 from traitsteer.words.seeds import small_seed_for
 from traitsteer.words.text_measures import (
@@ -53,7 +54,6 @@ UP_TO_100 = ("naturalness", "coherence", "repeated", "type_token", "moving_type_
 _AT_ONCE = 64
 """Questions to the judge that are kept together."""
 
-Clusters = dict[str, list[float | None]]
 Row = dict[str, Any]
 Item = TypeVar("Item", Answer, tuple[Answer, Answer])
 
@@ -156,7 +156,7 @@ def compared(
     settings = (BASELINE, INSTRUCTION, NATURAL)
     found = {name: {s: _by_question(rows, s, name) for s in settings} for name in MEASURES}
     pairs, first = _pairs(rows)
-    values: dict[str, dict[str, Clusters]] = {**found, "preference": {"pairs": pairs}}
+    values: dict[str, dict[str, ByQuestion]] = {**found, "preference": {"pairs": pairs}}
     reasons = {name: _too_few(of, missing_at_most) for name, of in values.items()}
     return {
         "measures": {
@@ -170,7 +170,7 @@ def compared(
     }
 
 
-def _too_few(values: Mapping[str, Clusters], missing_at_most: float) -> str | None:
+def _too_few(values: Mapping[str, ByQuestion], missing_at_most: float) -> str | None:
     """Why a measure cannot be told; None where every setting has enough of its values."""
     for setting, found in values.items():
         single = [value for of in found.values() for value in of]
@@ -182,7 +182,7 @@ def _too_few(values: Mapping[str, Clusters], missing_at_most: float) -> str | No
     return None
 
 
-def _measure(values: Mapping[str, Clusters], name: str, confidence: float, seed: int) -> Row:
+def _measure(values: Mapping[str, ByQuestion], name: str, confidence: float, seed: int) -> Row:
     scale = 100.0 if name in SHARES else 1.0
     interval = (
         share_interval if name in SHARES else score_interval if name in UP_TO_100 else mean_interval
@@ -197,12 +197,12 @@ def _measure(values: Mapping[str, Clusters], name: str, confidence: float, seed:
     }
 
 
-def _pairs(rows: Sequence[Row]) -> tuple[Clusters, Clusters]:
+def _pairs(rows: Sequence[Row]) -> tuple[ByQuestion, ByQuestion]:
     """Percent by question: how a pair's natural answer fared in both orders, and what was shown
     first in each.
     """
-    pairs: Clusters = {}
-    first: Clusters = {}
+    pairs: ByQuestion = {}
+    first: ByQuestion = {}
     for row in rows:
         if row["setting"] == NATURAL and "preferred_first" in row:
             one, two = row["preferred_first"], row["preferred_second"]
@@ -213,14 +213,14 @@ def _pairs(rows: Sequence[Row]) -> tuple[Clusters, Clusters]:
     return pairs, first
 
 
-def _preference(pairs: Clusters, first: Clusters, confidence: float, seed: int) -> Row:
+def _preference(pairs: ByQuestion, first: ByQuestion, confidence: float, seed: int) -> Row:
     """How often, in percent, the natural arm's answer was preferred; 50 is no preference.
 
     A pair counts with the mean of its two orders, and is missing where either of them is. `won`,
     `lost` and `even` count pairs as natural; even are ties and pairs whose orders contradict each
     other. `first`: how often what was shown first won, 50 for a judge whom the order leaves cold.
     """
-    even: Clusters = {question: [50.0] for question in pairs}
+    even: ByQuestion = {question: [50.0] for question in pairs}
     scores = [score for of in pairs.values() for score in of]
     present = [score for score in scores if score is not None]
     return {
@@ -240,12 +240,12 @@ def _seed(seed: int, name: str) -> int:
     return small_seed_for(seed, "voice", name)
 
 
-def _scaled(values: Clusters, scale: float) -> Clusters:
+def _scaled(values: ByQuestion, scale: float) -> ByQuestion:
     return {key: [None if v is None else scale * v for v in of] for key, of in values.items()}
 
 
-def _by_question(rows: Sequence[Row], setting: str, name: str) -> Clusters:
-    found: Clusters = {}
+def _by_question(rows: Sequence[Row], setting: str, name: str) -> ByQuestion:
+    found: ByQuestion = {}
     for row in rows:
         if row["setting"] == setting:
             found.setdefault(str(row["question"]), []).append(row[name])

@@ -21,18 +21,16 @@ should know about the bootstrap", section 5.3 (expanded percentile interval).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from traitsteer.maths.statistics import ByCluster
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
-
-Values = Mapping[str, Sequence[float | None]]
-"""Question to the scores of its samples; None is missing."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class FrontierStep:
     """The scores of one strength by question and sample; the baseline has strength 0."""
 
     strength: float
-    trait_score: Values
-    coherence: Values
+    trait_score: ByCluster
+    coherence: ByCluster
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ Casella and McCulloch 1992, "Variance Components", section 3.7 (unweighted means
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, stats
 
+from traitsteer.maths.statistics import ByCluster
 from traitsteer.words.errors import TraitsteerError
 
 
@@ -33,7 +33,7 @@ class Components:
     """Mean samples of a question."""
 
 
-def variance_components(differences: Mapping[str, Sequence[float | None]]) -> Components:
+def variance_components(differences: ByCluster) -> Components:
     """Estimate both variances from differences by question and sample; missing ones are left out.
 
     `within` pools the variances of the questions' samples; `between` is what the variance of the

@@ -27,7 +27,9 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
 from traitsteer.words.shapes import Float
 
-Clusters = Mapping[str, Sequence[float | None]] | NDArray[np.float64]
+ByCluster = Mapping[str, Sequence[float | None]]
+"""Cluster to the values of its samples; None is missing."""
+Clusters = ByCluster | NDArray[np.float64]
 
 
 def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:

@@ -61,8 +61,8 @@ def _changes(sizes: RehearsalSizes) -> dict[str, dict[str, Any]]:
             "trials": sizes.trials,
             "samples": 1,
             "rungs": [2],
-            "confirm": 2,
-            "confirm_samples": 1,
+            "recount": 2,
+            "recount_samples": 1,
         },
         "evaluate": {
             "samples": 1,

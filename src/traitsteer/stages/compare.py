@@ -123,7 +123,7 @@ def _budgets(config: Config) -> dict[str, dict[str, Any]]:
             "trials_at_most": config.search.trials,
             "trials": sum(len(search["trials"]) for search in searches),
             "answers": sum(
-                each["answers"] for s in searches for each in s["trials"] + s["confirmed"]
+                each["answers"] for s in searches for each in s["trials"] + s["recounted"]
             ),
         }
     return budgets

@@ -20,6 +20,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import number
 from traitsteer.words.results import best_of_arm
+from traitsteer.words.scores import ByQuestion
 
 QUESTIONS = (10, 20, 40, 80, 160)
 SAMPLES = (1, 2, 4, 8, 16)
@@ -102,8 +103,8 @@ def _minus(one: Rises, other: Rises) -> Rises:
     return dict(sorted(found.items()))
 
 
-def _by_question(deltas: Rises) -> dict[str, list[float | None]]:
-    clusters: dict[str, list[float | None]] = {}
+def _by_question(deltas: Rises) -> ByQuestion:
+    clusters: ByQuestion = {}
     for (question, _), value in deltas.items():
         clusters.setdefault(str(question), []).append(value)
     return clusters

@@ -94,13 +94,13 @@ def _found(search: Search, title: str) -> dict[str, Any]:
     with progress(title, most, "answer") as advance:
         for _ in search.batches(advance):
             search.study.publish(in_repository(Path(config.track.studies)))
-        confirmed, best = search.recount(advance)
+        recounted, best = search.recount(advance)
     if best is None:
         say(f"{title}: nothing feasible at a coherence of {search.config.study.coherence_floor}")
     return {
         "baseline": search.baseline,
         "trials": search.trials,
-        "confirmed": confirmed,
+        "recounted": recounted,
         "best": best and {name: best[name] for name in KEPT},
         "tokens": {name: round(count) for name, count in asdict(search.rungs.tokens).items()},
     }

@@ -138,7 +138,7 @@ def _difference(config: Config, answers: Answers) -> Interval:
     )
 
 
-def _trait_scores(answers: Sequence[ScoredAnswer]) -> dict[str, list[float | None]]:
+def _trait_scores(answers: Sequence[ScoredAnswer]) -> scores.ByQuestion:
     return scores.by_question(answers, "trait_score")
 
 

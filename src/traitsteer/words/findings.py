@@ -124,7 +124,7 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
 def nothing_feasible(searches: Sequence[Record]) -> str:
     """Why searches found nothing feasible, as their trials and recounts tell."""
     trials = [t for search in searches for t in search["trials"] if "repeats" not in t]
-    recounts = [trial for search in searches for trial in search["confirmed"]]
+    recounts = [trial for search in searches for trial in search["recounted"]]
     shown = recounts or trials
     lacking = sum(trial["status"] == "failed" for trial in shown)
     what = "settings that were recounted" if recounts else "settings"

@@ -9,14 +9,16 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import ScoredAnswer
 
 Score = Literal["trait_score", "coherence"]
+ByQuestion = dict[str, list[float | None]]
+"""Question to a value of each of its samples; None is missing."""
 
 
-def by_question(answers: Iterable[ScoredAnswer], score: Score) -> dict[str, list[float | None]]:
+def by_question(answers: Iterable[ScoredAnswer], score: Score) -> ByQuestion:
     """The scores of each question, in the order of the samples; missing scores stay None."""
-    clusters: dict[str, list[float | None]] = {}
+    found: ByQuestion = {}
     for answer in answers:
-        clusters.setdefault(str(answer.question), []).append(getattr(answer, score))
-    return clusters
+        found.setdefault(str(answer.question), []).append(getattr(answer, score))
+    return found
 
 
 def mean(answers: Sequence[ScoredAnswer], score: Score) -> float | None:

@@ -26,9 +26,9 @@ class SearchConfig(Section):
     """How many questions are answered when a setting is looked at; none: it is never given up."""
     prune_confidence: Annotated[float, Field(gt=0, lt=1)]
     """A setting is given up when this interval of its mean coherence lies below the floor."""
-    confirm: Count
+    recount: Count
     """How many of the best trials are recounted at a time, until one keeps the margin."""
-    confirm_samples: Count
+    recount_samples: Count
     margin: Annotated[float, Field(ge=0)]
     """Standard errors that a recounted coherence must lie above the floor to be chosen."""
 
