@@ -37,15 +37,15 @@ def test_it_is_the_product_of_torch(shape: tuple[int, int], rows: tuple[int, ...
 
 
 def test_only_large_products_of_plain_layers_in_float32_are_changed() -> None:
-    large, small = layers((512, 512), (8, 8))
+    large, middle, small = layers((512, 512), (256, 256), (8, 8))
     other, short = Doubled(512, 512), layers((512, 512))[0].bfloat16()
-    model = nn.ModuleList([large, small, other, short])
-    calls = [(large, 600), (small, 600), (large, 3), (other, 600)]
+    model = nn.ModuleList([large, middle, small, other, short])
+    calls = [(large, 600), (large, 1), (middle, 600), (middle, 3), (small, 600), (other, 600)]
     with inference.inference(model), profile(activities=[ProfilerActivity.CPU]) as seen:
         for layer, rows in calls:
             layer(torch.randn(rows, layer.in_features))
     counted = {event.key: event.count for event in seen.key_averages()}
-    assert counted["mkldnn::_linear_pointwise"] == 1
+    assert counted["mkldnn::_linear_pointwise"] == 3
     assert counted["aten::linear"] == 3
     assert type(short) is nn.Linear
 

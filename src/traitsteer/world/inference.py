@@ -1,8 +1,8 @@
 """Forward passes without gradients, and on a CPU with the faster of two matrix products.
 
 torch multiplies float32 matrices in the BLAS that it was built with. On some processors oneDNN,
-which it carries for other types, is faster at large ones; the numbers are the same up to the order
-of summation.
+which it carries for other types, is faster at large ones, above all for few rows; the numbers are
+the same up to the order of summation.
 """
 
 from collections.abc import Iterator
@@ -11,14 +11,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+_WEIGHTS = 1 << 18
+"""Weights of a layer from which the faster product is worth its preparation for any input."""
 _LEAST = 1 << 25
-"""Multiplications of a layer from which the faster product is worth its preparation."""
+"""Multiplications from which it is for a smaller layer."""
 
 
 class _Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
-        rows = input.numel() // input.shape[-1]
-        if rows * self.weight.numel() < _LEAST or input.dtype != torch.float32:
+        weights = self.weight.numel()
+        large = weights >= _WEIGHTS or input.numel() // input.shape[-1] * weights >= _LEAST
+        if not large or input.dtype != torch.float32:
             return super().forward(input)
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
             input, self.weight, self.bias, "none", [], ""
