@@ -14,6 +14,9 @@ from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.world.language_model import LanguageModel, load
 
 ROWS, SIZE = 5, 12
+on_x86 = pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="needs torch with FBGEMM"
+)
 
 
 def buffers(shared: int, columns: slice, width: int = 8, wide: int = 8) -> tuple[Tensor, Tensor]:
@@ -79,9 +82,9 @@ def test_values_that_lie_otherwise_and_a_bias_of_positions_go_to_torch() -> None
 @pytest.mark.parametrize(
     ("kind", "changes", "own"),
     [
-        ("llama", {}, STEP),
-        ("qwen3", {}, STEP),
-        ("gemma3", {}, STEP),
+        pytest.param("llama", {}, STEP, marks=on_x86),
+        pytest.param("qwen3", {}, STEP, marks=on_x86),
+        pytest.param("gemma3", {}, STEP, marks=on_x86),
         ("llama", {"dtype": "bfloat16"}, "sdpa"),
         # Softcapped scores are for the eager kernel alone, and falcon knows no other kernels.
         ("gemma2", {}, "eager"),
@@ -107,6 +110,7 @@ def test_it_serves_float32_models_that_attend_by_torch(
     assert config._attn_implementation == before
 
 
+@on_x86
 def test_a_table_of_kernels_of_the_architectures_own_is_kept(
     llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,8 +171,9 @@ def stages() -> dict[str, dict]:
 @pytest.mark.parametrize("name", sorted(stages()))
 def test_a_stage_depends_on_its_own_code_alone(name: str) -> None:
     stage = stages()[name]
-    code = {dep for dep in stage["deps"] if dep.startswith("data/code")}
-    assert code == (set() if name == "code" else {str(layout.code(name))})
+    folders = ("src/traitsteer", "data/code")
+    code = {d for d in stage["deps"] if d in folders or d.endswith(".py") or "data/code/" in d}
+    assert code == {"src/traitsteer" if name == "code" else str(layout.code(name))}
     assert f"python -m traitsteer {name.replace('_', '-')}" in stage["cmd"]
 
 
