@@ -1,12 +1,13 @@
 """Rows come and go in one stream: refilling, sharing, halving and cutting change no answer."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from steering_oracle import PROMPTS, direction, mixed_rows, slow_reference
 from tiny import KINDS, Built, build
+from torch import Tensor
 
 from traitsteer.engine import decoding, generation
 from traitsteer.engine.generation import generate
@@ -79,8 +80,11 @@ def test_refilling_is_right_for_windows_and_learned_positions(kind: str, built: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_of_fixed_shapes_says_the_same(kind: str, built: Built) -> None:
+def test_a_step_of_fixed_shapes_says_the_same(
+    kind: str, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a CUDA graph replays, without the graph: rounded rows and columns, cleared buffers."""
+    monkeypatch.setattr(decoding, "_FEWEST", 2)
     model = load(str(built(kind)), chat=True, device="cpu")
     model.model.generation_config.eos_token_id = list(range(1, 14))
     rows = mixed_rows(model, (0, 3))
@@ -90,17 +94,32 @@ def test_a_step_of_fixed_shapes_says_the_same(kind: str, built: Built) -> None:
     )
 
 
-def test_a_captured_step_is_made_once_for_its_shape(llama, monkeypatch) -> None:
-    made = []
+@pytest.mark.parametrize("fewest", [1, 4, 16])
+def test_a_step_is_captured_once_for_a_shape_and_not_the_first_time(
+    ending: LanguageModel, monkeypatch: pytest.MonkeyPatch, fewest: int
+) -> None:
+    ran: list[tuple[int, int]] = []
+    made: list[tuple[int, int]] = []
+    forward = decoding.Step._forward
 
-    def count(forward, device, pool):
-        made.append(device)
-        return forward
+    def run(step: decoding.Step, rows: int) -> Tensor:
+        ran.append((rows, step.slots.columns.stop))
+        return forward(step, rows)
 
-    monkeypatch.setattr(decoding, "captured", count)
-    rows = [Row(llama.encode("x" * 9), seed) for seed in range(8)]
-    generate(llama, rows, Sampling(40, 1.0), Batching(8, capture=True))
-    assert 1 <= len(made) <= 2 * 4, "two widths of columns, at most four halvings of the rows"
+    def capture(one: Callable[[], Tensor], _device: object, _pool: object) -> Callable[[], Tensor]:
+        made.append(ran[-1])
+        return one
+
+    monkeypatch.setattr(decoding, "_FEWEST", fewest)
+    monkeypatch.setattr(decoding.Step, "_forward", run)
+    monkeypatch.setattr(decoding, "captured", capture)
+    rows = [Row(ending.encode("x" * 9), seed) for seed in range(8)]
+    generate(ending, rows, Sampling(80, 1.0), Batching(8, capture=True))
+    assert {rows for rows, _ in ran} == {each for each in (8, 4, 2, 1) if each >= min(fewest, 8)}
+    whole = 1 + len(rows[0].prompt_ids) + 80
+    assert {columns for _, columns in ran} == {64, whole}
+    again = {shape for shape in ran if ran.count(shape) > 1}
+    assert len(made) == len(again) and set(made) == again
 
 
 def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: LanguageModel) -> None:

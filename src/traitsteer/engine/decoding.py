@@ -2,6 +2,8 @@
 
 Where a GPU is, the step is captured as a CUDA graph: its launch costs as much as one kernel, and
 the steering is part of it. A captured step has fixed shapes, so rows and columns are rounded up.
+The first step of a shape runs as it is, which loads the kernels that a capture must find loaded;
+the second is captured, so that a shape that is met once is not.
 """
 
 import functools
@@ -22,6 +24,8 @@ from traitsteer.world.language_model import LanguageModel
 
 _COLUMNS = 64
 """A captured step reads a multiple of so many columns."""
+_FEWEST = 16
+"""Rows below which a captured step gets no smaller: reading the weights takes all its time."""
 
 
 class Step:
@@ -44,6 +48,8 @@ class Step:
         self.tokens, self.starts, self.last = tokens, starts, last
         self.captured = captured
         self.graphs: dict[tuple[int, int], Callable[[], Tensor]] = {}
+        self.met: set[tuple[int, int]] = set()
+        """Shapes, rows and columns, that a step had."""
         # One replay follows another and their results are used at once: they may share memory.
         on_gpu = captured and tokens.device.type == "cuda"
         self.pool = torch.cuda.graph_pool_handle() if on_gpu else None
@@ -63,17 +69,19 @@ class Step:
     def _replayed(self, live: int) -> Tensor:
         # The number of rows halves when half of them have left, so that there are few graphs.
         rows, columns = self.slots.slots, self.slots.columns
-        while rows // 2 >= live:
+        while rows // 2 >= max(live, _FEWEST):
             rows //= 2
         # A slot without a row reads what lies in it, so that nothing becomes NaN.
         self.starts[live:rows].zero_()
         stop = min(-(-(columns.end + 1) // _COLUMNS) * _COLUMNS, columns.size)
         columns.first, columns.stop = 0, stop
-        if (rows, stop) not in self.graphs:
-            self.graphs[rows, stop] = captured(
-                functools.partial(self._forward, rows), self.tokens.device, self.pool
-            )
-        return self.graphs[rows, stop]()
+        shape, forward = (rows, stop), functools.partial(self._forward, rows)
+        if shape not in self.met:
+            self.met.add(shape)
+            return forward()
+        if shape not in self.graphs:
+            self.graphs[shape] = captured(forward, self.tokens.device, self.pool)
+        return self.graphs[shape]()
 
     def _forward(self, rows: int) -> Tensor:
         starts, columns = self.starts[:rows], self.slots.columns
@@ -96,7 +104,8 @@ def captured(
 ) -> Callable[[], Tensor]:
     """Return a function that does what `forward` does, as one replayed CUDA graph.
 
-    On a device without graphs it is `forward` itself, so that the fixed shapes can be tested.
+    `forward` has run before. On a device without graphs it is returned itself, so that the fixed
+    shapes can be tested.
 
     Raises:
         TraitsteerError: the model does something that a graph cannot hold.
@@ -105,13 +114,6 @@ def captured(
         return forward
     graph = torch.cuda.CUDAGraph()
     try:
-        # The first passes set up libraries and must not be part of the graph.
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(2):
-                forward()
-        torch.cuda.current_stream().wait_stream(aside)
         # The judge's thread may use the GPU meanwhile.
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = forward()

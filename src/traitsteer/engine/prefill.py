@@ -59,8 +59,7 @@ def prefill(model: LanguageModel, rows: Sequence[Row]) -> Prefilled:
         number, steering = numbers[row.prompt_ids], row.steered("prompt")
         key = _key(number, steering)
         of_row.append(runs.setdefault(key, _Run(number, steering)))
-    stairs = _Stairs(model, list(runs.values()), _padded(model, prompts))
-    return stairs.run(of_row)
+    return _Stairs(model, list(runs.values()), prompts).run(of_row)
 
 
 def _key(number: int, steering: Steering | None) -> tuple[object, ...]:
@@ -69,27 +68,30 @@ def _key(number: int, steering: Steering | None) -> tuple[object, ...]:
     return (number, steering.layer, steering.coefficient, id(steering.vector))
 
 
-def _padded(model: LanguageModel, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+def _padded(prompts: Sequence[tuple[int, ...]], pad: int) -> tuple[Tensor, Tensor]:
     """Ids and mask [prompts, tokens], padded on the left."""
     width = max(map(len, prompts))
     # As many columns as prompts would make the two dimensions of an argument look alike.
     width += 1 < width == len(prompts)
-    ids = torch.full((len(prompts), width), model.pad_id)
+    ids = torch.full((len(prompts), width), pad)
     for place, prompt in enumerate(prompts):
         ids[place, width - len(prompt) :] = torch.tensor(prompt)
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     mask = torch.arange(width) >= width - lengths[:, None]
-    return ids.to(model.device), mask.to(model.device)
+    return ids, mask
 
 
 class _Stairs:
     """Which runs are in the batch at each block, and the forward pass that grows it."""
 
     def __init__(
-        self, model: LanguageModel, runs: Sequence[_Run], padded: tuple[Tensor, Tensor]
+        self, model: LanguageModel, runs: Sequence[_Run], prompts: Sequence[tuple[int, ...]]
     ) -> None:
         self.model = model
-        self.ids, self.mask = padded
+        ids, mask = _padded(prompts, model.pad_id)
+        self.full = bool(mask.all())
+        """No prompt is padded. Known before the mask is on a device, which would have to wait."""
+        self.ids, self.mask = ids.to(model.device), mask.to(model.device)
         self.bases = [_Run(prompt, None) for prompt in range(len(self.ids))]
         end = model.layers
         # The unsteered run of a prompt is needed until its last steered run is born.
@@ -116,7 +118,7 @@ class _Stairs:
         with before_blocks(self.model.blocks, inputs), on_blocks(self.model.blocks, outputs):
             logits = self.model.model(
                 input_ids=self.ids,
-                attention_mask=None if bool(self.mask.all()) else self.mask.long(),
+                attention_mask=None if self.full else self.mask.long(),
                 position_ids=positions,
                 past_key_values=Cache(layers=list(kept)),
                 use_cache=True,

@@ -1,0 +1,121 @@
+"""The engine away from the host: nothing of a decoding step is read back or brought along.
+
+A CUDA graph holds neither. No GPU is needed to see it: tensors of torch's `meta` device have no
+numbers, so that reading one raises, and so does mixing them with those of the host.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from steering_oracle import direction
+from tiny import KINDS, Built
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from traitsteer.engine import decoding
+from traitsteer.engine.decoding import Added, Step
+from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.prefill import prefill
+from traitsteer.engine.rows import Row, Sampling, Steering
+from traitsteer.engine.sampling import choose, looping
+from traitsteer.engine.slots import Slots
+from traitsteer.world.hooks import on_blocks
+from traitsteer.world.language_model import LanguageModel, load
+
+ROWS, SLOTS, PROMPT = 5, 6, 8
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Refuses copies between devices, which a graph cannot hold."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        seen = {
+            each.device.type for each in tree_leaves((args, result)) if isinstance(each, Tensor)
+        }
+        if "copy" in str(func):
+            assert len(seen) == 1, f"{func} copies between {seen}"
+        return result
+
+
+@pytest.fixture
+def away(request: pytest.FixtureRequest, built: Built) -> LanguageModel:
+    model = load(str(built(request.param)), chat=True, device="cpu", dtype="bfloat16")
+    # With one, some architectures look for padding among the ids of a pass without a mask.
+    model.model.config.get_text_config().pad_token_id = None
+    model.model.to("meta")
+    return model
+
+
+def rows_of(model: LanguageModel) -> list[Row]:
+    """Prompts of one length: transformers reads the mask of padded ones."""
+    return [
+        Row(
+            tuple(range(20 + place, 20 + place + PROMPT)),
+            place,
+            Steering(place % model.layers, direction(place, model.width), 2.0) if place else None,
+        )
+        for place in range(ROWS)
+    ]
+
+
+def numbers() -> Tensor:
+    return torch.zeros(SLOTS, dtype=torch.long, device="meta")
+
+
+@pytest.mark.parametrize("away", KINDS, indirect=True)
+@torch.inference_mode()
+def test_a_step_of_fixed_shapes_stays_on_its_device(
+    away: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of(away)
+    prompted = prefill(away, rows)
+    slots = Slots(away.layers, SLOTS, 100, 20, away.device, True, [])
+    slots.fill(0, prompted)
+    added = Added(away, rows, SLOTS)
+    added.fill(0, rows)
+    masks = StepMasks(away)
+    step = Step(away, masks, slots, numbers(), numbers(), 60, True)
+    with on_blocks(away.blocks, added.changes()), NothingFromTheHost():
+        for _ in range(3):
+            logits = step.logits(ROWS)
+    assert logits.device.type == "meta" and logits.shape[0] == ROWS
+    assert list(step.graphs) == [(SLOTS, decoding._COLUMNS)]
+
+
+@torch.inference_mode()
+def test_tokens_are_chosen_and_loops_found_without_reading_any() -> None:
+    logits = torch.empty(SLOTS, 1000, device="meta")
+    with NothingFromTheHost():
+        for temperature in (0.0, 0.7):
+            chosen = choose(logits, numbers(), numbers(), Sampling(9, temperature))
+            assert chosen.shape == (SLOTS,)
+        written = torch.zeros(SLOTS, 80, dtype=torch.long, device="meta")
+        assert looping(written, numbers()).shape == (SLOTS,)
+
+
+@pytest.mark.parametrize("away", ["llama"], indirect=True)
+@torch.inference_mode()
+def test_rows_move_between_slots_on_their_device(away: LanguageModel) -> None:
+    rows = rows_of(away)
+    slots = Slots(away.layers, SLOTS, 40, 20, away.device, True, [])
+    slots.fill(0, prefill(away, rows))
+    added = Added(away, rows, SLOTS)
+    source, target = torch.tensor([4]), torch.tensor([1])
+    added.move(source, target)
+    slots.move(source, target, 12)
+    assert slots.shift(4, 12, 10) == 10
+    assert slots.columns.end == 10
+
+
+@torch.inference_mode()
+def test_what_a_graph_cannot_hold_is_seen() -> None:
+    there = torch.zeros(3, device="meta")
+    with NothingFromTheHost(), pytest.raises(AssertionError, match="copies between"):
+        there.copy_(torch.ones(3))
+    with pytest.raises(RuntimeError, match="meta"):
+        bool(there.any())
+    with pytest.raises(RuntimeError):
+        there + torch.ones(3)
