@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -131,6 +132,7 @@ def measured(trial: Trial) -> Found:
     return Found(
         device=torch.cuda.get_device_name() if device == "cuda" else "rehearsal on the CPU",
         torch=torch.__version__,
+        transformers=transformers.__version__,
         flops=flops,
         bytes=moved,
         read_rows=best,
@@ -141,23 +143,30 @@ def measured(trial: Trial) -> Found:
         grid_seconds=together,
         hook_seconds=alone[0],
         common=_common(found, alone[1]),
-        profile=_profile(trial),
     )
 
 
 def _decoding(trial: Trial, rows: int, moved: float) -> Decoding:
     """Decoding alone is the time of all tokens less that of the first."""
-    task = trial.steering(rows // 4, 4, trial.new_tokens)
+    # Twice as many tokens after the captured steps as with them.
+    once, thrice = (trial.steering(rows // 4, 4, n * trial.new_tokens) for n in (1, 3))
     if trial.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    whole = trial.seconds(task)
-    first = trial.seconds(trial.steering(rows // 4, 4, 1))
-    answers = [[0] * trial.new_tokens] * rows
-    needed = limits.steering_bytes(trial.shape, task, answers, size=2)
+    whole = trial.seconds(once)
     peak = torch.cuda.max_memory_allocated() if trial.device == "cuda" else None
-    share = needed / moved / max(whole - first, 1e-9)
-    _say(f"decoding, {rows} rows: {rows / whole:.1f} answers/s, {share:.0%} of the bandwidth limit")
-    return Decoding(rows, whole, first, share, rows / whole, peak)
+    first = trial.seconds(trial.steering(rows // 4, 4, 1))
+    longer = trial.seconds(thrice, repeats=1)
+    needed, later = (
+        limits.steering_bytes(trial.shape, task, [[0] * task.new_tokens] * rows, size=2) / moved
+        for task in (once, thrice)
+    )
+    share = needed / max(whole - first, 1e-9)
+    steady = (later - needed) / max(longer - whole, 1e-9)
+    _say(
+        f"decoding, {rows} rows: {rows / whole:.1f} answers/s, {share:.0%} of the bandwidth limit, "
+        f"{steady:.0%} later"
+    )
+    return Decoding(rows, whole, first, share, steady, rows / whole, peak)
 
 
 def _once(run: Any, device: str) -> tuple[float, Answers]:  # noqa: ANN401 - a call without arguments
@@ -199,10 +208,18 @@ def main(arguments: list[str]) -> None:
             "No CUDA device was found; run this on a machine with one, or pass --rehearse to see "
             "it run at a tiny shape on the CPU."
         )
-    found = measured(Trial(asked.rehearse))
+    trial = Trial(asked.rehearse)
+    found = measured(trial)
+    # A profiler that fails takes nothing along.
+    _show(found, not asked.rehearse)
+    found.profile = _profile(trial)
+    _show(found, not asked.rehearse)
+
+
+def _show(found: Found, written: bool) -> None:
     text = page(found)
     _say(text)
-    if not asked.rehearse:
+    if written:
         write_text(ROOT / "docs/benchmarks_gpu.md", text)
         write_text(ROOT / "benchmarks/gpu.json", json.dumps(found.packed(), indent=1) + "\n")
 

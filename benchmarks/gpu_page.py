@@ -14,7 +14,10 @@ class Decoding:
     first: float
     """Of the first token: the prompts."""
     share: float
-    """Least time that the bytes of the decoding steps take, over the time that they took."""
+    """Least time that the bytes of the decoding steps take, over the time that they took: with
+    the captures of the steps."""
+    steady: float
+    """The same of the tokens of longer answers that come after those."""
     answers: float
     """A second."""
     peak: int | None
@@ -27,6 +30,7 @@ class Found:
 
     device: str
     torch: str
+    transformers: str
     flops: float
     bytes: float
     read_rows: int
@@ -37,7 +41,7 @@ class Found:
     grid_seconds: float
     hook_seconds: float
     common: float
-    profile: str
+    profile: str = ""
 
     def packed(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -50,7 +54,7 @@ def page(found: Found) -> str:
         "# On a GPU",
         "",
         "Written by `python -m benchmarks gpu`: random bfloat16 weights in the shape of",
-        f"Llama-3.1-8B, {found.device}, torch {found.torch}.",
+        f"Llama-3.1-8B, {found.device}, torch {found.torch}, transformers {found.transformers}.",
         "",
         "| | |",
         "|---|--:|",
@@ -63,15 +67,19 @@ def page(found: Found) -> str:
         f"| ratio | {found.hook_seconds / found.grid_seconds:.1f} |",
         f"| tokens before the first that differs | {found.common:.0%} |",
         "",
-        "| rows at once | seconds | of these the prompts | of the bandwidth limit | answers/s "
-        "| peak GB |",
-        "|--:|--:|--:|--:|--:|--:|",
+        "Seconds are those of whole answers of 64 tokens. The share of the bandwidth limit is that",
+        "of their steps, captures included, and that of later steps, once all are captured.",
+        "",
+        "| rows at once | seconds | of these the prompts | of the bandwidth limit | later "
+        "| answers/s | peak GB |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for step in found.decoding:
         peak = "-" if step.peak is None else f"{step.peak / 2**30:.1f}"
         lines.append(
             f"| {step.rows} | {step.seconds:.2f} | {step.first:.2f} | {step.share:.0%} "
-            f"| {step.answers:.1f} | {peak} |"
+            f"| {step.steady:.0%} | {step.answers:.1f} | {peak} |"
         )
-    lines += ["", "```", found.profile.rstrip(), "```", ""]
-    return "\n".join(lines)
+    if found.profile:
+        lines += ["", "```", found.profile.rstrip(), "```"]
+    return "\n".join([*lines, ""])

@@ -4,6 +4,8 @@ A CUDA graph holds neither. No GPU is needed to see it: tensors of torch's `meta
 numbers, so that reading one raises, and so does mixing them with those of the host.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,10 +13,10 @@ import torch
 from steering_oracle import direction
 from tiny import KINDS, Built
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from traitsteer.engine import decoding
 from traitsteer.engine.decoding import Added, Step
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.prefill import prefill
@@ -27,17 +29,38 @@ from traitsteer.world.language_model import LanguageModel, load
 ROWS, SLOTS, PROMPT = 5, 6, 8
 
 
-class NothingFromTheHost(TorchDispatchMode):
-    """Refuses copies between devices, which a graph cannot hold."""
+class _NothingMixed(TorchDispatchMode):
+    """Refuses whatever reads from one device and writes to another."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        leaves = tree_leaves((args, kwargs, result))
+        # Numbers of the host without a dimension become arguments of the kernel.
         seen = {
-            each.device.type for each in tree_leaves((args, result)) if isinstance(each, Tensor)
+            each.device.type
+            for each in leaves
+            if isinstance(each, Tensor) and (each.dim() > 0 or each is result)
         }
-        if "copy" in str(func):
-            assert len(seen) == 1, f"{func} copies between {seen}"
+        assert len(seen) < 2, f"{func} mixes {seen}"
         return result
+
+
+class _NothingMade(TorchFunctionMode):
+    """Refuses tensors made of Python's numbers, and lists of them as indices."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        brought = func is torch.tensor or (
+            func in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[1], list)
+        )
+        assert not brought, f"{func} brings {args} along"
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def nothing_from_the_host() -> Iterator[None]:
+    """Refuses what a graph cannot hold."""
+    with _NothingMixed(), _NothingMade():
+        yield
 
 
 @pytest.fixture
@@ -78,17 +101,17 @@ def test_a_step_of_fixed_shapes_stays_on_its_device(
     added.fill(0, rows)
     masks = StepMasks(away)
     step = Step(away, masks, slots, numbers(), numbers(), 60, True)
-    with on_blocks(away.blocks, added.changes()), NothingFromTheHost():
+    with on_blocks(away.blocks, added.changes()), nothing_from_the_host():
         for _ in range(3):
             logits = step.logits(ROWS)
     assert logits.device.type == "meta" and logits.shape[0] == ROWS
-    assert list(step.graphs) == [(SLOTS, decoding._COLUMNS)]
+    assert list(step.graphs) == [(SLOTS, 100)]
 
 
 @torch.inference_mode()
 def test_tokens_are_chosen_and_loops_found_without_reading_any() -> None:
     logits = torch.empty(SLOTS, 1000, device="meta")
-    with NothingFromTheHost():
+    with nothing_from_the_host():
         for temperature in (0.0, 0.7):
             chosen = choose(logits, numbers(), numbers(), Sampling(9, temperature))
             assert chosen.shape == (SLOTS,)
@@ -111,11 +134,22 @@ def test_rows_move_between_slots_on_their_device(away: LanguageModel) -> None:
 
 
 @torch.inference_mode()
-def test_what_a_graph_cannot_hold_is_seen() -> None:
+@pytest.mark.parametrize(
+    "bring",
+    [
+        lambda there: there.copy_(torch.ones(3)),
+        lambda there: torch.ones(3).to(there.device),
+        lambda there: torch.tensor([1.0, 2.0], device=there.device),
+        lambda there: there[torch.tensor([1])],
+        lambda there: there[[1, 2]],
+    ],
+)
+@torch.inference_mode()
+def test_what_a_graph_cannot_hold_is_seen(bring: Callable[[Tensor], Tensor]) -> None:
     there = torch.zeros(3, device="meta")
-    with NothingFromTheHost(), pytest.raises(AssertionError, match="copies between"):
-        there.copy_(torch.ones(3))
+    with nothing_from_the_host():
+        there * 2.0 + there.new_ones(())
+        with pytest.raises(AssertionError, match=r"mixes|brings"):
+            bring(there)
     with pytest.raises(RuntimeError, match="meta"):
         bool(there.any())
-    with pytest.raises(RuntimeError):
-        there + torch.ones(3)

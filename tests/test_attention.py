@@ -1,4 +1,6 @@
-"""A decoding step's attention on a CPU: torch's numbers, only where it serves, gone afterwards."""
+"""A decoding step's attention: torch's numbers, each kernel where it serves, gone afterwards."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,7 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 
-from traitsteer.engine.attention import STEP, attend, attending, step_kernel
+from traitsteer.engine.attention import (
+    PACKED,
+    SUMMED,
+    attend_packed,
+    attend_summed,
+    attending,
+    step_kernel,
+)
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.world.language_model import LanguageModel, load
@@ -41,11 +50,16 @@ def expected(
     return found.transpose(1, 2)
 
 
+@pytest.mark.parametrize("attend", [attend_packed, attend_summed])
 @pytest.mark.parametrize("heads", [2, 6])
 @pytest.mark.parametrize("columns", [slice(0, SIZE), slice(3, 10), slice(4, 5)])
 @pytest.mark.parametrize(("wide", "scale"), [(8, None), (8, 0.2), (3, None)])
 def test_it_is_the_attention_of_torch(
-    heads: int, columns: slice, wide: int, scale: float | None
+    attend: Callable[..., tuple[Tensor, None]],
+    heads: int,
+    columns: slice,
+    wide: int,
+    scale: float | None,
 ) -> None:
     key, value = buffers(2, columns, wide=wide)
     # Queries come as a view of what a linear layer gave.
@@ -58,10 +72,10 @@ def test_it_is_the_attention_of_torch(
 def test_what_is_masked_plays_no_part_however_large_it_is() -> None:
     key, value = buffers(2, slice(0, SIZE))
     query, mask = torch.randn(ROWS, 2, 1, 8), masked(SIZE)
-    before = attend(nn.Identity(), query, key, value, mask)[0].clone()
+    before = attend_summed(nn.Identity(), query, key, value, mask)[0].clone()
     hidden = (mask < 0).expand(ROWS, 2, 1, SIZE)[:, :, 0]
     key[hidden], value[hidden] = 1e9, -1e9
-    assert torch.equal(attend(nn.Identity(), query, key, value, mask)[0], before)
+    assert torch.equal(attend_summed(nn.Identity(), query, key, value, mask)[0], before)
 
 
 def test_values_that_lie_otherwise_and_a_bias_of_positions_go_to_torch() -> None:
@@ -71,27 +85,27 @@ def test_values_that_lie_otherwise_and_a_bias_of_positions_go_to_torch() -> None
     bias = torch.randn(1, 2, 1, SIZE)
     for other, more in ((turned, {}), (value, {"position_bias": bias})):
         with profile(activities=[ProfilerActivity.CPU]) as seen:
-            found, _ = attend(nn.Identity(), query, key, other, mask, **more)
+            found, _ = attend_summed(nn.Identity(), query, key, other, mask, **more)
         assert "aten::scaled_dot_product_attention" in {event.key for event in seen.key_averages()}
         whole = mask + more.get("position_bias", torch.zeros(1))
         assert torch.allclose(found, expected(query, key, value, whole), atol=1e-6)
     with pytest.raises(ValueError, match="softcap"):
-        attend(nn.Identity(), query, key, value, mask, softcap=30.0)
+        attend_summed(nn.Identity(), query, key, value, mask, softcap=30.0)
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "own"),
     [
-        pytest.param("llama", {}, STEP, marks=on_x86),
-        pytest.param("qwen3", {}, STEP, marks=on_x86),
-        pytest.param("gemma3", {}, STEP, marks=on_x86),
-        ("llama", {"dtype": "bfloat16"}, "sdpa"),
+        pytest.param("llama", {}, SUMMED, marks=on_x86),
+        pytest.param("qwen3", {}, SUMMED, marks=on_x86),
+        pytest.param("gemma3", {}, SUMMED, marks=on_x86),
+        ("llama", {"dtype": "bfloat16"}, PACKED),
         # Softcapped scores are for the eager kernel alone, and falcon knows no other kernels.
         ("gemma2", {}, "eager"),
         ("falcon", {}, "sdpa"),
     ],
 )
-def test_it_serves_float32_models_that_attend_by_torch(
+def test_each_model_has_the_kernel_that_serves_it(
     built: Built, kind: str, changes: dict[str, str], own: str
 ) -> None:
     model = load(str(built(kind)), chat=True, device="cpu", **changes)
@@ -106,7 +120,7 @@ def test_it_serves_float32_models_that_attend_by_torch(
         generate(model, rows, Sampling(5), Batching(3))
     counted = {event.key: event.count for event in seen.key_averages()}
     # The first of five tokens comes from the prompt.
-    assert counted.get("aten::embedding_bag", 0) == (4 * model.layers if own == STEP else 0)
+    assert counted.get("aten::embedding_bag", 0) == (4 * model.layers if own == SUMMED else 0)
     assert config._attn_implementation == before
 
 
@@ -123,7 +137,7 @@ def test_a_table_of_kernels_of_the_architectures_own_is_kept(
 
 def test_the_models_kernel_is_back_after_an_exception(llama: LanguageModel) -> None:
     config = llama.model.config
-    with pytest.raises(KeyboardInterrupt), attending(llama, STEP):
-        assert config._attn_implementation == STEP
+    with pytest.raises(KeyboardInterrupt), attending(llama, SUMMED):
+        assert config._attn_implementation == SUMMED
         raise KeyboardInterrupt
     assert config._attn_implementation == "sdpa"

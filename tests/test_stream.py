@@ -85,6 +85,7 @@ def test_a_step_of_fixed_shapes_says_the_same(
 ) -> None:
     """What a CUDA graph replays, without the graph: rounded rows and columns, cleared buffers."""
     monkeypatch.setattr(decoding, "_FEWEST", 2)
+    monkeypatch.setattr(decoding, "_COLUMNS", 1)  # Blocks of 64 for few rows too.
     model = load(str(built(kind)), chat=True, device="cpu")
     model.model.generation_config.eos_token_id = list(range(1, 14))
     rows = mixed_rows(model, (0, 3))
@@ -94,12 +95,12 @@ def test_a_step_of_fixed_shapes_says_the_same(
     )
 
 
-@pytest.mark.parametrize("fewest", [1, 4, 16])
-def test_a_step_is_captured_once_for_a_shape_and_not_the_first_time(
-    ending: LanguageModel, monkeypatch: pytest.MonkeyPatch, fewest: int
+@pytest.mark.parametrize(("fewest", "widths"), [(1, [64, 112]), (4, [64, 112]), (16, [112])])
+def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
+    ending: LanguageModel, monkeypatch: pytest.MonkeyPatch, fewest: int, widths: list[int]
 ) -> None:
     ran: list[tuple[int, int]] = []
-    made: list[tuple[int, int]] = []
+    made: list[int] = []
     forward = decoding.Step._forward
 
     def run(step: decoding.Step, rows: int) -> Tensor:
@@ -107,19 +108,20 @@ def test_a_step_is_captured_once_for_a_shape_and_not_the_first_time(
         return forward(step, rows)
 
     def capture(one: Callable[[], Tensor], _device: object, _pool: object) -> Callable[[], Tensor]:
-        made.append(ran[-1])
+        made.append(len(ran))
         return one
 
     monkeypatch.setattr(decoding, "_FEWEST", fewest)
+    monkeypatch.setattr(decoding, "_COLUMNS", 1 if len(widths) > 1 else 2**14)
     monkeypatch.setattr(decoding.Step, "_forward", run)
     monkeypatch.setattr(decoding, "captured", capture)
     rows = [Row(ending.encode("x" * 9), seed) for seed in range(8)]
     generate(ending, rows, Sampling(80, 1.0), Batching(8, capture=True))
     assert {rows for rows, _ in ran} == {each for each in (8, 4, 2, 1) if each >= min(fewest, 8)}
-    whole = 1 + len(rows[0].prompt_ids) + 80
-    assert {columns for _, columns in ran} == {64, whole}
-    again = {shape for shape in ran if ran.count(shape) > 1}
-    assert len(made) == len(again) and set(made) == again
+    assert sorted({columns for _, columns in ran}) == widths
+    first = {next(shape for shape in ran if shape[0] == rows) for rows, _ in ran}
+    again = {shape for shape in ran if shape not in first or ran.count(shape) > 1}
+    assert {ran[at] for at in made} == again and len(made) == len(again)
 
 
 def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: LanguageModel) -> None:
@@ -279,10 +281,29 @@ def test_what_is_made_of_finished_rows_may_run_out_of_memory(llama: LanguageMode
 def test_logits_that_are_no_numbers_name_the_row(llama: LanguageModel, temperature: float) -> None:
     huge = Steering(1, torch.full((llama.width,), 3e38), 2.0, "response")
     fine = [Row(llama.encode("ab"), seed) for seed in range(3)]
-    with pytest.raises(TraitsteerError, match="not numbers for a row that is steered at layer 1"):
+    with pytest.raises(TraitsteerError, match="not finite for a row that is steered at layer 1"):
         generate(
             llama, [*fine, Row(llama.encode("ab"), 3, huge)], Sampling(4, temperature), Batching(8)
         )
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_one_logit_that_is_not_finite_is_seen(
+    llama: LanguageModel, temperature: float, number: float
+) -> None:
+    """Softmax makes a row of NaN of it, and the token chosen then may have a logit that is fine."""
+
+    def spoil(_module: object, _inputs: object, logits: Tensor) -> Tensor:
+        logits[..., 7] = number
+        return logits
+
+    handle = llama.model.get_output_embeddings().register_forward_hook(spoil)
+    try:
+        with pytest.raises(TraitsteerError, match="not finite for a row that is unsteered"):
+            generate(llama, [Row(llama.encode("a"), 0)], Sampling(3, temperature), Batching(1))
+    finally:
+        handle.remove()
 
 
 def test_the_next_call_uses_the_memory_of_the_last(llama: LanguageModel) -> None:

@@ -1,9 +1,12 @@
-"""Attention of a decoding step on a CPU, where reading keys and values takes the time.
+"""Attention of a decoding step, where reading keys and values takes the time.
 
-torch's kernel multiplies a matrix of one row for each head, which reads memory far below its speed.
-Here all heads of all rows are one batched product with the keys; the values are summed as weighted
-rows of a table, for which torch carries a kernel that is compiled for the width (FBGEMM). The
-numbers are the same up to the order of summation.
+The heads that share keys become queries of one head, so that nothing is copied for them: whether
+`transformers` does so depends on its version.
+
+On a CPU torch's kernel multiplies a matrix of one row for each head, which reads memory far below
+its speed. There all heads of all rows are one batched product with the keys; the values are summed
+as weighted rows of a table, for which torch carries a kernel that is compiled for the width
+(FBGEMM). The numbers are the same up to the order of summation.
 """
 
 import sys
@@ -13,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -21,12 +24,12 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
 from traitsteer.world.language_model import LanguageModel
 
-STEP = "traitsteer_step"
-"""The name of `attend` among the kernels of `transformers`."""
+PACKED, SUMMED = "traitsteer_packed", "traitsteer_summed"
+"""The names of `attend_packed` and `attend_summed` among the kernels of `transformers`."""
 
 
 def step_kernel(model: LanguageModel) -> str:
-    """The kernel of this model's decoding steps: `STEP` where it serves, or the model's own.
+    """The kernel of this model's decoding steps: one of those here, or the model's own.
 
     Raises:
         TraitsteerError: the model's own kernel takes no mask.
@@ -39,14 +42,14 @@ def step_kernel(model: LanguageModel) -> str:
         )
     # An architecture without the shared table of kernels, or with one of its own, keeps its own.
     table = getattr(sys.modules[type(model.model).__module__], "ALL_ATTENTION_FUNCTIONS", None)
-    serves = (
-        own == "sdpa"
-        and table is ALL_ATTENTION_FUNCTIONS
-        and model.dtype == torch.float32
+    if own != "sdpa" or table is not ALL_ATTENTION_FUNCTIONS:
+        return own
+    summed = (
+        model.dtype == torch.float32
         and all(parameter.is_cpu for parameter in model.model.parameters())
         and "fbgemm" in torch.backends.quantized.supported_engines
     )
-    return STEP if serves else own
+    return SUMMED if summed else PACKED
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def attending(model: LanguageModel, kernel: str) -> Iterator[None]:
         config._attn_implementation = own
 
 
-def attend(
+def attend_packed(
     module: nn.Module,
     query: Float[Tensor, "rows heads 1 width"],
     key: Float[Tensor, "rows shared columns width"],
@@ -70,19 +73,42 @@ def attend(
     scaling: float | None = None,
     **others: Any,  # noqa: ANN401 - what else an architecture passes
 ) -> tuple[Float[Tensor, "rows 1 heads wide"], None]:
-    """Attend from the newest token of each row, as `transformers` asks a kernel to.
+    """Attend from the newest token of each row by torch's kernel, as `transformers` asks to.
 
-    A key head serves `heads / shared` heads. The mask is added to the scores. What this kernel
-    does not know (a bias of positions, values that lie elsewhere than in `Slots`) goes to torch's.
+    A key head serves `heads / shared` heads. The mask is added to the scores. A bias of positions
+    or a soft cap, which this kernel does not know, goes to the one of `transformers`.
+    """
+    if others.get("position_bias") is not None or others.get("softcap") is not None:
+        result: tuple[Tensor, None] = ALL_ATTENTION_FUNCTIONS["sdpa"](
+            module, query, key, value, attention_mask, scaling=scaling, **others
+        )
+        return result
+    (rows, heads, _, width), shared = query.shape, key.shape[1]
+    queries = query.reshape(rows, shared, heads // shared, width)
+    mask = attention_mask.to(query.dtype)
+    sums = scaled_dot_product_attention(queries, key, value, attn_mask=mask, scale=scaling)
+    return sums.reshape(rows, 1, heads, value.shape[3]), None
+
+
+def attend_summed(
+    module: nn.Module,
+    query: Float[Tensor, "rows heads 1 width"],
+    key: Float[Tensor, "rows shared columns width"],
+    value: Float[Tensor, "rows shared columns wide"],
+    attention_mask: Float[Tensor, "rows 1 1 columns"],
+    scaling: float | None = None,
+    **others: Any,  # noqa: ANN401 - what else an architecture passes
+) -> tuple[Float[Tensor, "rows 1 heads wide"], None]:
+    """The same with float32 on a CPU by a product and a weighted sum.
+
+    What this kernel does not know (a bias of positions, values that lie elsewhere than in `Slots`)
+    goes to the other.
     """
     (rows, heads, _, width), (_, shared, columns, wide) = query.shape, value.shape
     size, rest = divmod(value.stride(1), wide)
     laid_out = value.stride() == (shared * size * wide, size * wide, wide, 1) and rest == 0
     if not laid_out or others.get("position_bias") is not None or others.get("softcap") is not None:
-        result: tuple[Tensor, None] = ALL_ATTENTION_FUNCTIONS["sdpa"](
-            module, query, key, value, attention_mask, scaling=scaling, **others
-        )
-        return result
+        return attend_packed(module, query, key, value, attention_mask, scaling, **others)
     queries = query.reshape(rows * shared, heads // shared, width)
     # Of a transposed view, as here, torch makes one product with the keys as they lie.
     scores = torch.bmm(key.flatten(0, 1), queries.mT).mT.reshape(rows, heads, columns)
@@ -97,4 +123,5 @@ def attend(
     return sums.view(rows, 1, heads, wide), None
 
 
-AttentionInterface.register(STEP, attend)
+AttentionInterface.register(PACKED, attend_packed)
+AttentionInterface.register(SUMMED, attend_summed)

@@ -2,8 +2,7 @@
 
 Where a GPU is, the step is captured as a CUDA graph: its launch costs as much as one kernel, and
 the steering is part of it. A captured step has fixed shapes, so rows and columns are rounded up.
-The first step of a shape runs as it is, which loads the kernels that a capture must find loaded;
-the second is captured, so that a shape that is met once is not.
+The first step of so many rows runs as it is, which loads the kernels that a capture must find.
 """
 
 import functools
@@ -22,10 +21,11 @@ from traitsteer.words.shapes import Float, Int
 from traitsteer.world.hooks import Change
 from traitsteer.world.language_model import LanguageModel
 
-_COLUMNS = 64
-"""A captured step reads a multiple of so many columns."""
-_FEWEST = 16
-"""Rows below which a captured step gets no smaller: reading the weights takes all its time."""
+_FEWEST = 128
+"""Rows below which a captured step gets no smaller: reading the weights takes most of its time."""
+_COLUMNS = 2**14
+"""Columns of all rows together that a captured step reads more than the one before; 64 to 256 of
+each row."""
 
 
 class Step:
@@ -48,8 +48,8 @@ class Step:
         self.tokens, self.starts, self.last = tokens, starts, last
         self.captured = captured
         self.graphs: dict[tuple[int, int], Callable[[], Tensor]] = {}
-        self.met: set[tuple[int, int]] = set()
-        """Shapes, rows and columns, that a step had."""
+        self.met: set[int] = set()
+        """How many rows a step had."""
         # One replay follows another and their results are used at once: they may share memory.
         on_gpu = captured and tokens.device.type == "cuda"
         self.pool = torch.cuda.graph_pool_handle() if on_gpu else None
@@ -67,17 +67,19 @@ class Step:
         return logits
 
     def _replayed(self, live: int) -> Tensor:
-        # The number of rows halves when half of them have left, so that there are few graphs.
+        # A capture takes as long as some ten steps: rows halve when half of them have left, and
+        # columns come in blocks, smaller where more rows would read them in vain.
         rows, columns = self.slots.slots, self.slots.columns
         while rows // 2 >= max(live, _FEWEST):
             rows //= 2
         # A slot without a row reads what lies in it, so that nothing becomes NaN.
         self.starts[live:rows].zero_()
-        stop = min(-(-(columns.end + 1) // _COLUMNS) * _COLUMNS, columns.size)
+        block = min(max(_COLUMNS // rows // 64 * 64, 64), 256)
+        stop = min(-(-(columns.end + 1) // block) * block, columns.size)
         columns.first, columns.stop = 0, stop
         shape, forward = (rows, stop), functools.partial(self._forward, rows)
-        if shape not in self.met:
-            self.met.add(shape)
+        if rows not in self.met:
+            self.met.add(rows)
             return forward()
         if shape not in self.graphs:
             self.graphs[shape] = captured(forward, self.tokens.device, self.pool)
@@ -97,6 +99,16 @@ class Step:
         return logits[:, -1]
 
 
+def capturable(model: LanguageModel) -> bool:
+    """Whether steps are captured unless someone says otherwise: on one GPU, where nothing waits.
+
+    The layers of bitsandbytes in 8 bits read numbers back from the GPU.
+    """
+    devices = {parameter.device for parameter in model.model.parameters()}
+    on_one_gpu = len(devices) == 1 and model.device.type == "cuda"
+    return on_one_gpu and not getattr(model.model, "is_loaded_in_8bit", False)
+
+
 def captured(
     forward: Callable[[], Tensor],
     device: torch.device,
@@ -114,12 +126,22 @@ def captured(
         return forward
     graph = torch.cuda.CUDAGraph()
     try:
-        # The judge's thread may use the GPU meanwhile.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        # A capture sees its stream alone, and a stream belongs to one GPU. The outer one is there
+        # again after a capture that failed. The judge's thread may use the GPU meanwhile.
+        with (
+            torch.cuda.device(device),
+            torch.cuda.stream(torch.cuda.current_stream(device)),
+            torch.cuda.graph(
+                graph, pool=pool, stream=_stream(device), capture_error_mode="thread_local"
+            ),
+        ):
             result = forward()
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
+        # The driver needs memory for a graph beside that of torch.
+        if "out of memory" in str(error):
+            raise torch.OutOfMemoryError(str(error)) from error
         raise TraitsteerError(
             f"A decoding step cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
             "set models.capture to false."
@@ -130,6 +152,12 @@ def captured(
         return result
 
     return replay
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all captures on this GPU: each would keep a workspace of cuBLAS."""
+    return torch.cuda.Stream(device)
 
 
 class Added:

@@ -13,7 +13,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Added, Step
+from traitsteer.engine.decoding import Added, Step, capturable
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import (
@@ -79,9 +79,7 @@ class _Stream:
         finished: Finished,
     ) -> None:
         self.model, self.rows, self.sampling, self.finished = model, rows, sampling, finished
-        devices = {parameter.device for parameter in model.model.parameters()}
-        on_one_gpu = len(devices) == 1 and model.device.type == "cuda"
-        self.capture = on_one_gpu if batching.capture is None else batching.capture
+        self.capture = capturable(model) if batching.capture is None else batching.capture
         self.masks = StepMasks(model)
         self.results: dict[int, Generated] = {}
         self.done: list[int] = []
@@ -101,6 +99,8 @@ class _Stream:
         most = self.sampling.max_new_tokens
         # Rows that take a free slot begin at the column where the others are.
         size = self.widest + most + (_SLACK if len(self.waiting) > slots else 0)
+        # Attention kernels of GPUs copy a mask that is not a multiple of 16 wide.
+        size += -size % 16
         self.index: list[int] = []
         """Number of the row in each slot; its length is the number of live rows."""
         self.tokens = torch.zeros(slots, dtype=torch.long, device=device)
@@ -182,7 +182,7 @@ class _Stream:
         here = slice(first, first + len(logits))
         counts = self.counts[here]
         token = choose(logits, self.seeds[here], counts, self.sampling)
-        lost = logits.gather(1, token[:, None])[:, 0].isnan()
+        lost = ~logits.amax(dim=1).isfinite()
         self.tokens[here] = token
         self.written[here].scatter_(1, counts[:, None], token[:, None])
         counts += 1
@@ -227,10 +227,12 @@ class _Stream:
         del self.index[left:]
 
     def _move(self, source: Tensor, target: Tensor) -> None:
+        # Brought over once: the host waits for it each time.
+        source, target = source.to(self.model.device), target.to(self.model.device)
         for state in (self.tokens, self.starts, self.counts, self.seeds, self.written):
-            state[target.to(state.device)] = state[source.to(state.device)]
+            state[target] = state[source]
         self.added.move(source, target)
-        self.slots.move(source, target, int(self.starts[target.to(self.starts.device)].min()))
+        self.slots.move(source, target, int(self.starts[target].min()))
 
     def _halve(self) -> None:
         """Memory ran out: the rows in slots wait again, and half as many are decoded together."""

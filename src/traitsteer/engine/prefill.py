@@ -88,6 +88,7 @@ class _Stairs:
         self, model: LanguageModel, runs: Sequence[_Run], prompts: Sequence[tuple[int, ...]]
     ) -> None:
         self.model = model
+        self.indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         ids, mask = _padded(prompts, model.pad_id)
         self.full = bool(mask.all())
         """No prompt is padded. Known before the mask is on a device, which would have to wait."""
@@ -135,7 +136,14 @@ class _Stairs:
         """Where each row's run lies in the batch of this block; before its birth, its base."""
         places = {id(run): place for place, run in enumerate(self.batches[block])}
         found = [places[id(run if id(run) in places else self.bases[run.prompt])] for run in of_row]
-        return torch.tensor(found, device=device)
+        return self._index(found, device)
+
+    def _index(self, places: Sequence[int], device: torch.device) -> Tensor:
+        """These places on this device; kept, since the host waits whenever it brings one over."""
+        key = tuple(places), device
+        if key not in self.indices:
+            self.indices[key] = torch.tensor(places, device=device)
+        return self.indices[key]
 
     def _grow(self, block: int, hidden: Tensor) -> Tensor:
         """Runs that are needed no longer leave; those born here join, steered."""
@@ -146,7 +154,8 @@ class _Stairs:
             added = torch.stack(
                 [run.steering.coefficient * run.steering.vector for run in born if run.steering]
             )
-            tokens = self.mask[[run.prompt for run in born]].to(hidden.device)
+            prompts = self._index([run.prompt for run in born], self.mask.device)
+            tokens = self.mask.index_select(0, prompts).to(hidden.device)
             # The sum is formed in float32, so that a small coefficient is not lost to bf16.
             hidden[-len(born) :].add_(added.float().to(hidden.device)[:, None] * tokens[:, :, None])
         return hidden
@@ -155,17 +164,16 @@ class _Stairs:
         self, block: int, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Masks and position embeddings of the prompts become those of the runs at this block."""
-        prompts = torch.tensor([run.prompt for run in self.batches[block]])
+        prompts = [run.prompt for run in self.batches[block]]
 
         def grown(value: Any) -> Any:  # noqa: ANN401 - arguments differ by architecture
             if isinstance(value, tuple):
                 return tuple(grown(each) for each in value)
             if isinstance(value, dict):
                 return {name: grown(each) for name, each in value.items()}
-            of_prompts = (
-                isinstance(value, Tensor) and value.dim() > 1 and len(value) == len(self.bases) > 1
-            )
-            return value.index_select(0, prompts.to(value.device)) if of_prompts else value
+            if isinstance(value, Tensor) and value.dim() > 1 and len(value) == len(self.bases) > 1:
+                return value.index_select(0, self._index(prompts, value.device))
+            return value
 
         hidden, others = args[:1], args[1:]
         held = {name: value for name, value in kwargs.items() if name == "hidden_states"}

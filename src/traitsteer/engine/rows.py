@@ -126,13 +126,13 @@ def side_by_side(rows: Sequence[Row], order: Sequence[int], window: int) -> list
 
 
 def no_numbers(model: LanguageModel, row: Row) -> TraitsteerError:
-    """What to say of a row whose logits are NaN."""
+    """What to say of a row that has logits of NaN or infinity."""
     steering, setting = row.steering, "unsteered"
     if steering is not None and steering.coefficient != 0:
         setting = f"steered at layer {steering.layer} with coefficient {steering.coefficient:.4g}"
     return TraitsteerError(
         f"{model.name} in {str(model.dtype).removeprefix('torch.')} gave logits that are not "
-        f"numbers for a row that is {setting}; load it in bfloat16 or float32, or steer it less."
+        f"finite for a row that is {setting}; load it in bfloat16 or float32, or steer it less."
     )
 
 

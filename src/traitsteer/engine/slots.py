@@ -76,7 +76,8 @@ class Slots(Cache):
         for layer in self.kept:
             for buffer in layer.buffers:
                 read = buffer[:, :, first : self.columns.end]
-                read[target.to(buffer.device)] = read[source.to(buffer.device)]
+                moved = read.index_select(0, source.to(buffer.device))
+                read.index_copy_(0, target.to(buffer.device), moved)
 
     def shift(self, rows: int, first: int, end: int) -> int:
         """Move the columns from `first` on of the first rows back, to end before column `end`.

@@ -150,6 +150,7 @@ def fit_probe(
     with ThreadPoolExecutor(at_once) as threads:
         spans = list(threads.map(partial(Span.of, activations), layers))
     features = torch.stack([span.features for span in spans])
+    positive = positive.to(features.device)
     # Fold `folds` holds no row, hence leaves none out: the fit on all of the data.
     fold_of, folds = fold_of.cpu(), int(fold_of.max()) + 1
     kept = fold_of[None, :] != torch.arange(folds + 1)[:, None]

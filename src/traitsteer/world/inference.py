@@ -1,4 +1,4 @@
-"""Forward passes without gradients, and on a CPU with the faster of two matrix products.
+"""Forward passes without gradients, by the kernels that are fastest for passes like ours.
 
 torch multiplies float32 matrices in the BLAS that it was built with. On some processors oneDNN,
 which it carries for other types, is faster at large ones, above all for few rows; the numbers are
@@ -33,8 +33,12 @@ class _Linear(nn.Linear):
 def inference(model: nn.Module) -> Iterator[None]:
     """Run the model without gradients while the context is open; after it, the model is as before.
 
-    Large linear layers in float32 on a CPU go through oneDNN, where torch has it.
+    Large linear layers in float32 on a CPU go through oneDNN, where torch has it. On a GPU, cuDNN's
+    attention is switched off for this process: it plans anew, for tens of milliseconds, at every
+    shape that it meets, and here shapes change from pass to pass.
     """
+    if any(parameter.is_cuda for parameter in model.parameters()):
+        torch.backends.cuda.enable_cudnn_sdp(False)
     changed: list[nn.Module] = []
     if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
         # A subclass, as layers of other libraries are, may do something else.
