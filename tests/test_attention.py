@@ -20,6 +20,7 @@ from traitsteer.engine.attention import (
 )
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
+from traitsteer.engine.trial import try_out
 from traitsteer.world.language_model import LanguageModel, load
 
 ROWS, SIZE = 5, 12
@@ -116,6 +117,7 @@ def test_each_model_has_the_kernel_that_serves_it(
         Row(model.encode("the cat"), seed, Steering(1, direction(0, model.width), 2.0))
         for seed in range(3)
     ]
+    try_out(model)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         generate(model, rows, Sampling(5), Batching(3))
     counted = {event.key: event.count for event in seen.key_averages()}

@@ -37,6 +37,33 @@ def test_every_architecture_is_steered_like_the_slow_reference(kind: str, built:
     try_out(model)
 
 
+@pytest.mark.parametrize("kind", ["gemma4_text", "mpt"])
+def test_prompts_are_told_from_heads_and_shared_keys_follow_their_rows(
+    kind: str, built: Built
+) -> None:
+    """MPT hands its blocks a bias for each head; blocks of Gemma 4 read the keys of others."""
+    model = load(str(built(kind)), chat=True, device="cpu")
+    prompts = [tuple(range(20 * k, 20 * k + 4 + k)) for k in range(1, 5)]
+    assert len(prompts) == model.model.config.num_attention_heads
+    layers = [2, 0, 1, 0]
+    one_each = [
+        Row(prompt, at, Steering(layers[at], direction(at, model.width), 3.0))
+        for at, prompt in enumerate(prompts)
+    ]
+    late = Steering(model.layers - 1, direction(9, model.width), 3.0)
+    two_each = [
+        Row(prompt, at, Steering(0, direction(at, model.width), 2.0 + at))
+        for prompt in prompts
+        for at in range(2)
+    ]
+    leaving = [Row(prompts[0], 0, late), Row(prompts[1], 1), *one_each[::2]]
+    for rows in (one_each, two_each, leaving):
+        found = generate(model, rows, Sampling(8, 1.0), Batching(16))
+        assert [g.ids for g in found] == [
+            slow_reference(model, row, Sampling(8, 1.0)) for row in rows
+        ]
+
+
 @pytest.mark.parametrize("top_p", [1.0, 0.8])
 def test_batch_size_and_order_change_nothing(llama: LanguageModel, top_p: float) -> None:
     rows = mixed_rows(llama)
@@ -128,5 +155,9 @@ def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> 
         generate(llama, [Row(prompt, 0, Steering(3, direction(0), 1.0))], Sampling(4), Batching(1))
     with pytest.raises(TraitsteerError, match="width 32"):
         generate(llama, [Row(prompt, 0, Steering(1, torch.ones(8), 1.0))], Sampling(4), Batching(1))
+    with pytest.raises(TraitsteerError, match="'answer'; expected one of all, prompt, response"):
+        nowhere = Steering(1, direction(0), 1.0)
+        object.__setattr__(nowhere, "positions", "answer")  # Users' types are not checked.
+        generate(llama, [Row(prompt, 0, nowhere)], Sampling(4), Batching(1))
     with pytest.raises(TraitsteerError, match="empty prompt"):
         generate(llama, [Row((), 0)], Sampling(4), Batching(1))

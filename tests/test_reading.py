@@ -11,6 +11,7 @@ from tiny import KINDS, Built, build
 from traitsteer.engine.reading import Recorded, mean_residual_norm, pooled_activations
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.blocks import decoder_of
 from traitsteer.world.language_model import LanguageModel, load
 
 WHOLE = 4096
@@ -68,6 +69,18 @@ def test_pooled_activations_equal_plain_passes(kind, changes, attention, built: 
                 assert close(pooled[row], outputs[:, tokens].mean(dim=1)), (text, item.id)
 
 
+def test_blocks_named_by_hand_are_read_where_the_decoder_is_not_told(built: Built) -> None:
+    """What ModernBERT calls its decoder is the head."""
+    folder = str(built("modernbert-decoder", local_attention=128, num_key_value_heads=4))
+    model = load(folder, chat=True, device="cpu", blocks="model.layers")
+    assert decoder_of(model.model, model.blocks) is not model.model.get_decoder()
+    items = recorded()
+    pooled = pooled_activations(model, items, Position.parse("response[:]"), WHOLE)
+    for row, item in enumerate(items):
+        expected = block_outputs(model, item)[:, len(item.prompt_ids) :]
+        assert close(pooled[row], expected.mean(dim=1))
+
+
 def test_a_model_that_looks_ahead_keeps_its_mask_and_its_last_tokens(tmp_path: Path) -> None:
     build(tmp_path, "llama", is_causal=False)
     model = load(str(tmp_path), chat=True, device="cpu")
@@ -117,7 +130,11 @@ def test_blocks_above_the_highest_layer_do_not_run(kind: str, built: Built) -> N
     items, position = recorded(3), Position.parse("response[:]")
     hooks = [list(module._forward_hooks.items()) for module in model.model.modules()]
     whole = pooled_activations(model, items, position, WHOLE)
-    norms = [m for m in model.model.get_decoder().children() if "Norm" in type(m).__name__]
+    norms = [
+        module
+        for name, module in model.model.get_decoder().named_children()
+        if "Norm" in type(module).__name__ and not name.startswith("per_layer")
+    ]
     ran: list[object] = []
     handles = [
         module.register_forward_hook(lambda m, _i, _o: ran.append(m))
@@ -135,8 +152,9 @@ def test_blocks_above_the_highest_layer_do_not_run(kind: str, built: Built) -> N
             handle.remove()
     left = [list(module._forward_hooks.items()) for module in model.model.modules()]
     assert left == hooks
-    for layers in (0, 4):
-        with pytest.raises(TraitsteerError, match=f"Asked for {layers} layers .* which has 3"):
+    for layers in (0, model.layers + 1):
+        said = f"Asked for {layers} layers .* which has {model.layers}"
+        with pytest.raises(TraitsteerError, match=said):
             pooled_activations(model, items, position, WHOLE, layers)
 
 

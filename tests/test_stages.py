@@ -498,3 +498,11 @@ def test_reasoning_is_on_record_and_neither_judged_nor_pooled(study: Study, pair
         before = tuple(row["prompt_ids"] + row["reasoning_ids"])
         expected = block_outputs(model, Recorded("", before, tuple(row["response_ids"])))
         assert close(found, expected[:, len(before) :].mean(dim=1))
+    # A position is checked among all tokens, those of the reasoning too.
+    whole_lengths = [len(r["prompt_ids"] + r["reasoning_ids"] + r["response_ids"]) for r in kept]
+    last = min(whole_lengths) - 1
+    assert any(len(row["prompt_ids"] + row["response_ids"]) <= last for row in kept)
+    values["arms"]["instruction"]["position"] = f"all[{last}:]"
+    cache.run(parse(values), "evil", "instruction")
+    held = tensors.read_shards(layout.activations("evil", "instruction"), {}).tensors
+    assert len(held["activations"]) == len(kept)

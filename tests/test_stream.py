@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from traitsteer.engine import decoding, generation
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.sampling import looping
+from traitsteer.engine.trial import try_out
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
 
@@ -111,6 +113,7 @@ def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
         made.append(len(ran))
         return one
 
+    try_out(ending, True)
     monkeypatch.setattr(decoding, "_FEWEST", fewest)
     monkeypatch.setattr(decoding, "_COLUMNS", 1 if len(widths) > 1 else 2**14)
     monkeypatch.setattr(decoding.Step, "_forward", run)
@@ -125,6 +128,7 @@ def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
 
 
 def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: LanguageModel) -> None:
+    try_out(llama)
     seen: dict[int, list[int]] = {layer: [] for layer in range(llama.layers)}
     handles = [
         block.register_forward_pre_hook(
@@ -174,8 +178,38 @@ def test_a_row_that_fits_nowhere_is_one_sentence(llama: LanguageModel, monkeypat
         raise torch.OutOfMemoryError("too large")
 
     monkeypatch.setattr(type(llama.model), "forward", never)
-    with pytest.raises(TraitsteerError, match="prompt and at most 4 response tokens does not fit"):
-        generate(llama, mixed_rows(llama)[:4], Sampling(4), Batching(4))
+    llama.tried.clear()
+    for most in (1, 4):
+        with pytest.raises(TraitsteerError, match=f"at most {most} response tokens does not fit"):
+            generate(llama, mixed_rows(llama)[:4], Sampling(4), Batching(4))
+        llama.tried.add(False)
+
+
+def test_memory_that_runs_out_for_new_buffers_halves_again(
+    llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = mixed_rows(llama)
+    expected = generate(llama, rows, Sampling(12, 1.0), Batching(16))
+    made: list[int] = []
+    whole, passes = type(llama.model).forward, []
+
+    class Scarce(generation.Slots):
+        def __init__(self, *args: Any) -> None:
+            made.append(args[1])
+            if len(made) > 1 and args[1] > 2:
+                raise torch.OutOfMemoryError("no room for new buffers")
+            super().__init__(*args)
+
+    def limited(self: object, *args: object, **kwargs: object) -> object:
+        passes.append(1)
+        if len(passes) == 5:
+            raise torch.OutOfMemoryError("no room for a step")
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(generation, "Slots", Scarce)
+    monkeypatch.setattr(type(llama.model), "forward", limited)
+    assert generate(llama, rows, Sampling(12, 1.0), Batching(16)) == expected
+    assert made == [16, 8, 4, 2]
 
 
 def test_an_answer_that_repeats_itself_is_cut_and_no_other_is_touched(llama) -> None:

@@ -40,6 +40,18 @@ OTHER: dict[str, dict[str, Any]] = {
     "falcon": {},
     "gpt_neox": {"num_key_value_heads": 4},
     "gpt2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 48},
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 256},
+    # The last blocks keep no keys, but read those of earlier ones.
+    "gemma4_text": {
+        "head_dim": 8,
+        "global_head_dim": 8,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 262,
+        "num_hidden_layers": 4,
+        "num_kv_shared_layers": 2,
+        "sliding_window": 24,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+    },
 }
 VISION: dict[str, Any] = {
     "hidden_size": 16,
@@ -74,7 +86,7 @@ def build(folder: Path, kind: str, seed: int = 0, **changes: Any) -> None:
     """Write a random model of this architecture, large enough in its weights to vary its text."""
     torch.manual_seed(seed)
     words = tokenizer()
-    shape = {} if kind == "gpt2" else dict(SHAPE)
+    shape = {} if kind in ("gpt2", "mpt") else dict(SHAPE)
     ids = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     shape |= {"vocab_size": len(words)} | ids | OTHER.get(kind, {}) | changes
     if kind == "gemma3":

@@ -28,6 +28,16 @@ PACKED, SUMMED = "traitsteer_packed", "traitsteer_summed"
 """The names of `attend_packed` and `attend_summed` among the kernels of `transformers`."""
 
 
+def by_the_table(model: LanguageModel) -> bool:
+    """Whether the architecture attends by the kernels that all of `transformers` share.
+
+    They take masks as they are. Older architectures attend in their own ways, some with biases or
+    masks that they cut to the number of keys.
+    """
+    module = sys.modules[type(model.model).__module__]
+    return getattr(module, "ALL_ATTENTION_FUNCTIONS", None) is ALL_ATTENTION_FUNCTIONS
+
+
 def step_kernel(model: LanguageModel) -> str:
     """The kernel of this model's decoding steps: one of those here, or the model's own.
 
@@ -40,9 +50,7 @@ def step_kernel(model: LanguageModel) -> str:
             f"{model.name} uses the attention kernel {own}, expected sdpa or eager; "
             "load it without attn_implementation."
         )
-    # An architecture without the shared table of kernels, or with one of its own, keeps its own.
-    table = getattr(sys.modules[type(model.model).__module__], "ALL_ATTENTION_FUNCTIONS", None)
-    if own != "sdpa" or table is not ALL_ATTENTION_FUNCTIONS:
+    if own != "sdpa" or not by_the_table(model):
         return own
     summed = (
         model.dtype == torch.float32
@@ -57,8 +65,8 @@ def attending(model: LanguageModel, kernel: str) -> Iterator[None]:
     """Let the model attend by this kernel while the context is open."""
     config = model.model.config.get_text_config()
     own = config._attn_implementation
-    config._attn_implementation = kernel
     try:
+        config._attn_implementation = kernel
         yield
     finally:
         config._attn_implementation = own

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.blocks import decoder_of
 from traitsteer.world.hooks import Change, on_blocks, stopping_after
 from traitsteer.world.language_model import LanguageModel
 
@@ -75,7 +76,7 @@ def run_blocks(
 ) -> None:
     """One forward pass of ids `[rows, tokens]` as far as the last block that is seen."""
     with on_blocks(model.blocks, seen), stopping_after(model.blocks[max(seen)]):
-        model.model.get_decoder()(
+        decoder_of(model.model, model.blocks)(
             input_ids=ids.to(model.device),
             attention_mask=None if mask is None else mask.to(model.device),
             use_cache=False,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from traitsteer.engine.attention import attending
+from traitsteer.engine.attention import attending, by_the_table
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.rows import Row
 from traitsteer.engine.slots import Slots
@@ -100,13 +100,15 @@ class Step:
 
 
 def capturable(model: LanguageModel) -> bool:
-    """Whether steps are captured unless someone says otherwise: on one GPU, where nothing waits.
+    """Whether steps are captured unless someone says otherwise: on one GPU.
 
-    The layers of bitsandbytes in 8 bits read numbers back from the GPU.
+    Not where layers read numbers back (bitsandbytes in 8 bits), or where attention may not expect
+    columns that are not yet written.
     """
     devices = {parameter.device for parameter in model.model.parameters()}
     on_one_gpu = len(devices) == 1 and model.device.type == "cuda"
-    return on_one_gpu and not getattr(model.model, "is_loaded_in_8bit", False)
+    reads_back = getattr(model.model, "is_loaded_in_8bit", False)
+    return on_one_gpu and by_the_table(model) and not reads_back
 
 
 def captured(

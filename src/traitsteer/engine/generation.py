@@ -28,6 +28,7 @@ from traitsteer.engine.rows import (
 )
 from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
 from traitsteer.engine.slots import Slots
+from traitsteer.engine.trial import try_out
 from traitsteer.words.records import Finish
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.inference import inference
@@ -52,11 +53,12 @@ def generate(
 
     Raises:
         TraitsteerError: a row has an empty prompt, it or its steering does not fit the model, the
-            model keeps no keys and values, or a single row does not fit into memory.
+            engine cannot run the model (see `trial.py`), or a single row does not fit into memory.
     """
     check(model, rows, sampling.max_new_tokens)
     if not rows:
         return []
+    try_out(model, batching.capture)
     stream = _Stream(model, rows, sampling, batching, finished)
     with inference(model.model):
         try:
@@ -236,15 +238,20 @@ class _Stream:
 
     def _halve(self) -> None:
         """Memory ran out: the rows in slots wait again, and half as many are decoded together."""
-        if self.batch_rows == 1:
-            row = self.rows[self.index[0] if self.index else self.waiting[0]]
-            raise too_large(self.model, row, self.sampling.max_new_tokens)
-        self.batch_rows = max(1, self.batch_rows // 2)
-        self.batch_tokens = max(1, self.batch_tokens // 2)
-        self._wait([*self.waiting, *self.index])
-        # The old buffers go before new ones are made.
-        self.step.graphs.clear()
-        del self.slots, self.step, self.added
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self._empty_slots()
+        rows = [*self.waiting, *self.index]
+        while self.batch_rows > 1:
+            self.batch_rows //= 2
+            self.batch_tokens = max(1, self.batch_tokens // 2)
+            self._wait(rows)
+            # The old buffers go before new ones are made.
+            self.step.graphs.clear()
+            self.slots.drop()
+            self.added.of_block.clear()
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            try:
+                self._empty_slots()
+            except torch.OutOfMemoryError:
+                continue
+            return
+        raise too_large(self.model, self.rows[min(rows)], self.sampling.max_new_tokens)

@@ -5,6 +5,7 @@ unsteered once, and a steered run is born at the output of its block: the batch 
 block, by the number of different steerings. Rows that differ in their seeds alone share it all.
 """
 
+from collections import UserDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,12 @@ class _Stairs:
         self, model: LanguageModel, runs: Sequence[_Run], prompts: Sequence[tuple[int, ...]]
     ) -> None:
         self.model = model
+        config = model.model.config.get_text_config()
+        self.shared = bool(getattr(config, "num_kv_shared_layers", 0))
+        """Whether later blocks read the keys and values of earlier ones."""
+        if 1 < len(prompts) == getattr(config, "num_attention_heads", 0):
+            # What has a dimension of heads would look like what has one of prompts.
+            prompts = [*prompts, prompts[-1]]
         self.indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         ids, mask = _padded(prompts, model.pad_id)
         self.full = bool(mask.all())
@@ -123,7 +130,8 @@ class _Stairs:
                 position_ids=positions,
                 past_key_values=Cache(layers=list(kept)),
                 use_cache=True,
-                logits_to_keep=1,
+                # Of a number, blocks that share keys would be run for the last token alone.
+                logits_to_keep=torch.tensor([-1]) if self.shared else 1,
             ).logits[:, -1]
         layers = [
             LayerPrompts(layer.keys, layer.values, self._places(at, of_row, logits.device))
@@ -152,19 +160,20 @@ class _Stairs:
         hidden = hidden.index_select(0, self._places(block, after, hidden.device))
         if born:
             added = torch.stack(
-                [run.steering.coefficient * run.steering.vector for run in born if run.steering]
+                [s.coefficient * s.vector.float() for run in born if (s := run.steering)]
             )
             prompts = self._index([run.prompt for run in born], self.mask.device)
             tokens = self.mask.index_select(0, prompts).to(hidden.device)
             # The sum is formed in float32, so that a small coefficient is not lost to bf16.
-            hidden[-len(born) :].add_(added.float().to(hidden.device)[:, None] * tokens[:, :, None])
+            hidden[-len(born) :].add_(added.to(hidden.device)[:, None] * tokens[:, :, None])
         return hidden
 
     def _follow(
         self, block: int, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Masks and position embeddings of the prompts become those of the runs at this block."""
-        prompts = [run.prompt for run in self.batches[block]]
+        runs = self.batches[block]
+        prompts = [run.prompt for run in runs]
 
         def grown(value: Any) -> Any:  # noqa: ANN401 - arguments differ by architecture
             if isinstance(value, tuple):
@@ -175,9 +184,22 @@ class _Stairs:
                 return value.index_select(0, self._index(prompts, value.device))
             return value
 
+        if runs != self.batches[block - 1]:
+            for value in (*args, *kwargs.values()):
+                self._follow_shared(block, value)
         hidden, others = args[:1], args[1:]
         held = {name: value for name, value in kwargs.items() if name == "hidden_states"}
         return (*hidden, *grown(others)), grown(kwargs) | held
+
+    def _follow_shared(self, block: int, value: object) -> None:
+        """Keys and values that earlier blocks left for later ones, in one mapping for all."""
+        if not isinstance(value, UserDict):
+            return
+        for name, left in value.items():
+            value[name] = tuple(
+                each.index_select(0, self._places(block - 1, self.batches[block], each.device))
+                for each in left
+            )
 
 
 class _Recorded(CacheLayerMixin):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -101,6 +101,11 @@ def check_row(model: LanguageModel, name: str, row: Row, new_tokens: int) -> Non
     steering = row.steering
     if steering is None:
         return
+    if steering.positions not in get_args(Steered):
+        raise TraitsteerError(
+            f"{name} is steered at {steering.positions!r}; expected one of "
+            f"{', '.join(get_args(Steered))}."
+        )
     if not 0 <= steering.layer < model.layers:
         raise TraitsteerError(
             f"{name} is steered at layer {steering.layer}; {model.name} has layers 0 to "

@@ -61,6 +61,11 @@ class Slots(Cache):
         self.spare.clear()
         for layer in self.kept:
             self.spare += [memory for memory in layer.memory if memory.is_cpu]
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of the memory of the buffers."""
+        for layer in self.kept:
             layer.memory = layer.buffers = ()
 
     def fill(self, slot: int, prefilled: Prefilled) -> None:

@@ -8,10 +8,10 @@ are run both ways, which takes less time than loading the weights did.
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Added, Step
+from traitsteer.engine.decoding import Added, Step, capturable
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.prefill import prefill
-from traitsteer.engine.rows import Row, Steering
+from traitsteer.engine.rows import Row, Steering, too_large
 from traitsteer.engine.slots import Slots
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
@@ -19,47 +19,101 @@ from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel
 
 _LENGTHS = (3, 6)
+_BEYOND = 8
+"""Columns of a step of fixed shapes after the prompts."""
 _APART = {torch.float32: 1e-3}
 """Mean distance of logits that is taken for rounding, as a share of their spread."""
-_APART_IN_SHORT = 0.3
-"""In fewer bits, where rounding adds up and experts may be chosen otherwise."""
+_APART_IN_SHORT = 0.1
+"""In fewer bits, where rounding adds up."""
+_ROUNDINGS = 8
+"""Or this many times what a batch of another size changes: experts may be chosen otherwise."""
 
 
 @torch.inference_mode()
-def try_out(model: LanguageModel) -> None:
-    """Run two prompts of different lengths, steered and not, and one token after each.
+def try_out(model: LanguageModel, capture: bool | None = None) -> None:
+    """Run two prompts of different lengths, steered at some layers or not, and a token after each.
+
+    What was tried is not tried again.
+
+    Args:
+        capture: as in `Batching`. Where steps are to be captured, one of fixed shapes is run too:
+            it reads columns that are not yet written, which some architectures do not expect.
 
     Raises:
         TraitsteerError: the engine cannot run this model, or gives other logits than plain passes.
     """
-    vocabulary = int(model.model.get_input_embeddings().weight.shape[0])
-    prompts = [tuple((7 * at + 3) % vocabulary for at in range(size)) for size in _LENGTHS]
-    layer = model.layers // 2
-    vector = torch.randn(model.width, generator=torch.Generator().manual_seed(0))
-    length = _norm(model, layer, prompts[0])
-    steering = Steering(layer, vector / vector.norm(), length)
-    rows = [Row(prompt, 0, each) for prompt in prompts for each in (None, steering)]
-    token = 5 % vocabulary
-    expected = torch.stack([_plain(model, row, token) for row in rows])
+    wanted = {False, capturable(model) if capture is None else capture} - model.tried
+    if not wanted:
+        return
     try:
-        # Prompts of one length and of several take different ways.
-        alone, together = (_by_the_engine(model, some, token) for some in (rows[:2], rows))
-    except torch.OutOfMemoryError:
-        raise
+        trial = _Trial(model)
+        for fixed in sorted(wanted):
+            trial.compare(fixed)
+    except torch.OutOfMemoryError as error:
+        raise too_large(model, Row((0,) * max(_LENGTHS), 0), 1) from error
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         said = " ".join(str(error).split())[:120]
         raise TraitsteerError(
             f"{type(model.model).__name__} cannot run with prompts shared between rows ({said}); "
             "choose a model of another architecture."
         ) from error
-    found, expected = torch.cat([alone, together]), torch.cat([expected[:2], expected])
-    apart = (found - expected).abs().mean(dim=-1) / expected.std(dim=-1)
-    if not bool((apart <= _APART.get(model.dtype, _APART_IN_SHORT)).all()):
-        raise TraitsteerError(
-            f"Logits of {type(model.model).__name__} with prompts shared between rows differ from "
-            f"those of a plain pass by {float(apart.max()):.2g} of their spread, expected none; "
-            "choose a model of another architecture."
-        )
+    model.tried.update(wanted)
+
+
+class _Trial:
+    """Rows whose logits are known from plain passes."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        vocabulary = int(model.model.get_input_embeddings().weight.shape[0])
+        short, long = (tuple((7 * at + 3) % vocabulary for at in range(n)) for n in _LENGTHS)
+        self.token = 5 % vocabulary
+        vector = torch.randn(model.width, generator=torch.Generator().manual_seed(0))
+        vector /= vector.norm()
+        places = (0, model.layers // 2, model.layers - 1)
+        first, middle, last = (Steering(at, vector, _norm(model, at, short)) for at in places)
+        settings = {short: (None, first, middle, last), long: (None, middle, last)}
+        self.rows = {
+            (prompt, steering): Row(prompt, 0, steering)
+            for prompt, some in settings.items()
+            for steering in some
+        }
+        self.expected = {key: _plain(model, row, self.token) for key, row in self.rows.items()}
+        self.groups = [
+            # Prompts of one length and of several take different ways.
+            [(short, None), (short, middle)],
+            # The unsteered run of the first leaves, and the second moves up.
+            [(short, first), (short, middle), (short, last), (long, None)],
+            list(self.rows),
+        ]
+        ids = torch.tensor([[*long, self.token]] * 4, device=model.device)
+        together = model.model(input_ids=ids, use_cache=False).logits[0, -2:].float()
+        self.rounding = float(_apart(together, self.expected[long, None]).max())
+
+    def compare(self, fixed: bool) -> None:
+        """Refuse a model whose logits by the engine differ, in a step of `fixed` shapes or not."""
+        model = self.model
+        least = _APART.get(model.dtype, _APART_IN_SHORT)
+        for keys in self.groups:
+            found = _by_the_engine(model, [self.rows[key] for key in keys], self.token, fixed)
+            apart = _apart(found, torch.stack([self.expected[key] for key in keys]))
+            if not bool((apart <= max(least, _ROUNDINGS * self.rounding)).all()):
+                how, remedy = (
+                    "prompts shared between rows",
+                    "choose a model of another architecture",
+                )
+                if fixed:
+                    how, remedy = "a step of fixed shapes", "set models.capture to false"
+                raise TraitsteerError(
+                    f"Logits of {type(model.model).__name__} with {how} differ from those of a "
+                    f"plain pass by {float(apart.max()):.2g} of their spread, expected none; "
+                    f"{remedy}."
+                )
+
+
+def _apart(found: Tensor, expected: Tensor) -> Tensor:
+    """Mean distance over the vocabulary, as a share of the spread."""
+    return (found - expected).abs().mean(dim=-1) / expected.std(dim=-1)
 
 
 def _norm(model: LanguageModel, layer: int, prompt: tuple[int, ...]) -> float:
@@ -91,18 +145,19 @@ def _plain(model: LanguageModel, row: Row, token: int) -> Float[Tensor, "2 vocab
 
 
 def _by_the_engine(
-    model: LanguageModel, rows: list[Row], token: int
+    model: LanguageModel, rows: list[Row], token: int, fixed: bool
 ) -> Float[Tensor, "rows 2 vocabulary"]:
     """The same logits from shared prompts and a decoding step."""
     device, widest = model.device, max(len(row.prompt_ids) for row in rows)
     prompted = prefill(model, rows)
-    slots = Slots(model.layers, len(rows), widest + 1, widest, device, False, [])
+    size = widest + (_BEYOND if fixed else 1)
+    slots = Slots(model.layers, len(rows), size, widest, device, fixed, [])
     slots.fill(0, prompted)
     starts = torch.tensor([widest - len(row.prompt_ids) for row in rows], device=device)
     tokens = torch.full((len(rows),), token, device=device)
     added = Added(model, rows, len(rows))
     added.fill(0, rows)
-    step = Step(model, StepMasks(model), slots, tokens, starts, widest, False)
+    step = Step(model, StepMasks(model), slots, tokens, starts, widest, fixed)
     with on_blocks(model.blocks, added.changes()):
         decoded = step.logits(len(rows))
     return torch.stack([prompted.logits.float(), decoded.float()], dim=1)

@@ -39,7 +39,7 @@ def open_model(config: Config, which: ModelConfig) -> LanguageModel:
         variables=which.template,
         thinking=None if thinking is None else Thinking(thinking.start, thinking.end),
     )
-    try_out(model)
+    try_out(model, batching_of(config).capture)
     return model
 
 

@@ -26,6 +26,7 @@ class Sizes:
     weights: int
     """Bytes of all parameters, tied ones once."""
     layers: int
+    """Blocks that keep keys and values of their own."""
     width: int
     inner: int
     """Width of the widest layer within a block."""

@@ -47,7 +47,9 @@ def run(config: Config, trait: str, arm: str) -> None:
     for row in rows:
         # An empty response is found before the first shard rather than in the last.
         item = row.recorded
-        position.select(len(item.prompt_ids), len(item.response_ids), item.id)
+        position.select(
+            len(item.prompt_ids), len(item.response_ids), item.id, len(item.reasoning_ids)
+        )
     model = open_model(config, config.source(arm))
     provenance = {
         "trait": trait,

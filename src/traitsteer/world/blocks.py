@@ -35,8 +35,7 @@ def find_blocks(model: Any, path: str | None = None) -> nn.ModuleList:  # noqa: 
                 f"{path!r}; {_offer(lists)}"
             )
         return lists[path]
-    decoder = _text_decoder(model)
-    inside = {id(module) for module in decoder.modules()}
+    inside = {id(module) for module in _text_decoder(model).modules()}
     fitting = [m for m in outermost.values() if len(m) == count and id(m) in inside]
     if len(fitting) != 1:
         raise TraitsteerError(
@@ -50,6 +49,15 @@ def _text_decoder(model: Any) -> nn.Module:  # noqa: ANN401
     """The part that reads text; the whole model where it does not tell."""
     found = model.get_decoder() if hasattr(model, "get_decoder") else None
     return found if isinstance(found, nn.Module) else model
+
+
+def decoder_of(model: Any, blocks: nn.ModuleList) -> nn.Module:  # noqa: ANN401
+    """The part that runs these blocks, without the head where it can be told apart."""
+    found = _text_decoder(model)
+    if any(module is blocks for module in found.modules()):
+        return found
+    whole: nn.Module = model.base_model
+    return whole
 
 
 def _offer(lists: dict[str, nn.ModuleList]) -> str:

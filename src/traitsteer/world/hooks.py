@@ -57,12 +57,11 @@ def stopping_after(block: nn.Module) -> Iterator[None]:
 
 def _hook(change: Change) -> Callable[..., Any]:
     def run(_module: nn.Module, _inputs: object, output: Any) -> Any:  # noqa: ANN401
-        # Some architectures return a tuple whose first entry is the residual stream.
-        hidden = output[0] if isinstance(output, tuple) else output
-        changed = change(hidden)
-        if changed is None:
-            return None
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+        # Some architectures return a tuple or a list whose first entry is the residual stream.
+        if not isinstance(output, tuple | list):
+            return change(output)
+        changed = change(output[0])
+        return None if changed is None else type(output)((changed, *output[1:]))
 
     return run
 

@@ -40,6 +40,8 @@ class LanguageModel:
     """Further variables of the chat template."""
     thinking: Thinking | None = None
     """The marks of a model that reasons before it answers."""
+    tried: set[bool] = field(default_factory=set, repr=False, compare=False)
+    """The kinds of steps, of fixed shapes or not, that the engine has tried on this model."""
     spare: list[torch.Tensor] = field(default_factory=list, repr=False, compare=False)
     """On a CPU, memory of the engine's last call for its next one (see `Slots`)."""
 
@@ -71,7 +73,8 @@ class LanguageModel:
         that passed it would change those beside it.
         """
         config = self.model.config.get_text_config()
-        most = getattr(config, "max_position_embeddings", None)
+        # MPT's configuration has a name of its own.
+        most = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
         rope = getattr(config, "rope_parameters", None) or {}
         # Some have one for all blocks, some one for each kind of block.
         for each in [rope, *(value for value in rope.values() if isinstance(value, dict))]:

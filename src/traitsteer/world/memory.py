@@ -27,7 +27,7 @@ def sizes_of(skeleton: Any, quantisation: Quantisation, blocks: str | None = Non
     )
     return Sizes(
         weights=_weights(skeleton, quantisation),
-        layers=len(found),
+        layers=len(found) - (getattr(config, "num_kv_shared_layers", None) or 0),
         width=config.hidden_size,
         inner=widest,
         cached_width=_cached_width(config),
