@@ -87,7 +87,7 @@ def test_a_step_of_fixed_shapes_says_the_same(
 ) -> None:
     """What a CUDA graph replays, without the graph: rounded rows and columns, cleared buffers."""
     monkeypatch.setattr(decoding, "_FEWEST", 2)
-    monkeypatch.setattr(decoding, "_COLUMNS", 1)  # Blocks of 64 for few rows too.
+    monkeypatch.setattr(decoding, "_BLOCKS", ((0, 64),))
     model = load(str(built(kind)), chat=True, device="cpu")
     model.model.generation_config.eos_token_id = list(range(1, 14))
     rows = mixed_rows(model, (0, 3))
@@ -115,7 +115,8 @@ def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
 
     try_out(ending, True)
     monkeypatch.setattr(decoding, "_FEWEST", fewest)
-    monkeypatch.setattr(decoding, "_COLUMNS", 1 if len(widths) > 1 else 2**14)
+    if len(widths) > 1:
+        monkeypatch.setattr(decoding, "_BLOCKS", ((0, 64),))
     monkeypatch.setattr(decoding.Step, "_forward", run)
     monkeypatch.setattr(decoding, "captured", capture)
     rows = [Row(ending.encode("x" * 9), seed) for seed in range(8)]

@@ -23,9 +23,8 @@ from traitsteer.world.language_model import LanguageModel
 
 _FEWEST = 128
 """Rows below which a captured step gets no smaller: reading the weights takes most of its time."""
-_COLUMNS = 2**14
-"""Columns of all rows together that a captured step reads more than the one before; 64 to 256 of
-each row."""
+_BLOCKS = ((256, 64), (64, 128), (0, 256))
+"""By how many columns what a captured step reads grows, with more than so many rows."""
 
 
 class Step:
@@ -74,7 +73,7 @@ class Step:
             rows //= 2
         # A slot without a row reads what lies in it, so that nothing becomes NaN.
         self.starts[live:rows].zero_()
-        block = min(max(_COLUMNS // rows // 64 * 64, 64), 256)
+        block = next(columns for above, columns in _BLOCKS if rows > above)
         stop = min(-(-(columns.end + 1) // block) * block, columns.size)
         columns.first, columns.stop = 0, stop
         shape, forward = (rows, stop), functools.partial(self._forward, rows)

@@ -29,6 +29,13 @@ _ROUNDINGS = 8
 """Or this many times what a batch of another size changes: experts may be chosen otherwise."""
 
 
+_WAYS = {
+    False: ("prompts shared between rows", "choose a model of another architecture"),
+    True: ("a step of fixed shapes", "set models.capture to false"),
+}
+"""What is tried, without fixed shapes and with them, and what to do where it fails."""
+
+
 @torch.inference_mode()
 def try_out(model: LanguageModel, capture: bool | None = None) -> None:
     """Run two prompts of different lengths, steered at some layers or not, and a token after each.
@@ -45,6 +52,7 @@ def try_out(model: LanguageModel, capture: bool | None = None) -> None:
     wanted = {False, capturable(model) if capture is None else capture} - model.tried
     if not wanted:
         return
+    fixed = False
     try:
         trial = _Trial(model)
         for fixed in sorted(wanted):
@@ -52,10 +60,9 @@ def try_out(model: LanguageModel, capture: bool | None = None) -> None:
     except torch.OutOfMemoryError as error:
         raise too_large(model, Row((0,) * max(_LENGTHS), 0), 1) from error
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        said = " ".join(str(error).split())[:120]
+        (how, remedy), said = _WAYS[fixed], " ".join(str(error).split())[:120]
         raise TraitsteerError(
-            f"{type(model.model).__name__} cannot run with prompts shared between rows ({said}); "
-            "choose a model of another architecture."
+            f"{type(model.model).__name__} cannot run with {how} ({said}); {remedy}."
         ) from error
     model.tried.update(wanted)
 
@@ -98,12 +105,7 @@ class _Trial:
             found = _by_the_engine(model, [self.rows[key] for key in keys], self.token, fixed)
             apart = _apart(found, torch.stack([self.expected[key] for key in keys]))
             if not bool((apart <= max(least, _ROUNDINGS * self.rounding)).all()):
-                how, remedy = (
-                    "prompts shared between rows",
-                    "choose a model of another architecture",
-                )
-                if fixed:
-                    how, remedy = "a step of fixed shapes", "set models.capture to false"
+                how, remedy = _WAYS[fixed]
                 raise TraitsteerError(
                     f"Logits of {type(model.model).__name__} with {how} differ from those of a "
                     f"plain pass by {float(apart.max()):.2g} of their spread, expected none; "
