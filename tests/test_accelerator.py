@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from traitsteer.engine.decoding import Added, Step
+from traitsteer.engine.decoding import Added, Step, capturable
 from traitsteer.engine.masks import StepMasks
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Sampling, Steering
@@ -27,6 +27,7 @@ from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel, load
 
 ROWS, SLOTS, PROMPT = 5, 6, 8
+LOCAL = {"attention_types": [[["global", "local"], 1], [["local"], 1]]}
 
 
 class _NothingMixed(TorchDispatchMode):
@@ -153,3 +154,24 @@ def test_what_a_graph_cannot_hold_is_seen(bring: Callable[[Tensor], Tensor]) -> 
             bring(there)
     with pytest.raises(RuntimeError, match="meta"):
         bool(there.any())
+
+
+def test_steps_are_captured_on_one_gpu_where_nothing_is_read_back(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama, neo = (
+        load(str(built(kind, **changes)), device="cpu")
+        for kind, changes in (
+            ("llama", {}),
+            ("gpt_neo", {"num_heads": 4, "num_layers": 3, **LOCAL}),
+        )
+    )
+    assert not capturable(llama), "on a CPU"
+    monkeypatch.setattr(LanguageModel, "device", torch.device("cuda", 1))
+    assert capturable(llama)
+    assert not capturable(neo), "it attends in its own way"
+    llama.model.is_loaded_in_8bit = True
+    assert not capturable(llama)
+    llama.model.is_loaded_in_8bit = False
+    llama.model.lm_head.to("meta")
+    assert not capturable(llama), "on two devices"
