@@ -20,6 +20,7 @@ from judge_server import serving  # noqa: E402
 from ruamel.yaml import YAML  # noqa: E402
 from tiny import Built, build  # noqa: E402
 
+from traitsteer.engine.trial import try_out  # noqa: E402
 from traitsteer.world.language_model import LanguageModel, load  # noqa: E402
 from traitsteer.world.pocket_judge import PocketJudge  # noqa: E402
 
@@ -43,8 +44,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="session")
 def llama(built: Built) -> LanguageModel:
-    """A random chat Llama of 3 layers x 32 in float32."""
-    return load(str(built("llama")), chat=True, device="cpu")
+    """A random chat Llama of 3 layers x 32 in float32, tried: who counts passes counts theirs."""
+    model = load(str(built("llama")), chat=True, device="cpu")
+    try_out(model)
+    return model
 
 
 @pytest.fixture(autouse=True)

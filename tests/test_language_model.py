@@ -1,6 +1,7 @@
 """Models on disk and in the hub's cache: digests, blocks, lengths, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,7 @@ def test_a_model_that_the_engine_gets_wrong_is_refused(
             return ids, torch.ones_like(mask)
 
         monkeypatch.setattr(prefill, "_padded", unmasked)
-    llama.tried.clear()
+    llama = replace(llama, tried=set())
     with pytest.raises(TraitsteerError, match=r"differ from those of a plain pass by .* spread"):
         try_out(llama)
     with pytest.raises(TraitsteerError, match=r"differ from those of a plain pass by .* spread"):
