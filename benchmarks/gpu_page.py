@@ -67,8 +67,8 @@ def page(found: Found) -> str:
         f"| ratio | {found.hook_seconds / found.grid_seconds:.1f} |",
         f"| tokens before the first that differs | {found.common:.0%} |",
         "",
-        "Seconds are those of whole answers of 64 tokens. The share of the bandwidth limit is that",
-        "of their steps, captures included, and that of later steps, once all are captured.",
+        "Seconds are those of whole answers. The share of the bandwidth limit is that of their",
+        "steps, captures included, and that of later steps of longer answers.",
         "",
         "| rows at once | seconds | of these the prompts | of the bandwidth limit | later "
         "| answers/s | peak GB |",

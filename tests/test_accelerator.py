@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from steering_oracle import direction
-from tiny import KINDS, Built
+from tiny import GPT_NEO, KINDS, Built
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,7 +27,6 @@ from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel, load
 
 ROWS, SLOTS, PROMPT = 5, 6, 8
-LOCAL = {"attention_types": [[["global", "local"], 1], [["local"], 1]]}
 
 
 class _NothingMixed(TorchDispatchMode):
@@ -91,9 +90,7 @@ def numbers() -> Tensor:
 
 @pytest.mark.parametrize("away", KINDS, indirect=True)
 @torch.inference_mode()
-def test_a_step_of_fixed_shapes_stays_on_its_device(
-    away: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_of_fixed_shapes_stays_on_its_device(away: LanguageModel) -> None:
     rows = rows_of(away)
     prompted = prefill(away, rows)
     slots = Slots(away.layers, SLOTS, 100, 20, away.device, True, [])
@@ -134,7 +131,6 @@ def test_rows_move_between_slots_on_their_device(away: LanguageModel) -> None:
     assert slots.columns.end == 10
 
 
-@torch.inference_mode()
 @pytest.mark.parametrize(
     "bring",
     [
@@ -161,10 +157,7 @@ def test_steps_are_captured_on_one_gpu_where_nothing_is_read_back(
 ) -> None:
     llama, neo = (
         load(str(built(kind, **changes)), device="cpu")
-        for kind, changes in (
-            ("llama", {}),
-            ("gpt_neo", {"num_heads": 4, "num_layers": 3, **LOCAL}),
-        )
+        for kind, changes in (("llama", {}), ("gpt_neo", GPT_NEO))
     )
     assert not capturable(llama), "on a CPU"
     monkeypatch.setattr(LanguageModel, "device", torch.device("cuda", 1))

@@ -70,13 +70,16 @@ def test_it_is_the_attention_of_torch(
     assert torch.allclose(found, expected(query, key, value, mask, scale), atol=1e-6)
 
 
-def test_what_is_masked_plays_no_part_however_large_it_is() -> None:
+@pytest.mark.parametrize("attend", [attend_packed, attend_summed])
+def test_what_is_masked_plays_no_part_however_large_it_is(
+    attend: Callable[..., tuple[Tensor, None]],
+) -> None:
     key, value = buffers(2, slice(0, SIZE))
     query, mask = torch.randn(ROWS, 2, 1, 8), masked(SIZE)
-    before = attend_summed(nn.Identity(), query, key, value, mask)[0].clone()
+    before = attend(nn.Identity(), query, key, value, mask)[0].clone()
     hidden = (mask < 0).expand(ROWS, 2, 1, SIZE)[:, :, 0]
     key[hidden], value[hidden] = 1e9, -1e9
-    assert torch.equal(attend_summed(nn.Identity(), query, key, value, mask)[0], before)
+    assert torch.equal(attend(nn.Identity(), query, key, value, mask)[0], before)
 
 
 def test_values_that_lie_otherwise_and_a_bias_of_positions_go_to_torch() -> None:

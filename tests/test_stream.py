@@ -130,7 +130,6 @@ def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
 
 
 def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: LanguageModel) -> None:
-    try_out(llama)
     seen: dict[int, list[int]] = {layer: [] for layer in range(llama.layers)}
     handles = [
         block.register_forward_pre_hook(

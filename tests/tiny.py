@@ -53,6 +53,13 @@ OTHER: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"] * 2,
     },
 }
+GPT_NEO: dict[str, Any] = {
+    "num_heads": 4,
+    "num_layers": 3,
+    "window_size": 4,
+    "attention_types": [[["global", "local"], 1], [["local"], 1]],
+}
+"""Not among `KINDS`: steps of fixed shapes are wrong for it."""
 VISION: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 24,

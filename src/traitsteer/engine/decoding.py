@@ -24,7 +24,7 @@ from traitsteer.world.language_model import LanguageModel
 _FEWEST = 128
 """Rows below which a captured step gets no smaller: reading the weights takes most of its time."""
 _BLOCKS = ((256, 64), (64, 128), (0, 256))
-"""By how many columns what a captured step reads grows, with more than so many rows."""
+"""With more than so many rows, what a captured step reads grows by so many columns."""
 
 
 class Step:
@@ -66,7 +66,7 @@ class Step:
         return logits
 
     def _replayed(self, live: int) -> Tensor:
-        # A capture takes as long as some ten steps: rows halve when half of them have left, and
+        # A capture costs more than many a replay: rows halve when half of them have left, and
         # columns come in blocks, smaller where more rows would read them in vain.
         rows, columns = self.slots.slots, self.slots.columns
         while rows // 2 >= max(live, _FEWEST):

@@ -61,7 +61,10 @@ def _hook(change: Change) -> Callable[..., Any]:
         if not isinstance(output, tuple | list):
             return change(output)
         changed = change(output[0])
-        return None if changed is None else type(output)((changed, *output[1:]))
+        if changed is None:
+            return None
+        rest = output[1:]
+        return [changed, *rest] if isinstance(output, list) else (changed, *rest)
 
     return run
 

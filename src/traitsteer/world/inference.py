@@ -34,8 +34,8 @@ def inference(model: nn.Module) -> Iterator[None]:
     """Run the model without gradients while the context is open; after it, the model is as before.
 
     Large linear layers in float32 on a CPU go through oneDNN, where torch has it. On a GPU, cuDNN's
-    attention is switched off for this process: it plans anew, for tens of milliseconds, at every
-    shape that it meets, and here shapes change from pass to pass.
+    attention is switched off for this process: it plans anew at every shape that it meets, and
+    here shapes change from pass to pass.
     """
     if any(parameter.is_cuda for parameter in model.parameters()):
         torch.backends.cuda.enable_cudnn_sdp(False)
