@@ -17,13 +17,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from traitsteer.engine.decoding import Added, Step, capturable
-from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.decoding import Decoder
+from traitsteer.engine.graphs import capturable
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Sampling, Steering
 from traitsteer.engine.sampling import choose, looping
-from traitsteer.engine.slots import Slots
-from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel, load
 
 ROWS, SLOTS, PROMPT = 5, 6, 8
@@ -92,18 +90,13 @@ def numbers() -> Tensor:
 @torch.inference_mode()
 def test_a_step_of_fixed_shapes_stays_on_its_device(away: LanguageModel) -> None:
     rows = rows_of(away)
-    prompted = prefill(away, rows)
-    slots = Slots(away.layers, SLOTS, 100, 20, away.device, True, [])
-    slots.fill(0, prompted)
-    added = Added(away, rows, SLOTS)
-    added.fill(0, rows)
-    masks = StepMasks(away)
-    step = Step(away, masks, slots, numbers(), numbers(), 60, True)
-    with on_blocks(away.blocks, added.changes()), nothing_from_the_host():
+    decoder = Decoder(away, rows, SLOTS, 100, 20, 60, True)
+    decoder.admit(rows, prefill(away, rows))
+    with nothing_from_the_host():
         for _ in range(3):
-            logits = step.logits(ROWS)
+            logits = decoder.logits()
     assert logits.device.type == "meta" and logits.shape[0] == ROWS
-    assert list(step.graphs) == [(SLOTS, 100)]
+    assert list(decoder.graphs) == [(SLOTS, 100)]
 
 
 @torch.inference_mode()
@@ -121,14 +114,17 @@ def test_tokens_are_chosen_and_loops_found_without_reading_any() -> None:
 @torch.inference_mode()
 def test_rows_move_between_slots_on_their_device(away: LanguageModel) -> None:
     rows = rows_of(away)
-    slots = Slots(away.layers, SLOTS, 40, 20, away.device, True, [])
-    slots.fill(0, prefill(away, rows))
-    added = Added(away, rows, SLOTS)
-    source, target = torch.tensor([4]), torch.tensor([1])
-    added.move(source, target)
-    slots.move(source, target, 12)
-    assert slots.shift(4, 12, 10) == 10
-    assert slots.columns.end == 10
+    decoder = Decoder(away, rows, SLOTS, 40, 20, 30, True)
+    decoder.admit(rows, prefill(away, rows))
+    beside = torch.zeros(SLOTS, 7, device="meta")
+    decoder.leave(4, [4], [1], [beside])
+    moves = decoder.runs.settle()
+    assert [(move.blocks, *move.source, *move.target) for move in moves] == [
+        (range(away.layers), 4, 1)
+    ]
+    decoder.slots.move(moves, 12)
+    assert decoder.slots.shift(decoder.runs.slots, 12, 10) == 10
+    assert decoder.slots.columns.end == 10
 
 
 @pytest.mark.parametrize(

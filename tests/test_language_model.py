@@ -11,7 +11,7 @@ from steering_oracle import mixed_rows, slow_reference
 from tiny import GPT_NEO, Built, build, tokenizer
 from torch import nn
 
-from traitsteer.engine import decoding, prefill
+from traitsteer.engine import added, prefill
 from traitsteer.engine.attention import by_the_table
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling
@@ -213,7 +213,7 @@ def test_a_model_that_the_engine_gets_wrong_is_refused(
 
         monkeypatch.setattr(type(llama.model), "forward", stretched)
     elif fault == "steering":
-        monkeypatch.setattr(decoding, "_steer", lambda added, hidden: hidden)
+        monkeypatch.setattr(added, "_steer", lambda _sums, hidden: hidden)
     else:
         padded = prefill._padded
 

@@ -10,7 +10,7 @@ import torch
 from steering_oracle import direction
 from tiny import KINDS, Built, build
 
-from traitsteer.engine import generation
+from traitsteer.engine import decoding, generation
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.slots import Slots
@@ -58,10 +58,10 @@ def test_weights_and_keys_are_those_of_the_loaded_model(
         made.append(Slots(*args))
         return made[-1]
 
-    monkeypatch.setattr(generation, "Slots", keep)
+    monkeypatch.setattr(decoding, "Slots", keep)
     generate(model, [Row((6, 7, 8), seed) for seed in range(5)], Sampling(4), Batching(5))
     cached = sum(each.nbytes for each in model.spare)
-    assert cached == Footprint(sizes, Load(5, made[0].columns.size, 1)).cached
+    assert cached == Footprint(sizes, Load(5, made[-1].columns.size, 1)).cached
 
 
 @pytest.mark.parametrize("changes", [{"new_decoder_architecture": True, "num_kv_heads": 2}, {}])

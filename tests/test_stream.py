@@ -104,11 +104,11 @@ def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
 ) -> None:
     ran: list[tuple[int, int]] = []
     made: list[int] = []
-    forward = decoding.Step._forward
+    forward = decoding.Decoder._forward
 
-    def run(step: decoding.Step, rows: int) -> Tensor:
-        ran.append((rows, step.slots.columns.stop))
-        return forward(step, rows)
+    def run(decoder: decoding.Decoder, rows: int) -> Tensor:
+        ran.append((rows, decoder.slots.columns.stop))
+        return forward(decoder, rows)
 
     def capture(one: Callable[[], Tensor], _device: object, _pool: object) -> Callable[[], Tensor]:
         made.append(len(ran))
@@ -118,7 +118,7 @@ def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
     monkeypatch.setattr(decoding, "_FEWEST", fewest)
     if len(widths) > 1:
         monkeypatch.setattr(decoding, "_BLOCKS", ((0, 64),))
-    monkeypatch.setattr(decoding.Step, "_forward", run)
+    monkeypatch.setattr(decoding.Decoder, "_forward", run)
     monkeypatch.setattr(decoding, "captured", capture)
     rows = [Row(ending.encode("x" * 9), seed) for seed in range(8)]
     generate(ending, rows, Sampling(80, 1.0), Batching(8, capture=True))
@@ -194,7 +194,7 @@ def test_memory_that_runs_out_for_new_buffers_halves_again(
     made: list[int] = []
     whole, passes = type(llama.model).forward, []
 
-    class Scarce(generation.Slots):
+    class Scarce(decoding.Slots):
         def __init__(self, *args: Any) -> None:
             made.append(args[1])
             if len(made) > 1 and args[1] > 2:
@@ -207,7 +207,7 @@ def test_memory_that_runs_out_for_new_buffers_halves_again(
             raise torch.OutOfMemoryError("no room for a step")
         return whole(self, *args, **kwargs)
 
-    monkeypatch.setattr(generation, "Slots", Scarce)
+    monkeypatch.setattr(decoding, "Slots", Scarce)
     monkeypatch.setattr(type(llama.model), "forward", limited)
     assert generate(llama, rows, Sampling(12, 1.0), Batching(16)) == expected
     assert made == [16, 8, 4, 2]
@@ -293,7 +293,7 @@ def test_engine_buffers_are_freed_when_generation_ends(llama: LanguageModel) -> 
     gc.disable()
     try:
         generate(llama, mixed_rows(llama)[:4], Sampling(3), Batching(4))
-        left = [o for o in gc.get_objects() if type(o).__name__ in ("Slots", "Step", "_Stream")]
+        left = [o for o in gc.get_objects() if type(o).__name__ in ("Slots", "Decoder", "_Stream")]
     finally:
         gc.enable()
     assert not left, "a circle would hold gigabytes until the next collection"

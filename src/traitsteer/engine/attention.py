@@ -77,7 +77,7 @@ def attend_packed(
     query: Float[Tensor, "rows heads 1 width"],
     key: Float[Tensor, "rows shared columns width"],
     value: Float[Tensor, "rows shared columns wide"],
-    attention_mask: Float[Tensor, "rows 1 1 columns"],
+    attention_mask: Float[Tensor, "#rows 1 1 columns"],
     scaling: float | None = None,
     **others: Any,  # noqa: ANN401 - what else an architecture passes
 ) -> tuple[Float[Tensor, "rows 1 heads wide"], None]:
@@ -103,7 +103,7 @@ def attend_summed(
     query: Float[Tensor, "rows heads 1 width"],
     key: Float[Tensor, "rows shared columns width"],
     value: Float[Tensor, "rows shared columns wide"],
-    attention_mask: Float[Tensor, "rows 1 1 columns"],
+    attention_mask: Float[Tensor, "#rows 1 1 columns"],
     scaling: float | None = None,
     **others: Any,  # noqa: ANN401 - what else an architecture passes
 ) -> tuple[Float[Tensor, "rows 1 heads wide"], None]:

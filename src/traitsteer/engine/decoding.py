@@ -1,24 +1,32 @@
 """One decoding step of all rows in their slots: the newest tokens in, the next logits out.
 
-Where a GPU is, the step is captured as a CUDA graph: its launch costs as much as one kernel, and
-the steering is part of it. A captured step has fixed shapes, so rows and columns are rounded up.
-The first step of so many rows runs as it is, which loads the kernels that a capture must find.
+On a CPU a step takes as long as it has rows, so rows that are still one are computed once
+(`sharing.py`).
+
+Where a GPU is, most of a step is reading the weights, which all rows share anyway, and launching
+kernels. There it is captured as a CUDA graph: its launch costs as much as one kernel, and the
+steering is part of it. A captured step has fixed shapes, so rows and columns are rounded up. The
+first step of so many rows runs as it is, which loads the kernels that a capture must find.
 """
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from traitsteer.engine.added import Added
 from traitsteer.engine.attention import attending, by_the_table
+from traitsteer.engine.graphs import captured
 from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.prefill import Prefilled
 from traitsteer.engine.rows import Row
+from traitsteer.engine.sharing import Level, Runs
 from traitsteer.engine.slots import Slots
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.engine.stairs import Stairs
 from traitsteer.words.shapes import Float, Int
-from traitsteer.world.hooks import Change
+from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel
 
 _FEWEST = 128
@@ -27,43 +35,125 @@ _BLOCKS = ((256, 64), (64, 128), (0, 256))
 """With more than so many rows, what a captured step reads grows by so many columns."""
 
 
-class Step:
-    """The forward pass of a step; the caller holds the hooks that steer, and inference mode.
+class Decoder:
+    """The rows that are being decoded, and their next step; the caller has inference mode on.
 
-    `last` is the greatest position that any row's token can have.
+    Args:
+        rows: those to come; room is made for what their settings add.
+        slots: most rows at once.
+        size: columns of each slot.
+        widest: columns of the longest prompts to come.
+        last: the greatest position that any row's token can have.
+        capture: whether steps have fixed shapes.
     """
 
     def __init__(
         self,
         model: LanguageModel,
-        masks: StepMasks,
-        slots: Slots,
-        tokens: Int[Tensor, " slots"],
-        starts: Int[Tensor, " slots"],
+        rows: Sequence[Row],
+        slots: int,
+        size: int,
+        widest: int,
         last: int,
-        captured: bool,
+        capture: bool,
     ) -> None:
-        self.model, self.masks, self.slots = model, masks, slots
-        self.tokens, self.starts, self.last = tokens, starts, last
-        self.captured = captured
+        self.model, self.widest, self.last, self.capture = model, widest, last, capture
+        self.masks = StepMasks(model)
+        self.runs = Runs(model.layers, not capture and _shareable(model))
+        self.added = Added(model, rows, slots)
+        self.slots = Slots(model.layers, slots, size, widest, model.device, capture, model.spare)
+        self.tokens = torch.zeros(slots, dtype=torch.long, device=model.device)
+        """The newest token of each row."""
+        self.starts = torch.zeros(slots, dtype=torch.long, device=model.device)
+        """The column of each row's first token."""
+        self.levels: list[Level] = []
+        """The runs at the input of each block and at the output of the last, once asked for."""
+        self.stairs: Stairs | None = None
+        """The way through these levels."""
         self.graphs: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self.met: set[int] = set()
         """How many rows a step had."""
         # One replay follows another and their results are used at once: they may share memory.
-        on_gpu = captured and tokens.device.type == "cuda"
+        on_gpu = capture and model.device.type == "cuda"
         self.pool = torch.cuda.graph_pool_handle() if on_gpu else None
 
-    def logits(self, live: int) -> Float[Tensor, "live vocabulary"]:
-        """Logits after the newest token of the first `live` rows; the cache grows by a column."""
-        columns = self.slots.columns
+    def admit(self, rows: Sequence[Row], prefilled: Prefilled) -> None:
+        """Take in new rows, with their prompts, after those that are there."""
+        first, used = len(self.runs), self.runs.slots
+        self.slots.fill(used, prefilled, self.runs.admit(rows))
+        lengths = torch.tensor([len(row.prompt_ids) for row in rows], device=self.starts.device)
+        self.starts[first : first + len(rows)] = self.slots.columns.end - lengths
+        self.added.fill(first, rows)
+
+    def tell(self, first: int, tokens: Int[Tensor, " rows"]) -> None:
+        """The next tokens of the rows from number `first` on."""
+        self.tokens[first : first + len(tokens)] = tokens
+        if not self.runs.parted:
+            self.runs.tell(tokens.cpu().numpy())
+
+    def leave(
+        self, left: int, movers: Sequence[int], holes: Sequence[int], beside: Sequence[Tensor]
+    ) -> None:
+        """Only the first `left` rows stay, once `movers` have taken the numbers of `holes`.
+
+        Args:
+            beside: what else is kept for each row, `[slots, ...]`; changed likewise.
+        """
+        if holes:
+            # Brought over once: the host waits for it each time.
+            source, target = (
+                torch.tensor(each, device=self.tokens.device) for each in (movers, holes)
+            )
+            for state in (self.tokens, self.starts, *beside):
+                state[target] = state[source]
+            self.added.move(source, target)
+        stay = np.arange(left)
+        stay[list(holes)] = movers
+        self.runs.keep(stay)
+
+    def settle(self) -> None:
+        """Give runs that have parted slots of their own, and close gaps."""
+        if self.runs.settled:
+            return
+        self.stairs = None
+        if moves := self.runs.settle():
+            self.slots.move(moves, int(self.starts[: len(self.runs)].min()))
+
+    def logits(self) -> Float[Tensor, "rows vocabulary"]:
+        """Logits after the newest token of each row; the cache grows by a column."""
+        live, columns = len(self.runs), self.slots.columns
+        starts = self.starts[:live]
+        if columns.end == columns.size:
+            first = int(starts.min())
+            end = max(columns.end - first, self.widest)
+            starts -= self.slots.shift(self.runs.slots, first, end)
         columns.write.fill_(columns.end)
-        if self.captured:
-            logits = self._replayed(live)[:live]
+        if not self.capture:
+            columns.first, columns.stop = int(starts.min()), columns.end + 1
+        if self.runs.shared:
+            logits = self._shared()
         else:
-            columns.first, columns.stop = int(self.starts[:live].min()), columns.end + 1
-            logits = self._forward(live)
+            with on_blocks(self.model.blocks, self.added.changes()):
+                logits = self._replayed(live)[:live] if self.capture else self._forward(live)
         columns.end += 1
         return logits
+
+    def drop(self) -> None:
+        """Let go of the memory of all rows."""
+        self.graphs.clear()
+        self.slots.drop()
+        self.added.of_block.clear()
+
+    def _shared(self) -> Tensor:
+        if self.stairs is None:
+            last = self.runs.alike.level(self.model.layers)
+            self.levels = [*self.runs.levels, last]
+            self.stairs = Stairs(self.levels, len(self.levels[0].first))
+        first, place = map(torch.from_numpy, (self.levels[0].first, self.levels[-1].place))
+        with self.stairs.climbed(self.model, self.added.changes(self.levels)):
+            logits = self._pass(self.tokens[first], self.starts[first])
+        # Where all rows have a run of their own, these are in the order of the rows.
+        return logits if len(logits) == len(place) else logits.index_select(0, place)
 
     def _replayed(self, live: int) -> Tensor:
         # A capture costs more than many a replay: rows halve when half of them have left, and
@@ -85,10 +175,13 @@ class Step:
         return self.graphs[shape]()
 
     def _forward(self, rows: int) -> Tensor:
-        starts, columns = self.starts[:rows], self.slots.columns
+        return self._pass(self.tokens[:rows], self.starts[:rows])
+
+    def _pass(self, tokens: Int[Tensor, " runs"], starts: Int[Tensor, " runs"]) -> Tensor:
+        columns = self.slots.columns
         with attending(self.model, self.masks.kernel):
             logits: Tensor = self.model.model(
-                input_ids=self.tokens[:rows, None],
+                input_ids=tokens[:, None],
                 attention_mask=self.masks.make(starts, columns.write, columns.first, columns.stop),
                 position_ids=(columns.write - starts).clamp_max(self.last)[:, None],
                 past_key_values=self.slots,
@@ -98,105 +191,12 @@ class Step:
         return logits[:, -1]
 
 
-def capturable(model: LanguageModel) -> bool:
-    """Whether steps are captured unless someone says otherwise: on one GPU.
+def _shareable(model: LanguageModel) -> bool:
+    """Whether rows that are still one are computed once: where that saves time and is sure.
 
-    Not where layers read numbers back (bitsandbytes in 8 bits), or where attention may not expect
-    columns that are not yet written.
+    Not where blocks read the keys of other blocks, which lie in other slots, or where what a block
+    is given may have a dimension that looks like that of the rows.
     """
-    devices = {parameter.device for parameter in model.model.parameters()}
-    on_one_gpu = len(devices) == 1 and model.device.type == "cuda"
-    reads_back = getattr(model.model, "is_loaded_in_8bit", False)
-    return on_one_gpu and by_the_table(model) and not reads_back
-
-
-def captured(
-    forward: Callable[[], Tensor],
-    device: torch.device,
-    pool: Any,  # noqa: ANN401 - torch names no type for it
-) -> Callable[[], Tensor]:
-    """Return a function that does what `forward` does, as one replayed CUDA graph.
-
-    `forward` has run before. On a device without graphs it is returned itself, so that the fixed
-    shapes can be tested.
-
-    Raises:
-        TraitsteerError: the model does something that a graph cannot hold.
-    """
-    if device.type != "cuda":
-        return forward
-    graph = torch.cuda.CUDAGraph()
-    try:
-        # A capture sees its stream alone, and a stream belongs to one GPU. The outer one is there
-        # again after a capture that failed. The judge's thread may use the GPU meanwhile.
-        with (
-            torch.cuda.device(device),
-            torch.cuda.stream(torch.cuda.current_stream(device)),
-            torch.cuda.graph(
-                graph, pool=pool, stream=_stream(device), capture_error_mode="thread_local"
-            ),
-        ):
-            result = forward()
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        # The driver needs memory for a graph beside that of torch.
-        if "out of memory" in str(error):
-            raise torch.OutOfMemoryError(str(error)) from error
-        raise TraitsteerError(
-            f"A decoding step cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
-            "set models.capture to false."
-        ) from error
-
-    def replay() -> Tensor:
-        graph.replay()
-        return result
-
-    return replay
-
-
-@functools.cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all captures on this GPU: each would keep a workspace of cuBLAS."""
-    return torch.cuda.Stream(device)
-
-
-class Added:
-    """What each row's setting adds to its newest token, `[slots, width]` for each steered block."""
-
-    def __init__(self, model: LanguageModel, rows: Sequence[Row], slots: int) -> None:
-        steered = {s.layer for row in rows if (s := row.steered("response"))}
-        self.of_block = {
-            layer: torch.zeros(slots, model.width, device=_device_of(model, layer))
-            for layer in sorted(steered)
-        }
-
-    def fill(self, first: int, rows: Sequence[Row]) -> None:
-        """Take over the settings of new rows, from slot `first` on."""
-        steered = [(at, s) for at, row in enumerate(rows) if (s := row.steered("response"))]
-        for layer, added in self.of_block.items():
-            own = [(at, s) for at, s in steered if s.layer == layer]
-            added[first : first + len(rows)] = 0
-            if own:
-                places = torch.tensor([first + at for at, _ in own], device=added.device)
-                sums = torch.stack([s.coefficient * s.vector.float() for _, s in own])
-                added[places] = sums.to(added.device)
-
-    def move(self, source: Int[Tensor, " n"], target: Int[Tensor, " n"]) -> None:
-        """Copy settings into other slots."""
-        for added in self.of_block.values():
-            added[target.to(added.device)] = added[source.to(added.device)]
-
-    def changes(self) -> dict[int, Change]:
-        """For each steered block, what adds to its output."""
-        return {layer: functools.partial(_steer, added) for layer, added in self.of_block.items()}
-
-
-def _device_of(model: LanguageModel, layer: int) -> torch.device:
-    return next(model.blocks[layer].parameters()).device
-
-
-def _steer(added: Tensor, hidden: Tensor) -> Tensor:
-    """Add to the newest token of each row what its setting adds at this block, in place."""
-    # The sum is formed in float32, so that a small coefficient is not lost to bf16.
-    return hidden.add_(added[: len(hidden), None])
+    config = model.model.config.get_text_config()
+    on_cpu = all(parameter.is_cpu for parameter in model.model.parameters())
+    return on_cpu and by_the_table(model) and not getattr(config, "num_kv_shared_layers", 0)

@@ -13,8 +13,8 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Added, Step, capturable
-from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.decoding import Decoder
+from traitsteer.engine.graphs import capturable
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import (
     Batching,
@@ -27,10 +27,8 @@ from traitsteer.engine.rows import (
     too_large,
 )
 from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
-from traitsteer.engine.slots import Slots
 from traitsteer.engine.trial import try_out
 from traitsteer.words.records import Finish
-from traitsteer.world.hooks import on_blocks
 from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 
@@ -64,8 +62,8 @@ def generate(
         try:
             stream.run()
         finally:
-            stream.step.graphs.clear()
-    stream.slots.release()
+            stream.decoder.graphs.clear()
+    stream.decoder.slots.release()
     return [stream.results[index] for index in range(len(rows))]
 
 
@@ -82,7 +80,6 @@ class _Stream:
     ) -> None:
         self.model, self.rows, self.sampling, self.finished = model, rows, sampling, finished
         self.capture = capturable(model) if batching.capture is None else batching.capture
-        self.masks = StepMasks(model)
         self.results: dict[int, Generated] = {}
         self.done: list[int] = []
         """Rows that have finished and are not yet handed out."""
@@ -105,20 +102,12 @@ class _Stream:
         size += -size % 16
         self.index: list[int] = []
         """Number of the row in each slot; its length is the number of live rows."""
-        self.tokens = torch.zeros(slots, dtype=torch.long, device=device)
-        self.starts = torch.zeros(slots, dtype=torch.long, device=device)
         self.counts = torch.zeros(slots, dtype=torch.long, device=device)
         self.seeds = torch.zeros(slots, dtype=torch.long, device=device)
         self.written = torch.zeros((slots, most), dtype=torch.long, device=device)
-        self.added = Added(self.model, self.rows, slots)
-        self.slots = Slots(
-            self.model.layers, slots, size, self.widest, device, self.capture, self.model.spare
-        )
         # The last token of a response is chosen and not run.
         last = self.widest - 1 + most - 2
-        self.step = Step(
-            self.model, self.masks, self.slots, self.tokens, self.starts, last, self.capture
-        )
+        self.decoder = Decoder(self.model, self.rows, slots, size, self.widest, last, self.capture)
 
     def run(self) -> None:
         """Decode until every row has finished."""
@@ -130,7 +119,7 @@ class _Stream:
                 if self.waiting and free >= min(len(self.waiting), max(1, self.batch_rows // 8)):
                     self._admit(free)
                 else:
-                    self._decode()
+                    self._take(0, self.decoder.logits())
             except torch.OutOfMemoryError:
                 full = True
             # Out here, where the failed pass holds no memory, and where what is made of a finished
@@ -146,38 +135,35 @@ class _Stream:
 
     def _admit(self, free: int) -> None:
         """Give the next waiting rows a slot, and choose their first tokens."""
-        chosen: list[int] = []
-        width = 0
-        for index in islice(self.waiting, free):
-            width = max(width, len(self.rows[index].prompt_ids))
-            if chosen and width * (len(chosen) + 1) > self.batch_tokens:
-                break
-            chosen.append(index)
+        chosen = self._next(free)
         rows = [self.rows[index] for index in chosen]
-        count = len(rows)
         prefilled = prefill(self.model, rows)
+        self.decoder.admit(rows, prefilled)
         first = len(self.index)
-        self.slots.fill(first, prefilled)
-        here = slice(first, first + count)
-        lengths = torch.tensor([len(row.prompt_ids) for row in rows], device=self.starts.device)
-        self.starts[here] = self.slots.columns.end - lengths
+        here = slice(first, first + len(rows))
         self.seeds[here] = torch.tensor([row.seed for row in rows], device=self.seeds.device)
         self.counts[here] = 0
-        self.added.fill(first, rows)
         self.index += chosen
         for _ in chosen:
             self.waiting.popleft()
         self._take(first, prefilled.logits)
 
-    def _decode(self) -> None:
-        columns = self.slots.columns
-        if columns.end == columns.size:
-            live = self.starts[: len(self.index)]
-            first = int(live.min())
-            live -= self.slots.shift(len(live), first, max(columns.end - first, self.widest))
-        with on_blocks(self.model.blocks, self.added.changes()):
-            logits = self.step.logits(len(self.index))
-        self._take(0, logits)
+    def _next(self, free: int) -> list[int]:
+        """Waiting rows for one pass over prompts, of the rows of one prompt all or none.
+
+        Where those of a single prompt are too many, they are split.
+        """
+        chosen: list[int] = []
+        whole = width = 0
+        for index in islice(self.waiting, free):
+            prompt = self.rows[index].prompt_ids
+            if chosen and prompt != self.rows[chosen[-1]].prompt_ids:
+                whole = len(chosen)
+            width = max(width, len(prompt))
+            if chosen and width * (len(chosen) + 1) > self.batch_tokens:
+                return chosen[: whole or len(chosen)]
+            chosen.append(index)
+        return chosen
 
     def _take(self, first: int, logits: Tensor) -> None:
         """Choose the next token of the rows from slot `first` on; rows that end leave."""
@@ -185,7 +171,7 @@ class _Stream:
         counts = self.counts[here]
         token = choose(logits, self.seeds[here], counts, self.sampling)
         lost = ~logits.amax(dim=1).isfinite()
-        self.tokens[here] = token
+        self.decoder.tell(first, token)
         self.written[here].scatter_(1, counts[:, None], token[:, None])
         counts += 1
         ended = torch.isin(token, self.ends)
@@ -200,6 +186,7 @@ class _Stream:
                     self.model, self.rows[self.index[first + int(lost.int().argmax())]]
                 )
             self._leave(leaving.nonzero()[:, 0] + first, ended[leaving], looped[leaving])
+        self.decoder.settle()
 
     def _leave(self, slots: Tensor, ended: Tensor, looped: Tensor) -> None:
         """Finished rows leave their slots, and the last rows move into these."""
@@ -217,8 +204,7 @@ class _Stream:
         left = len(self.index) - len(gone)
         holes = [slot for slot in gone if slot < left]
         movers = [slot for slot in range(left, len(self.index)) if slot not in gone]
-        if holes:
-            self._move(torch.tensor(movers), torch.tensor(holes))
+        self.decoder.leave(left, movers, holes, (self.counts, self.seeds, self.written))
         # Until here memory may run out, and then all rows in slots wait again.
         for slot, ids, count, stopped, repeats in found:
             finish: Finish = "stop" if stopped else "loop" if repeats else "length"
@@ -228,14 +214,6 @@ class _Stream:
             self.index[hole] = self.index[mover]
         del self.index[left:]
 
-    def _move(self, source: Tensor, target: Tensor) -> None:
-        # Brought over once: the host waits for it each time.
-        source, target = source.to(self.model.device), target.to(self.model.device)
-        for state in (self.tokens, self.starts, self.counts, self.seeds, self.written):
-            state[target] = state[source]
-        self.added.move(source, target)
-        self.slots.move(source, target, int(self.starts[target].min()))
-
     def _halve(self) -> None:
         """Memory ran out: the rows in slots wait again, and half as many are decoded together."""
         rows = [*self.waiting, *self.index]
@@ -244,9 +222,7 @@ class _Stream:
             self.batch_tokens = max(1, self.batch_tokens // 2)
             self._wait(rows)
             # The old buffers go before new ones are made.
-            self.step.graphs.clear()
-            self.slots.drop()
-            self.added.of_block.clear()
+            self.decoder.drop()
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
             try:

@@ -34,12 +34,15 @@ class Row:
     seed: int
     steering: Steering | None = None
 
+    @property
+    def applied(self) -> Steering | None:
+        """The steering, unless it adds nothing."""
+        return self.steering if self.steering and self.steering.coefficient != 0 else None
+
     def steered(self, part: Literal["prompt", "response"]) -> Steering | None:
         """The steering of this part of the row's tokens, if there is any."""
-        steering = self.steering
-        if steering is None or steering.coefficient == 0:
-            return None
-        return steering if steering.positions in ("all", part) else None
+        applied = self.applied
+        return applied if applied and applied.positions in ("all", part) else None
 
 
 @dataclass(frozen=True)

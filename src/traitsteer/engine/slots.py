@@ -1,20 +1,24 @@
 """Keys and values of the rows that are being decoded, in buffers that neither grow nor move.
 
-A row has a slot. Rows are aligned at their ends: the newest token of every row lies in the same
-column, so that a decoding step writes one column for all of them, whatever their lengths. Once the
-last column is written, the tokens still needed are shifted back to the first ones.
+A run of rows (`sharing.py`) has a slot at each block. Rows are aligned at their ends: the newest
+token of every row lies in the same column, so that a decoding step writes one column for all of
+them, whatever their lengths. Once the last column is written, the tokens still needed are shifted
+back to the first ones.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from traitsteer.engine.prefill import Prefilled
+from traitsteer.engine.sharing import Level, Move, Numbers
 from traitsteer.words.shapes import Int
 
 
@@ -68,32 +72,45 @@ class Slots(Cache):
         for layer in self.kept:
             layer.memory = layer.buffers = ()
 
-    def fill(self, slot: int, prefilled: Prefilled) -> None:
-        """Take over the prompts of new rows into consecutive slots, aligned with all others."""
-        for layer, source in zip(self.kept, prefilled.layers, strict=True):
-            if source.keys is not None and source.values is not None:
-                layer.fill(slot, (source.keys, source.values), source.of_row)
+    def fill(self, slots: Sequence[int], prefilled: Prefilled, levels: Sequence[Level]) -> None:
+        """Take over the prompts of new runs into consecutive slots, aligned with all others.
+
+        Args:
+            slots: how many are in use at each block.
+            levels: the new runs, by the rows whose prompts these are.
+        """
+        for layer, slot, prompts, there, runs in zip(
+            self.kept, slots, prefilled.layers, prefilled.levels[:-1], levels, strict=True
+        ):
+            if prompts is not None:
+                layer.fill(slot, prompts, there.place[runs.first])
         tokens = prefilled.tokens
         self.columns.first = min(self.columns.first, self.columns.end - tokens)
 
-    def move(self, source: Int[Tensor, " n"], target: Int[Tensor, " n"], first: int) -> None:
-        """Copy rows into other slots, from column `first` on."""
-        for layer in self.kept:
-            for buffer in layer.buffers:
-                read = buffer[:, :, first : self.columns.end]
-                moved = read.index_select(0, source.to(buffer.device))
-                read.index_copy_(0, target.to(buffer.device), moved)
+    def move(self, moves: Sequence[Move], first: int) -> None:
+        """Copy runs into other slots, from column `first` on."""
+        for move in moves:
+            # Brought over once: the host waits for it each time.
+            device = self.columns.write.device
+            source, target = (
+                torch.from_numpy(each).to(device) for each in (move.source, move.target)
+            )
+            for block in move.blocks:
+                for buffer in self.kept[block].buffers:
+                    read = buffer[:, :, first : self.columns.end]
+                    moved = read.index_select(0, source.to(buffer.device))
+                    read.index_copy_(0, target.to(buffer.device), moved)
 
-    def shift(self, rows: int, first: int, end: int) -> int:
-        """Move the columns from `first` on of the first rows back, to end before column `end`.
+    def shift(self, slots: Sequence[int], first: int, end: int) -> int:
+        """Move the columns from `first` on of the slots in use back, to end before column `end`.
 
         Returns the number of columns that everything moved by.
         """
         by = self.columns.end - end
-        for layer in self.kept:
+        for layer, used in zip(self.kept, slots, strict=True):
             for buffer in layer.buffers:
-                moved = buffer[:rows, :, first : self.columns.end].clone()
-                buffer[:rows, :, first - by : end] = moved
+                moved = buffer[:used, :, first : self.columns.end].clone()
+                buffer[:used, :, first - by : end] = moved
         self.columns.first, self.columns.end = first - by, end
         return by
 
@@ -110,8 +127,8 @@ class _Layer(CacheLayerMixin):
         self.buffers: tuple[Tensor, ...] = ()
         """None until the first prompts arrive."""
 
-    def fill(self, slot: int, prompts: tuple[Tensor, Tensor], of_row: Tensor) -> None:
-        """Copy prompts `[runs, heads, tokens, head width]`, the run of each row, before the end."""
+    def fill(self, slot: int, prompts: tuple[Tensor, Tensor], of_run: Numbers) -> None:
+        """Copy prompts `[prompts, heads, tokens, head width]`, one for each run, before the end."""
         if not self.buffers:
             self.memory = tuple(map(self._memory, prompts))
             shapes = [(self.slots, p.shape[1], self.columns.size, p.shape[3]) for p in prompts]
@@ -121,14 +138,16 @@ class _Layer(CacheLayerMixin):
             )
         start, seen = self.columns.end - prompts[0].shape[2], self.columns.first
         first = min(start, seen)
+        as_they_lie = np.array_equal(of_run, np.arange(len(of_run)))
+        chosen = None if as_they_lie else torch.from_numpy(of_run).to(prompts[0].device)
         for buffer, prompt in zip(self.buffers, prompts, strict=True):
-            runs = of_row.to(prompt.device)
-            own = buffer[slot : slot + len(runs)]
+            own = buffer[slot : slot + len(of_run)]
             # Attention multiplies what it masks by 0, so that must not be a stray NaN: neither
             # before these prompts nor, if they are longer than all others, before the others.
             own[:, :, first:start] = 0
             buffer[:slot, :, first:seen] = 0
-            own[:, :, start : self.columns.end] = prompt.index_select(0, runs)
+            lying = prompt[: len(of_run)] if chosen is None else prompt.index_select(0, chosen)
+            own[:, :, start : self.columns.end] = lying
 
     def _memory(self, like: Tensor) -> Tensor:
         """Room for a buffer of prompts like these, flat."""

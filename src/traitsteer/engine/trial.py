@@ -8,11 +8,10 @@ are run both ways, which takes less time than loading the weights did.
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Added, Step, capturable
-from traitsteer.engine.masks import StepMasks
+from traitsteer.engine.decoding import Decoder
+from traitsteer.engine.graphs import capturable
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Steering, too_large
-from traitsteer.engine.slots import Slots
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
 from traitsteer.world.hooks import on_blocks
@@ -150,16 +149,11 @@ def _by_the_engine(
     model: LanguageModel, rows: list[Row], token: int, fixed: bool
 ) -> Float[Tensor, "rows 2 vocabulary"]:
     """The same logits from shared prompts and a decoding step."""
-    device, widest = model.device, max(len(row.prompt_ids) for row in rows)
+    widest = max(len(row.prompt_ids) for row in rows)
     prompted = prefill(model, rows)
     size = widest + (_BEYOND if fixed else 1)
-    slots = Slots(model.layers, len(rows), size, widest, device, fixed, [])
-    slots.fill(0, prompted)
-    starts = torch.tensor([widest - len(row.prompt_ids) for row in rows], device=device)
-    tokens = torch.full((len(rows),), token, device=device)
-    added = Added(model, rows, len(rows))
-    added.fill(0, rows)
-    step = Step(model, StepMasks(model), slots, tokens, starts, widest, fixed)
-    with on_blocks(model.blocks, added.changes()):
-        decoded = step.logits(len(rows))
-    return torch.stack([prompted.logits.float(), decoded.float()], dim=1)
+    decoder = Decoder(model, rows, len(rows), size, widest, widest, fixed)
+    decoder.admit(rows, prompted)
+    decoder.tell(0, torch.full((len(rows),), token, device=model.device))
+    decoder.settle()
+    return torch.stack([prompted.logits.float(), decoder.logits().float()], dim=1)

@@ -1,0 +1,65 @@
+"""What the settings of rows add in a decoding step."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from traitsteer.engine.rows import Row
+from traitsteer.engine.sharing import Level
+from traitsteer.words.shapes import Int
+from traitsteer.world.hooks import Change
+from traitsteer.world.language_model import LanguageModel
+
+
+class Added:
+    """What each row's setting adds to its newest token, `[slots, width]` for each steered block."""
+
+    def __init__(self, model: LanguageModel, rows: Sequence[Row], slots: int) -> None:
+        steered = {s.layer for row in rows if (s := row.steered("response"))}
+        self.of_block = {
+            layer: torch.zeros(slots, model.width, device=_device_of(model, layer))
+            for layer in sorted(steered)
+        }
+
+    def fill(self, first: int, rows: Sequence[Row]) -> None:
+        """Take over the settings of new rows, from number `first` on."""
+        steered = [(at, s) for at, row in enumerate(rows) if (s := row.steered("response"))]
+        for layer, added in self.of_block.items():
+            own = [(at, s) for at, s in steered if s.layer == layer]
+            added[first : first + len(rows)] = 0
+            if own:
+                places = torch.tensor([first + at for at, _ in own], device=added.device)
+                sums = torch.stack([s.coefficient * s.vector.float() for _, s in own])
+                added[places] = sums.to(added.device)
+
+    def move(self, source: Int[Tensor, " n"], target: Int[Tensor, " n"]) -> None:
+        """Copy settings to other rows."""
+        for added in self.of_block.values():
+            added[target.to(added.device)] = added[source.to(added.device)]
+
+    def changes(self, levels: Sequence[Level] | None = None) -> dict[int, Change]:
+        """For each steered block, what adds to its output.
+
+        Args:
+            levels: where runs are computed, those that leave block l are at `levels[l + 1]`.
+        """
+        changes: dict[int, Change] = {}
+        for layer, added in self.of_block.items():
+            own = added
+            if levels is not None:
+                # A run below or at the block has rows of which none adds anything there.
+                own = added[torch.from_numpy(levels[layer + 1].first)]
+            changes[layer] = partial(_steer, own)
+        return changes
+
+
+def _device_of(model: LanguageModel, layer: int) -> torch.device:
+    return next(model.blocks[layer].parameters()).device
+
+
+def _steer(added: Tensor, hidden: Tensor) -> Tensor:
+    """Add to the newest tokens what is added at this block, in place."""
+    # The sum is formed in float32, so that a small coefficient is not lost to bf16.
+    return hidden.add_(added[: len(hidden), None])

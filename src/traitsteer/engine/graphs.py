@@ -1,0 +1,75 @@
+"""Decoding steps as CUDA graphs: where they can be captured, and the capture."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from traitsteer.engine.attention import by_the_table
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.language_model import LanguageModel
+
+
+def capturable(model: LanguageModel) -> bool:
+    """Whether steps are captured unless someone says otherwise: on one GPU.
+
+    Not where layers read numbers back (bitsandbytes in 8 bits), or where attention may not expect
+    columns that are not yet written.
+    """
+    devices = {parameter.device for parameter in model.model.parameters()}
+    on_one_gpu = len(devices) == 1 and model.device.type == "cuda"
+    reads_back = getattr(model.model, "is_loaded_in_8bit", False)
+    return on_one_gpu and by_the_table(model) and not reads_back
+
+
+def captured(
+    forward: Callable[[], Tensor],
+    device: torch.device,
+    pool: Any,  # noqa: ANN401 - torch names no type for it
+) -> Callable[[], Tensor]:
+    """Return a function that does what `forward` does, as one replayed CUDA graph.
+
+    `forward` has run before. On a device without graphs it is returned itself, so that the fixed
+    shapes can be tested.
+
+    Raises:
+        TraitsteerError: the model does something that a graph cannot hold.
+    """
+    if device.type != "cuda":
+        return forward
+    graph = torch.cuda.CUDAGraph()
+    try:
+        # A capture sees its stream alone, and a stream belongs to one GPU. The outer one is there
+        # again after a capture that failed. The judge's thread may use the GPU meanwhile.
+        with (
+            torch.cuda.device(device),
+            torch.cuda.stream(torch.cuda.current_stream(device)),
+            torch.cuda.graph(
+                graph, pool=pool, stream=_stream(device), capture_error_mode="thread_local"
+            ),
+        ):
+            result = forward()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        # The driver needs memory for a graph beside that of torch.
+        if "out of memory" in str(error):
+            raise torch.OutOfMemoryError(str(error)) from error
+        raise TraitsteerError(
+            f"A decoding step cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
+            "set models.capture to false."
+        ) from error
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all captures on this GPU: each would keep a workspace of cuBLAS."""
+    return torch.cuda.Stream(device)
