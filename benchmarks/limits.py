@@ -90,19 +90,21 @@ def forwarding(shape: Dimensions, task: Forwarding) -> int:
 def steering(shape: Dimensions, task: Steering, answers: Answers) -> int:
     """Fewest operations of a generation.
 
-    A prompt is computed once up to the steered block, and above it for each setting; every new
-    token but the last of an answer passes all blocks.
+    Up to the block that they are steered at, answers are computed once while they say the same;
+    above it, each for itself. The last token of an answer is chosen and not fed back.
     """
-    shared = max(layer for layer, _ in task.settings) + 1
     total = 0
-    for prompt in task.prompts:
-        total += shared * shape.block(len(prompt), causal_pairs(len(prompt)))
-    for (layer, _), prompt, fed in _rows(task, answers):
-        above = shape.layers - 1 - layer
-        total += above * shape.block(len(prompt), causal_pairs(len(prompt)))
-        total += shape.layers * shape.block(fed, causal_pairs(fed, before=len(prompt)))
-        total += shape.head(fed + 1)
-    return total
+    for block in range(shape.layers):
+        met = set()
+        for (row, prompt, fed), answer in zip(_rows(task, answers), answers, strict=True):
+            own = row if row[0] < block else None
+            for told in range(fed + 1):
+                run = (own, tuple(prompt), tuple(answer[:told]))
+                if run not in met:
+                    met.add(run)
+                    new, before = (1, len(prompt) + told - 1) if told else (len(prompt), 0)
+                    total += shape.block(new, causal_pairs(new, before))
+    return total + sum(shape.head(fed + 1) for _, _, fed in _rows(task, answers))
 
 
 def steering_bytes(shape: Dimensions, task: Steering, answers: Answers, size: int = _FLOAT) -> int:

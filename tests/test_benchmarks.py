@@ -291,14 +291,14 @@ def test_operations_are_those_that_torch_counts() -> None:
     assert counter.get_total_flops() - counted in (0, rotary)
 
 
-def test_fewest_operations_share_prompts_below_the_steered_block() -> None:
+@pytest.mark.parametrize(("second", "fed"), [([5, 6], 3), ([7, 6], 4)])
+def test_fewest_operations_share_what_is_the_same(second: list[int], fed: int) -> None:
+    """Two settings, steered at block 0 and at block 1, of which the first differs in block 1."""
     shape = Dimensions(layers=2, width=4, queries=4, keys=4, inner=6, vocabulary=8)
-    prompt = [3, 4, 5]
-    task = Steering([prompt], [[0.0] * 4] * 2, [(0, 1.0), (1, 1.0)], 2, [], rows=2)
-    # Prompt: block 0 once, block 1 of the unsteered stream once and of the first setting once.
-    block = shape.block(3, causal_pairs(3))
-    fed = 2 * (2 * shape.block(1, 4) + shape.head(2))
-    assert limits.steering(shape, task, [[5, 6], [5, 6]]) == 3 * block + fed
+    task = Steering([[3, 4, 5]], [[0.0] * 4] * 2, [(0, 1.0), (1, 1.0)], 2, [], rows=2)
+    prompts = 3 * shape.block(3, causal_pairs(3))
+    expected = prompts + fed * shape.block(1, 4) + 2 * shape.head(2)
+    assert limits.steering(shape, task, [[5, 6], second]) == expected
     assert causal_pairs(2, before=3) == 4 + 5
 
 
