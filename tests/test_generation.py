@@ -137,7 +137,7 @@ def test_hooks_are_gone_after_an_exception(llama: LanguageModel, monkeypatch, ru
 
     monkeypatch.setattr(block, "forward", failing)
     with pytest.raises(KeyboardInterrupt):
-        generate(llama, mixed_rows(llama, (3,))[:3], Sampling(4), Batching(3))
+        generate(llama, 2 * mixed_rows(llama, (3,))[:3], Sampling(4), Batching(6))
     (after, pre), (after_before, pre_before) = opened[-1], before
     assert len(opened) == run
     assert after != after_before, "nothing was steered when it failed"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from steering_oracle import PROMPTS, direction, slow_reference
 
+from traitsteer.engine import sharing
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steered, Steering
 from traitsteer.engine.sharing import Runs
@@ -15,7 +16,13 @@ from traitsteer.engine.trial import try_out
 from traitsteer.world.language_model import LanguageModel
 
 LAYERS = 4
+LITTLE = sharing._WORTH
 VECTORS = [direction(seed) for seed in range(3)]
+
+
+@pytest.fixture(autouse=True)
+def _little_is_worth_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_WORTH", 1.0)
 
 
 def random_rows(draw: np.random.Generator, count: int) -> list[Row]:
@@ -43,8 +50,12 @@ class Naive:
         return (self.said, own)
 
 
+@pytest.mark.parametrize("worth", [1.0, LITTLE])
 @pytest.mark.parametrize("seed", range(12))
-def test_every_row_finds_its_past_and_shares_it_with_those_that_are_the_same(seed: int) -> None:
+def test_every_row_finds_its_past_and_shares_it_with_those_that_are_the_same(
+    seed: int, worth: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_WORTH", worth)
     draw = np.random.default_rng(seed)
     runs = Runs(LAYERS, shared=True)
     rows: list[Naive] = []
@@ -78,14 +89,15 @@ def test_every_row_finds_its_past_and_shares_it_with_those_that_are_the_same(see
                 slots[block].update(zip(move.target.tolist(), moved, strict=True))
         for block, level in enumerate(runs.levels):
             now = [each.run(block) for each in rows]
-            assert len(level.first) == len(set(now)), "one run for rows that are one, no more"
-            assert sorted(set(level.place)) == list(range(len(set(now))))
+            if worth == 1:
+                assert len(level.first) == len(set(now)), "one run for rows that are one, no more"
+            assert sorted(set(level.place)) == list(range(len(level.first)))
             assert [level.place[row] for row in level.first] == list(range(len(level.first)))
             for at, place in enumerate(level.place):
                 assert slots[block][place] == past[at][block]
             slots[block] = {int(place): now[at] for at, place in enumerate(level.place)}
         last = runs.alike.level(LAYERS)
-        assert len(last.first) == len({each.run(LAYERS) for each in rows})
+        assert worth < 1 or len(last.first) == len({each.run(LAYERS) for each in rows})
         assert sorted(last.first) == list(last.first), "logits come in the order of the rows"
 
 
@@ -100,6 +112,22 @@ def test_without_sharing_a_rows_number_is_its_slot() -> None:
     assert move.blocks == range(LAYERS)
     assert list(zip(move.source, move.target, strict=True)) == [(8, 1), (7, 3)]
     assert all(level.place.tolist() == list(range(5)) for level in runs.levels)
+
+
+def test_rows_are_told_apart_once_there_is_little_left_to_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "_WORTH", LITTLE)
+    runs = Runs(2, shared=True)
+    runs.admit([Row((1, 2), seed, Steering(0, VECTORS[0], 1.0)) for seed in range(10)])
+    runs.tell(np.array([3, 3, 3, 3, 4, 5, 6, 7, 8, 9]))
+    runs.settle()
+    assert runs.slots == [7, 7] and not runs.parted
+    runs.tell(np.array([3, 3, 4, 5, 4, 5, 6, 7, 8, 9]))
+    assert not runs.parted
+    runs.settle()
+    assert runs.slots == [10, 10] and runs.parted, "nine runs of ten rows"
+    assert all(level.place.tolist() == list(range(10)) for level in runs.levels)
 
 
 @contextmanager

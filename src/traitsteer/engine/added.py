@@ -48,7 +48,7 @@ class Added:
         changes: dict[int, Change] = {}
         for layer, added in self.of_block.items():
             own = added
-            if levels is not None:
+            if levels is not None and len(levels[layer + 1].first) < len(levels[layer + 1].place):
                 # A run below or at the block has rows of which none adds anything there.
                 own = added[torch.from_numpy(levels[layer + 1].first)]
             changes[layer] = partial(_steer, own)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from traitsteer.engine.rows import Row, Steering
 
 Numbers = NDArray[np.int64]
+_WORTH = 0.85
+"""Rows are told apart once their runs are more than this share of them, over all blocks."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class Alike:
             setting.append(settings.setdefault(_key(steering), len(settings) + 1))
         return Alike(*(np.array(each, dtype=np.int64) for each in (text, layer, setting)))
 
+    @staticmethod
+    def apart(rows: int, layers: int) -> "Alike":
+        """Rows of which no two are one anywhere."""
+        every = np.arange(rows)
+        return Alike(every, np.full_like(every, layers), np.ones_like(every))
+
     @property
     def texts(self) -> int:
         """How many there are."""
@@ -100,7 +108,8 @@ def _key(steering: Steering | None) -> object:
 class Runs:
     """The runs of the rows that are being decoded; a run's place at a block is its slot there.
 
-    Without sharing, every row is a run of its own in the same slot everywhere.
+    Rows that are not shared are runs of their own, in the slots that have their numbers. Nor are
+    rows that were, once there is little left to share: keeping account of it takes time as well.
     """
 
     def __init__(self, layers: int, shared: bool) -> None:
@@ -128,11 +137,9 @@ class Runs:
 
     def admit(self, rows: Sequence[Row]) -> list[Level]:
         """Rows after those that are there; their levels, which follow the slots in use."""
+        new = Alike.apart(len(rows), self.layers)
         if self.shared:
             new = Alike.of(rows, [row.applied for row in rows], self.layers)
-        else:
-            every = np.arange(len(rows))
-            new = Alike(every, np.full_like(every, self.layers), np.ones_like(every))
         levels = [new.level(block) for block in range(self.layers)]
         self.levels = [
             Level(
@@ -162,6 +169,10 @@ class Runs:
 
     def settle(self) -> list[Move]:
         """Give every run a slot of its own and use the first slots alone; what to copy for that."""
+        if not self.parted:
+            runs = sum(len(np.unique(self.alike.runs(block))) for block in range(self.layers))
+            if runs > _WORTH * len(self) * self.layers:
+                self.alike = Alike.apart(len(self), self.layers)
         moves: list[Move] = []
         levels: list[Level] = []
         last: tuple[Numbers, Numbers] | None = None
@@ -189,18 +200,21 @@ def _in_order(runs: Numbers) -> tuple[Numbers, Numbers]:
 def _settled(place: Numbers, runs: Numbers) -> tuple[Level, Numbers, Numbers]:
     """Slots of the runs of rows whose past lies in `place`; which slots are copied to which.
 
-    Of the runs that share a past, the first stays where that is. The others are moved in their
-    order: where every row is a run of its own, that takes its number for its slot.
+    Of the runs that share a past, the first stays where that is. Where every row is a run of its
+    own, it gets the slot of its number, so that blocks take over from each other as they are.
     """
     first, run = _in_order(runs)
     past = place[first]
-    _, heirs = np.unique(past, return_index=True)
-    stays = np.zeros(len(first), dtype=bool)
-    stays[heirs] = past[heirs] < len(first)
-    free = np.ones(len(first), dtype=bool)
-    free[past[stays]] = False
-    slot = past.copy()
-    slot[~stays] = np.flatnonzero(free)
+    slot = np.arange(len(first))
+    if len(first) < len(place):
+        _, heirs = np.unique(past, return_index=True)
+        stays = np.zeros(len(first), dtype=bool)
+        stays[heirs] = past[heirs] < len(first)
+        free = np.ones(len(first), dtype=bool)
+        free[past[stays]] = False
+        slot[stays] = past[stays]
+        slot[~stays] = np.flatnonzero(free)
     by_slot = np.empty_like(first)
     by_slot[slot] = first
-    return Level(slot[run], by_slot), past[~stays], slot[~stays]
+    moved = slot != past
+    return Level(slot[run], by_slot), past[moved], slot[moved]
