@@ -84,6 +84,7 @@ class Decoder:
         lengths = torch.tensor([len(row.prompt_ids) for row in rows], device=self.starts.device)
         self.starts[first : first + len(rows)] = self.slots.columns.end - lengths
         self.added.fill(first, rows)
+        self.stairs = None
 
     def tell(self, first: int, tokens: Int[Tensor, " rows"]) -> None:
         """The next tokens of the rows from number `first` on."""

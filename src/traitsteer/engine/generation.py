@@ -149,9 +149,9 @@ class _Stream:
         self._take(first, prefilled.logits)
 
     def _next(self, free: int) -> list[int]:
-        """Waiting rows for one pass over prompts, of the rows of one prompt all or none.
+        """Waiting rows for one pass over prompts.
 
-        Where those of a single prompt are too many, they are split.
+        The rows of a prompt are split between two passes only where that is half of a pass.
         """
         chosen: list[int] = []
         whole = width = 0
@@ -161,7 +161,7 @@ class _Stream:
                 whole = len(chosen)
             width = max(width, len(prompt))
             if chosen and width * (len(chosen) + 1) > self.batch_tokens:
-                return chosen[: whole or len(chosen)]
+                return chosen[:whole] if 2 * whole >= len(chosen) else chosen
             chosen.append(index)
         return chosen
 
