@@ -96,8 +96,8 @@ def steering(shape: Dimensions, task: Steering, answers: Answers) -> int:
     total = 0
     for block in range(shape.layers):
         met = set()
-        for (row, prompt, fed), answer in zip(_rows(task, answers), answers, strict=True):
-            own = row if row[0] < block else None
+        for (setting, prompt, fed), answer in zip(_rows(task, answers), answers, strict=True):
+            own = setting if setting[0] < block else None
             for told in range(fed + 1):
                 run = (own, tuple(prompt), tuple(answer[:told]))
                 if run not in met:

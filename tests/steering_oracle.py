@@ -42,6 +42,29 @@ def hooks(model: LanguageModel) -> tuple[list, list]:
 
 
 @contextmanager
+def batches(model: LanguageModel) -> Iterator[list[list[int]]]:
+    """How many rows each block computes, for each pass."""
+    seen: list[list[int]] = []
+
+    def count(layer: int, hidden: torch.Tensor) -> None:
+        if layer == 0:
+            seen.append([])
+        seen[-1].append(len(hidden))
+
+    handles = [
+        block.register_forward_pre_hook(
+            lambda _m, args, kwargs, layer=layer: count(layer, args[0]), with_kwargs=True
+        )
+        for layer, block in enumerate(model.blocks)
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def added_by_hand(
     model: LanguageModel, steering: Steering | None, prompt: int, first: int = 0
 ) -> Iterator[None]:

@@ -1,12 +1,8 @@
 """Rows that are still one are computed once, and what they were is found when they part."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
-import torch
-from steering_oracle import PROMPTS, direction, slow_reference
+from steering_oracle import PROMPTS, batches, direction, slow_reference
 
 from traitsteer.engine import sharing
 from traitsteer.engine.generation import generate
@@ -128,29 +124,6 @@ def test_rows_are_told_apart_once_there_is_little_left_to_share(
     runs.settle()
     assert runs.slots == [10, 10] and runs.parted, "nine runs of ten rows"
     assert all(level.place.tolist() == list(range(10)) for level in runs.levels)
-
-
-@contextmanager
-def batches(model: LanguageModel) -> Iterator[list[list[int]]]:
-    """How many rows each block computes, for each pass."""
-    seen: list[list[int]] = []
-
-    def count(layer: int, hidden: torch.Tensor) -> None:
-        if layer == 0:
-            seen.append([])
-        seen[-1].append(len(hidden))
-
-    handles = [
-        block.register_forward_pre_hook(
-            lambda _m, args, kwargs, layer=layer: count(layer, args[0]), with_kwargs=True
-        )
-        for layer, block in enumerate(model.blocks)
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

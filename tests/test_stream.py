@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from steering_oracle import PROMPTS, direction, mixed_rows, slow_reference
+from steering_oracle import PROMPTS, batches, direction, mixed_rows, slow_reference
 from tiny import KINDS, Built, build
 from torch import Tensor
 
@@ -130,25 +130,14 @@ def test_a_step_is_captured_once_for_a_shape_and_after_a_pass_of_as_many_rows(
 
 
 def test_rows_with_one_prompt_share_its_prefill_up_to_their_block(llama: LanguageModel) -> None:
-    seen: dict[int, list[int]] = {layer: [] for layer in range(llama.layers)}
-    handles = [
-        block.register_forward_pre_hook(
-            lambda _m, args, kwargs, layer=layer: seen[layer].append(len(args[0])),
-            with_kwargs=True,
-        )
-        for layer, block in enumerate(llama.blocks)
-    ]
     prompt = llama.encode(PROMPTS[0])
     vectors = [direction(seed) for seed in range(4)]
     rows = [Row(prompt, s, Steering(1, v, 2.0)) for v in vectors for s in range(3)]
     rows += [Row(prompt, s, Steering(0, v, 2.0, "response")) for v in vectors for s in range(3)]
-    try:
+    with batches(llama) as seen:
         generate(llama, rows, Sampling(1, 1.0), Batching(64))
-    finally:
-        for handle in handles:
-            handle.remove()
     # Of 24 rows: one unsteered run, and four steered ones that are born after block 1.
-    assert seen == {0: [1], 1: [1], 2: [5]}
+    assert seen == [[1, 1, 5]]
 
 
 def test_memory_that_does_not_suffice_halves_the_batch_and_no_answer(

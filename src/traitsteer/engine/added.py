@@ -1,4 +1,4 @@
-"""What the settings of rows add in a decoding step."""
+"""What the settings of rows add: to whole texts in one pass, to the newest tokens in a step."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,9 +8,23 @@ from torch import Tensor
 
 from traitsteer.engine.rows import Row
 from traitsteer.engine.sharing import Level
-from traitsteer.words.shapes import Int
+from traitsteer.words.shapes import Bool, Float, Int
 from traitsteer.world.hooks import Change
 from traitsteer.world.language_model import LanguageModel
+
+
+def steer(
+    places: Int[Tensor, " n"],
+    added: Float[Tensor, "n width"],
+    inside: Bool[Tensor, "n tokens"],
+    hidden: Float[Tensor, "rows tokens width"],
+) -> Tensor:
+    """Add vectors to the tokens `inside` of some rows, in place."""
+    places = places.to(hidden.device)
+    change = added.to(hidden.device)[:, None] * inside.to(hidden.device)[:, :, None]
+    # The sum is formed in float32, so that a small coefficient is not lost to bf16.
+    sums = hidden.index_select(0, places) + change
+    return hidden.index_copy_(0, places, sums.to(hidden.dtype))
 
 
 class Added:

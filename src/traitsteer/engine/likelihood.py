@@ -4,13 +4,14 @@ Teacher-forced: one forward pass reads prompt and response together, steered at 
 in generation, and nothing is sampled. Rows of any settings share a batch (`batches.py`).
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from traitsteer.engine.added import steer
 from traitsteer.engine.batches import causal, fill
 from traitsteer.engine.rows import Row, Steering, check_row
 from traitsteer.words.errors import TraitsteerError
@@ -130,13 +131,5 @@ def _changes(rows: Sequence[Told], width: int) -> dict[int, Callable[[Tensor], T
             if each.positions == "prompt":
                 inside[at, prompt:] = False
         places = torch.tensor([place for place, _ in own])
-        changes[layer] = functools.partial(_steer, places, added, inside)
+        changes[layer] = partial(steer, places, added, inside)
     return changes
-
-
-def _steer(places: Tensor, added: Tensor, inside: Tensor, hidden: Tensor) -> Tensor:
-    device = hidden.device
-    change = added.to(device)[:, None] * inside.to(device)[:, :, None]
-    # The sum is formed in float32, so that a small coefficient is not lost to bf16.
-    hidden[places.to(device)] = (hidden[places.to(device)] + change).to(hidden.dtype)
-    return hidden

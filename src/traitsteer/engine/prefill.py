@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
+from traitsteer.engine.added import steer
 from traitsteer.engine.rows import Row, Steering
 from traitsteer.engine.sharing import Alike, Level
 from traitsteer.engine.stairs import Stairs
@@ -96,22 +97,8 @@ def _changes(
         prompts = torch.from_numpy(levels[0].place[np.array([row for _, row, _ in born])])
         added = torch.stack([s.coefficient * s.vector.float() for _, _, s in born])
         tokens = mask.index_select(0, prompts.to(mask.device))
-        changes[block] = partial(_steer, places, added, tokens)
+        changes[block] = partial(steer, places, added, tokens)
     return changes
-
-
-def _steer(
-    places: Int[Tensor, " born"],
-    added: Float[Tensor, "born width"],
-    tokens: Bool[Tensor, "born tokens"],
-    hidden: Tensor,
-) -> Tensor:
-    """Add to the tokens of some runs, padding apart, in place."""
-    places = places.to(hidden.device)
-    change = added.to(hidden.device)[:, None] * tokens.to(hidden.device)[:, :, None]
-    # The sum is formed in float32, so that a small coefficient is not lost to bf16.
-    sums = hidden.index_select(0, places) + change
-    return hidden.index_copy_(0, places, sums.to(hidden.dtype))
 
 
 class _Recorded(CacheLayerMixin):

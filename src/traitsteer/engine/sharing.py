@@ -30,6 +30,11 @@ class Level:
     """[runs]: one row of each run, in the order of the batch."""
 
 
+def as_they_lie(places: Numbers, width: int) -> bool:
+    """Whether these places are all of a batch of this width, in its order."""
+    return np.array_equal(places, np.arange(width))
+
+
 @dataclass(frozen=True)
 class Move:
     """What lies in some slots of these blocks is copied to others, all at once."""
@@ -137,9 +142,10 @@ class Runs:
 
     def admit(self, rows: Sequence[Row]) -> list[Level]:
         """Rows after those that are there; their levels, which follow the slots in use."""
-        new = Alike.apart(len(rows), self.layers)
         if self.shared:
             new = Alike.of(rows, [row.applied for row in rows], self.layers)
+        else:
+            new = Alike.apart(len(rows), self.layers)
         levels = [new.level(block) for block in range(self.layers)]
         self.levels = [
             Level(

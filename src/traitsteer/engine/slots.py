@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from traitsteer.engine.prefill import Prefilled
-from traitsteer.engine.sharing import Level, Move, Numbers
+from traitsteer.engine.sharing import Level, Move, Numbers, as_they_lie
 from traitsteer.words.shapes import Int
 
 
@@ -138,8 +137,8 @@ class _Layer(CacheLayerMixin):
             )
         start, seen = self.columns.end - prompts[0].shape[2], self.columns.first
         first = min(start, seen)
-        as_they_lie = np.array_equal(of_run, np.arange(len(of_run)))
-        chosen = None if as_they_lie else torch.from_numpy(of_run).to(prompts[0].device)
+        whole = as_they_lie(of_run, len(of_run))
+        chosen = None if whole else torch.from_numpy(of_run).to(prompts[0].device)
         for buffer, prompt in zip(self.buffers, prompts, strict=True):
             own = buffer[slot : slot + len(of_run)]
             # Attention multiplies what it masks by 0, so that must not be a stray NaN: neither

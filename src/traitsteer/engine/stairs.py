@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from traitsteer.engine.sharing import Level, Numbers
+from traitsteer.engine.sharing import Level, as_they_lie
 from traitsteer.words.shapes import Int
 from traitsteer.world.hooks import Change, before_blocks, on_blocks
 from traitsteer.world.language_model import LanguageModel
@@ -31,9 +31,17 @@ class Stairs:
         sources = [below.place[above.first] for below, above in pairwise(levels)]
         bases = [levels[0].place[level.first] for level in levels[:-1]]
         wanted = {
-            **{("source", at): each for at, each in enumerate(sources) if _moves(each, widths[at])},
+            **{
+                ("source", at): each
+                for at, each in enumerate(sources)
+                if not as_they_lie(each, widths[at])
+            },
             # The arguments of the first block are as the model makes them.
-            **{("base", at): each for at, each in enumerate(bases) if at and _moves(each, width)},
+            **{
+                ("base", at): each
+                for at, each in enumerate(bases)
+                if at and not as_they_lie(each, width)
+            },
         }
         self.places = {key: number for number, key in enumerate(wanted)}
         self.sizes = [len(each) for each in wanted.values()]
@@ -103,8 +111,3 @@ class Stairs:
                 each if source is None else each.index_select(0, source)
                 for each, source in zip(left, sources, strict=True)
             )
-
-
-def _moves(index: Numbers, width: int) -> bool:
-    """Whether this is another batch than one of this width."""
-    return not np.array_equal(index, np.arange(width))
