@@ -7,6 +7,7 @@ know. `--rehearse` runs the same code at a tiny shape on the CPU, and shows only
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from benchmarks import limits, random_model
 from benchmarks.contenders import ours, plain
-from benchmarks.gpu_page import Decoding, Found, page
+from benchmarks.gpu_page import Decoding, Found, Kernel, page
 from benchmarks.limits import Dimensions, least_seconds
 from benchmarks.tasks import Answers, Reading, Steering
 from traitsteer.world.files import write_text
@@ -185,39 +186,46 @@ def _common(found: Answers, expected: Answers) -> float:
     return same / total
 
 
-def _profile(trial: Trial) -> str:
-    task = trial.steering(trial.decode_rows[-2] // 4, 4, min(16, trial.new_tokens))
-    activities = [ProfilerActivity.CPU]
-    key = "self_cpu_time_total"
-    if trial.device == "cuda":
-        activities.append(ProfilerActivity.CUDA)
-        key = "self_cuda_time_total"
+def _profiled(run: Callable[[], object], device: str) -> list[Kernel]:
+    """The kernels of a call that has run before; on a CPU its operations."""
+    activities = [ProfilerActivity.CPU if device == "cpu" else ProfilerActivity.CUDA]
     with profile(activities=activities, acc_events=True) as profiler:
-        trial.ours.steer(task)
-    averages = profiler.key_averages()
-    return str(averages.table(sort_by=key, row_limit=15, max_name_column_width=48))
+        run()
+    found = []
+    for event in profiler.key_averages():
+        spent = event.self_cpu_time_total if device == "cpu" else event.self_device_time_total
+        if spent > 0:
+            found.append(Kernel(event.key, event.count, spent / 1e6))
+    return found
 
 
 def main(arguments: list[str]) -> None:
     """Measure, print, and on a GPU write docs/benchmarks_gpu.md and benchmarks/gpu.json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
     parser.add_argument("--rehearse", action="store_true", help="tiny shape, on the CPU")
+    parser.add_argument("--before", type=Path, help="an earlier gpu.json to show beside")
     asked = parser.parse_args(arguments)
     if not asked.rehearse and not torch.cuda.is_available():
         sys.exit(
             "No CUDA device was found; run this on a machine with one, or pass --rehearse to see "
             "it run at a tiny shape on the CPU."
         )
+    before = None if asked.before is None else Found.unpacked(json.loads(asked.before.read_text()))
     trial = Trial(asked.rehearse)
     found = measured(trial)
     # A profiler that fails takes nothing along.
-    _show(found, not asked.rehearse)
-    found.profile = _profile(trial)
-    _show(found, not asked.rehearse)
+    _show(found, before, not asked.rehearse)
+    read = partial(trial.ours.read, trial.reading(found.read_rows))
+    few = trial.steering(trial.decode_rows[-2] // 4, 4, min(16, trial.new_tokens))
+    found.profiles["reading"] = _profiled(read, trial.device)
+    found.profiles[f"decoding, {trial.decode_rows[-2]} rows of {few.new_tokens} tokens"] = (
+        _profiled(partial(trial.ours.steer, few), trial.device)
+    )
+    _show(found, before, not asked.rehearse)
 
 
-def _show(found: Found, written: bool) -> None:
-    text = page(found)
+def _show(found: Found, before: Found | None, written: bool) -> None:
+    text = page(found, before)
     _say(text)
     if written:
         write_text(ROOT / "docs/benchmarks_gpu.md", text)

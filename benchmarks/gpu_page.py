@@ -1,7 +1,14 @@
-"""What the GPU command finds, and the page that shows it."""
+"""What the GPU command finds, and the page that shows it beside what was found before."""
 
-from dataclasses import asdict, dataclass
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+_SHOWN = 10
+_PRODUCTS = re.compile("nvjet|gemm|gemv|splitK")
+_ATTENTION = re.compile("fmha|flash")
 
 
 @dataclass
@@ -25,6 +32,15 @@ class Decoding:
 
 
 @dataclass
+class Kernel:
+    """One kind of kernel in a profile."""
+
+    name: str
+    calls: int
+    seconds: float
+
+
+@dataclass
 class Found:
     """Everything that was measured."""
 
@@ -41,45 +57,110 @@ class Found:
     grid_seconds: float
     hook_seconds: float
     common: float
-    profile: str = ""
+    profiles: dict[str, list[Kernel]] = field(default_factory=dict)
+    """Of each piece of work, its kernels."""
 
     def packed(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
 
+    @staticmethod
+    def unpacked(fields: dict[str, Any]) -> "Found":
+        """What `packed` gave."""
+        decoding = [Decoding(**each) for each in fields["decoding"]]
+        profiles = {
+            work: [Kernel(**each) for each in kernels]
+            for work, kernels in fields["profiles"].items()
+        }
+        return Found(**{**fields, "decoding": decoding, "profiles": profiles})
 
-def page(found: Found) -> str:
-    """The page in Markdown."""
+
+def kinds(kernels: Iterable[Kernel]) -> list[Kernel]:
+    """Kernels by what they are for, the longest first: names tell shapes that nobody compares."""
+    summed: dict[str, Kernel] = defaultdict(lambda: Kernel("", 0, 0.0))
+    for each in kernels:
+        name = re.sub(r"<.*|\(anonymous namespace\)::|at::native::|^void ", "", each.name)
+        if _PRODUCTS.search(name):
+            name = "matrix products"
+        elif _ATTENTION.search(name):
+            name = "attention"
+        summed[name].name = name
+        summed[name].calls += each.calls
+        summed[name].seconds += each.seconds
+    return sorted(summed.values(), key=lambda kind: -kind.seconds)
+
+
+def page(found: Found, before: Found | None = None) -> str:
+    """The page in Markdown; `before` is shown beside it."""
+    each = [found] if before is None else [found, before]
     lines = [
         "# On a GPU",
         "",
         "Written by `python -m benchmarks gpu`: random bfloat16 weights in the shape of",
         f"Llama-3.1-8B, {found.device}, torch {found.torch}, transformers {found.transformers}.",
         "",
-        "| | |",
-        "|---|--:|",
-        f"| matrices in bfloat16 | {found.flops / 1e12:.3g} TFLOP/s |",
-        f"| memory | {found.bytes / 1e9:.4g} GB/s |",
-        f"| reading all layers, {found.read_rows} sequences at once | {found.read_seconds:.2f} s |",
-        f"| of the matrices' throughput | {found.read_share:.0%} |",
-        f"| steered grid of {found.grid_rows} rows, ours | {found.grid_seconds:.2f} s |",
-        f"| the same with a hook for each setting | {found.hook_seconds:.2f} s |",
-        f"| ratio | {found.hook_seconds / found.grid_seconds:.1f} |",
-        f"| tokens before the first that differs | {found.common:.0%} |",
+    ]
+    if before is not None:
+        lines += ["The last column is an earlier version of the engine on such a machine.", ""]
+    rows = {
+        "matrices in bfloat16": [f"{one.flops / 1e12:.3g} TFLOP/s" for one in each],
+        "memory": [f"{one.bytes / 1e9:.4g} GB/s" for one in each],
+        f"reading all layers, {found.read_rows} sequences at once": [
+            f"{one.read_seconds:.2f} s" for one in each
+        ],
+        "of the matrices' throughput": [f"{one.read_share:.0%}" for one in each],
+        f"steered grid of {found.grid_rows} rows, ours": [
+            f"{one.grid_seconds:.2f} s" for one in each
+        ],
+        "the same with a hook for each setting": [f"{one.hook_seconds:.2f} s" for one in each],
+        "ratio": [f"{one.hook_seconds / one.grid_seconds:.1f}" for one in each],
+        "tokens before the first that differs": [f"{one.common:.0%}" for one in each],
+    }
+    lines += [f"| |{' |' * len(each)}", f"|---|{'--:|' * len(each)}"]
+    lines += [f"| {name} | {' | '.join(values)} |" for name, values in rows.items()]
+    lines += [
+        "",
+        "Random weights are often undecided between two tokens: rounding parts answers soon.",
+        "",
+        "## Steered decoding",
         "",
         "Seconds are those of whole answers. The share of the bandwidth limit is that of their",
-        "steps, captures included, and that of later steps of longer answers.",
+        "steps, captures included, and that of later steps of longer answers. The more rows, the",
+        "more of a step is arithmetic, which that limit leaves out.",
         "",
         "| rows at once | seconds | of these the prompts | of the bandwidth limit | later "
         "| answers/s | peak GB |",
         "|--:|--:|--:|--:|--:|--:|--:|",
+        *_decoded(found),
     ]
+    if before is not None:
+        lines += ["", "Before:", "", *lines[lines.index("|--:|--:|--:|--:|--:|--:|--:|") - 1 :][:2]]
+        lines += _decoded(before)
+    for work in found.profiles:
+        for title, one in zip(("", " before"), each, strict=False):
+            if work in one.profiles:
+                lines += ["", f"## Where the time goes: {work}{title}", "", *_profiled(one, work)]
+    return "\n".join([*lines, ""])
+
+
+def _decoded(found: Found) -> list[str]:
+    lines = []
     for step in found.decoding:
         peak = "-" if step.peak is None else f"{step.peak / 2**30:.1f}"
         lines.append(
             f"| {step.rows} | {step.seconds:.2f} | {step.first:.2f} | {step.share:.0%} "
             f"| {step.steady:.0%} | {step.answers:.1f} | {peak} |"
         )
-    if found.profile:
-        lines += ["", "```", found.profile.rstrip(), "```"]
-    return "\n".join([*lines, ""])
+    return lines
+
+
+def _profiled(found: Found, work: str) -> list[str]:
+    listed = kinds(found.profiles[work])
+    whole = sum(kind.seconds for kind in listed)
+    lines = ["| kernels | calls | ms | share |", "|---|--:|--:|--:|"]
+    for kind in listed[:_SHOWN]:
+        lines.append(
+            f"| {kind.name} | {kind.calls} | {kind.seconds * 1e3:.1f} "
+            f"| {kind.seconds / max(whole, 1e-12):.0%} |"
+        )
+    return lines

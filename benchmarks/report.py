@@ -13,8 +13,8 @@ Written by `make bench`, which makes the peers' environments from the pins in `b
 measures everybody side by side and checks every result against plain transformers. Each contender
 has a process of its own, with threads that wait for each other as those of `traitsteer` do; they
 take turns, and the median of the rounds counts. Batch size or solver is the one that each did best
-with in the warm-up. Seconds, hence less is better; *ratio* is to ours. On a GPU:
-`python -m benchmarks gpu`.
+with in the warm-up. Seconds, hence less is better; *ratio* is to ours. What `python -m benchmarks
+gpu` found on a GPU: [benchmarks_gpu.md](benchmarks_gpu.md).
 
 """
 

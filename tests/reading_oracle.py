@@ -34,7 +34,8 @@ def block_outputs(model: LanguageModel, item: Recorded) -> torch.Tensor:
     """[layers, tokens, width] from one unpadded pass; the last block is read before the norm."""
     with watched(model) as (_, seen):
         out = model.model(
-            torch.tensor([item.prompt_ids + item.response_ids]), output_hidden_states=True
+            torch.tensor([item.prompt_ids + item.response_ids], device=model.device),
+            output_hidden_states=True,
         )
     outputs = torch.stack(seen)[:, 0]
     for layer in range(model.layers - 1):

@@ -81,9 +81,8 @@ def added_by_hand(
         start, end = {"all": (0, length), "prompt": (0, prompt), "response": (prompt, length)}[
             steering.positions
         ]
-        hidden[:, max(0, start - first) : max(0, end - first)] += (
-            steering.coefficient * steering.vector
-        )
+        added = (steering.coefficient * steering.vector).to(hidden.device)
+        hidden[:, max(0, start - first) : max(0, end - first)] += added
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
     handle = model.blocks[steering.layer].register_forward_hook(add)
@@ -104,11 +103,12 @@ def slow_reference(
     cache = None
     for step in range(sampling.max_new_tokens):
         first = len(ids) - 1 if cached and step else 0
-        new = torch.tensor([ids[first:]])
+        new = torch.tensor([ids[first:]], device=model.device)
         with added_by_hand(model, row.steering, len(row.prompt_ids), first):
             out = model.model(input_ids=new, past_key_values=cache, use_cache=cached)
         logits, cache = out.logits[:, -1], out.past_key_values if cached else None
-        token = int(choose(logits, torch.tensor([row.seed]), torch.tensor([step]), sampling)[0])
+        seed, told = (torch.tensor([each], device=model.device) for each in (row.seed, step))
+        token = int(choose(logits, seed, told, sampling)[0])
         if token in model.end_ids:
             break
         ids.append(token)

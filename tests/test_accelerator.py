@@ -17,14 +17,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from traitsteer.engine.decoding import Decoder
+from traitsteer.engine.decoding import Decoder, Use
+from traitsteer.engine.generation import _Stream
 from traitsteer.engine.graphs import capturable
 from traitsteer.engine.prefill import prefill
-from traitsteer.engine.rows import Row, Sampling, Steering
-from traitsteer.engine.sampling import choose, looping
+from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.world.language_model import LanguageModel, load
 
 ROWS, SLOTS, PROMPT = 5, 6, 8
+AS_THEY_ARE = Use(lambda logits, _: logits, reads_back=False)
 
 
 class _NothingMixed(TorchDispatchMode):
@@ -82,39 +83,26 @@ def rows_of(model: LanguageModel) -> list[Row]:
     ]
 
 
-def numbers() -> Tensor:
-    return torch.zeros(SLOTS, dtype=torch.long, device="meta")
-
-
 @pytest.mark.parametrize("away", KINDS, indirect=True)
 @torch.inference_mode()
 def test_a_step_of_fixed_shapes_stays_on_its_device(away: LanguageModel) -> None:
     rows = rows_of(away)
-    decoder = Decoder(away, rows, SLOTS, 100, 20, 60, True)
-    decoder.admit(rows, prefill(away, rows))
-    with nothing_from_the_host():
-        for _ in range(3):
-            logits = decoder.logits()
-    assert logits.device.type == "meta" and logits.shape[0] == ROWS
-    assert list(decoder.graphs) == [(SLOTS, 100)]
-
-
-@torch.inference_mode()
-def test_tokens_are_chosen_and_loops_found_without_reading_any() -> None:
-    logits = torch.empty(SLOTS, 1000, device="meta")
-    with nothing_from_the_host():
-        for temperature in (0.0, 0.7):
-            chosen = choose(logits, numbers(), numbers(), Sampling(9, temperature))
-            assert chosen.shape == (SLOTS,)
-        written = torch.zeros(SLOTS, 80, dtype=torch.long, device="meta")
-        assert looping(written, numbers()).shape == (SLOTS,)
+    for sampling in (Sampling(60, 0.0), Sampling(60, 0.7, cut_loops=True)):
+        stream = _Stream(away, rows, sampling, Batching(ROWS), True, lambda *_: None)
+        decoder = stream.decoder
+        decoder.admit(rows, prefill(away, rows))
+        with nothing_from_the_host():
+            for _ in range(3):
+                said = decoder.step()
+        assert said.device.type == "meta" and said.shape == (ROWS, 4)
+        assert list(decoder.graphs) == [(ROWS, 80)], "tokens are chosen in the step"
 
 
 @pytest.mark.parametrize("away", ["llama"], indirect=True)
 @torch.inference_mode()
 def test_rows_move_between_slots_on_their_device(away: LanguageModel) -> None:
     rows = rows_of(away)
-    decoder = Decoder(away, rows, SLOTS, 40, 20, 30, True)
+    decoder = Decoder(away, AS_THEY_ARE, rows, SLOTS, 40, 20, 30, True)
     decoder.admit(rows, prefill(away, rows))
     beside = torch.zeros(SLOTS, 7, device="meta")
     decoder.leave(4, [4], [1], [beside])

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks import gpu, limits, memory, random_model, report
+from benchmarks import gpu, gpu_page, limits, memory, random_model, report
 from benchmarks.checks import Reference, optimal, same_activations, same_answers
 from benchmarks.contenders import bare, hand_written, ours, plain, scikit_learn
 from benchmarks.contest import Work, contest
@@ -332,3 +332,32 @@ def test_the_gpu_command_refuses_without_a_gpu_and_can_be_rehearsed(
             gpu.main([])
     gpu.main(["--rehearse"])
     assert "answers/s" in capsys.readouterr().out
+
+
+def test_the_gpu_page_is_what_was_measured(repository: Path) -> None:
+    found, before = (
+        gpu_page.Found.unpacked(json.loads((repository / "benchmarks" / name).read_text()))
+        for name in ("gpu.json", "gpu_before.json")
+    )
+    assert gpu_page.Found.unpacked(json.loads(json.dumps(found.packed()))) == found
+    shown = (repository / "docs/benchmarks_gpu.md").read_text()
+    assert gpu_page.page(found, before) == shown
+    alone = gpu_page.page(found)
+    assert "Before:" not in alone and "earlier" not in alone
+    assert f"| ratio | {found.hook_seconds / found.grid_seconds:.1f} |\n" in alone
+
+
+def test_kernels_are_told_by_what_they_are_for() -> None:
+    names = {
+        "nvjet_sm90_tst_64x16_64x16_2x1_v_bz_TNT": "matrix products",
+        "void cublasLt::splitKreduce_kernel<32, 16, int>(float*)": "matrix products",
+        "fmha_cutlassF_bf16_aligned_64x128_rf_sm80(PyTorchMemEffAttention::A)": "attention",
+        "void at::native::(anonymous namespace)::cunn_SoftMaxForward<4, float>(x)": (
+            "cunn_SoftMaxForward"
+        ),
+    }
+    kernels = [gpu_page.Kernel(name, 2, float(at)) for at, name in enumerate(names)]
+    kinds = {kind.name: kind for kind in gpu_page.kinds(kernels)}
+    assert set(kinds) == set(names.values())
+    assert (kinds["matrix products"].calls, kinds["matrix products"].seconds) == (4, 1.0)
+    assert next(iter(kinds)) == "cunn_SoftMaxForward", "the longest first"

@@ -3,13 +3,15 @@
 import pytest
 import torch
 from steering_oracle import mixed_rows, slow_reference
+from tiny import KINDS, Built
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Sampling
 from traitsteer.world import inference
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.language_model import LanguageModel, load
 
 
 class Doubled(nn.Linear):
@@ -76,3 +78,46 @@ def test_answers_are_those_of_the_slow_reference_in_any_batch(
     assert counted["mkldnn::_linear_pointwise"] > 100
     assert [g.ids for g in together] == [slow_reference(llama, row, sampling) for row in rows]
     assert generate(llama, rows[::-1], sampling, Batching(1)) == together[::-1]
+
+
+class Scaled(LlamaRMSNorm):
+    """Multiplies by something else than its weight."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return super().forward(hidden_states) * 1.01
+
+
+class Gated(LlamaRMSNorm):
+    """Takes more than what it normalises."""
+
+    def forward(self, hidden_states: Tensor, gate: Tensor | None = None) -> Tensor:
+        return super().forward(hidden_states if gate is None else hidden_states * gate)
+
+
+OTHERWISE = ("falcon", "gemma2", "gemma3", "gemma3_text", "gpt2", "gpt_neox", "mpt")
+"""They take away the mean, or multiply by one more than their weight."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_kernel_does_what_the_norms_of_an_architecture_do(kind: str, built: Built) -> None:
+    model = load(str(built(kind)), chat=True, device="cpu", dtype="bfloat16").model
+    norms = [module for module in model.modules() if "Norm" in type(module).__name__]
+    found = [(norm, kernel) for norm in norms if (kernel := inference.one_kernel(norm))]
+    assert bool(found) == (kind not in OTHERWISE)
+    for norm, kernel in found:
+        given = torch.randn(3, 5, norm.weight.shape[0]).bfloat16()
+        assert torch.allclose(kernel(given), norm(given), rtol=2**-6, atol=1e-6)
+
+
+def test_norms_that_are_something_else_are_left() -> None:
+    def norm(
+        kind: type[nn.Module] = LlamaRMSNorm, dtype: torch.dtype = torch.bfloat16
+    ) -> nn.Module:
+        return kind(16, eps=1e-3).to(dtype)
+
+    assert inference.one_kernel(norm()) is not None
+    others = [norm(dtype=torch.float32), norm(Scaled), norm(Gated), nn.LayerNorm(16).bfloat16()]
+    given_another = norm()
+    given_another.forward = given_another.forward
+    for other in [*others, given_another, nn.Linear(4, 4).bfloat16(), nn.Identity()]:
+        assert inference.one_kernel(other) is None

@@ -222,7 +222,7 @@ def test_a_model_that_the_engine_gets_wrong_is_refused(
             return ids, torch.ones_like(mask)
 
         monkeypatch.setattr(prefill, "_padded", unmasked)
-    llama = replace(llama, tried=set())
+    llama = replace(llama, tried={})
     with pytest.raises(TraitsteerError, match=r"differ from those of a plain pass by .* spread"):
         try_out(llama)
     with pytest.raises(TraitsteerError, match=r"differ from those of a plain pass by .* spread"):

@@ -11,7 +11,7 @@ from steering_oracle import PROMPTS, batches, direction, mixed_rows, slow_refere
 from tiny import KINDS, Built, build
 from torch import Tensor
 
-from traitsteer.engine import decoding, generation
+from traitsteer.engine import decoding, writing
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.sampling import looping
@@ -168,11 +168,11 @@ def test_a_row_that_fits_nowhere_is_one_sentence(llama: LanguageModel, monkeypat
         raise torch.OutOfMemoryError("too large")
 
     monkeypatch.setattr(type(llama.model), "forward", never)
-    llama = replace(llama, tried=set())
+    llama = replace(llama, tried={})
     for most in (1, 4):
         with pytest.raises(TraitsteerError, match=f"at most {most} response tokens does not fit"):
             generate(llama, mixed_rows(llama)[:4], Sampling(4), Batching(4))
-        llama.tried.add(False)
+        llama.tried[False] = True
 
 
 def test_memory_that_runs_out_for_new_buffers_halves_again(
@@ -240,7 +240,7 @@ def test_a_row_in_bf16_differs_from_itself_alone_by_rounding_only(
             seen[-1][seed, step] = row.float()
         return torch.full_like(seeds, 7)  # The same text in both, whatever the logits.
 
-    monkeypatch.setattr(generation, "choose", record)
+    monkeypatch.setattr(writing, "choose", record)
     rows = [Row(row.prompt_ids, seed, row.steering) for seed, row in enumerate(rows)]
     for slots in (1, 36):
         seen.append({})

@@ -17,7 +17,7 @@ from traitsteer.world.blocks import find_blocks
 from traitsteer.world.language_model import LanguageModel, load
 
 PROMPT_TOKENS = 2048
-"""Most prompt tokens of one pass; the pocket profile takes fewer."""
+"""Most prompt tokens of one pass on a CPU; the pocket profile takes fewer."""
 
 
 class Contender:
@@ -55,7 +55,10 @@ class Contender:
             engine.Row(tuple(prompt), 0, setting) for setting in settings for prompt in task.prompts
         ]
         sampling = engine.Sampling(max_new_tokens=task.new_tokens, temperature=0.0)
-        made = generate(self.model, rows, sampling, engine.Batching(task.rows, PROMPT_TOKENS))
+        batching = engine.Batching(task.rows)
+        if self.model.device.type == "cpu":
+            batching = engine.Batching(task.rows, PROMPT_TOKENS)
+        made = generate(self.model, rows, sampling, batching)
         return [list(answer.ids) for answer in made]
 
     def probe(self, task: Probing) -> dict[str, Tensor]:

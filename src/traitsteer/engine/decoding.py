@@ -1,16 +1,18 @@
-"""One decoding step of all rows in their slots: the newest tokens in, the next logits out.
+"""One decoding step of all rows in their slots: the newest tokens in, the next ones out.
 
 On a CPU a step takes as long as it has rows, so rows that are still one are computed once
 (`sharing.py`).
 
 Where a GPU is, most of a step is reading the weights, which all rows share anyway, and launching
 kernels. There it is captured as a CUDA graph: its launch costs as much as one kernel, and the
-steering is part of it. A captured step has fixed shapes, so rows and columns are rounded up. The
-first step of so many rows runs as it is, which loads the kernels that a capture must find.
+steering and the choice of tokens are part of it. A captured step has fixed shapes, so rows and
+columns are rounded up. The first step of so many rows runs as it is, which loads the kernels that a
+capture must find.
 """
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ from traitsteer.engine.rows import Row
 from traitsteer.engine.sharing import Level, Runs
 from traitsteer.engine.slots import Slots
 from traitsteer.engine.stairs import Stairs
-from traitsteer.words.shapes import Float, Int
+from traitsteer.words.shapes import Int
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel
 
@@ -35,10 +37,26 @@ _BLOCKS = ((256, 64), (64, 128), (0, 256))
 """With more than so many rows, what a captured step reads grows by so many columns."""
 
 
+Then = Callable[[Tensor, Tensor], Tensor]
+"""Takes logits [rows, vocabulary] and the newest tokens [rows], which it may replace by the next;
+what it returns [rows, ...] is what the step gives."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What each step's logits are for."""
+
+    then: Then
+    """Told the logits of the first rows, and in a captured step of slots without a row too."""
+    reads_back: bool
+    """Whether it reads numbers back to the host, so that it cannot be part of a captured step."""
+
+
 class Decoder:
     """The rows that are being decoded, and their next step; the caller has inference mode on.
 
     Args:
+        use: what each step makes of its logits.
         rows: those to come; room is made for what their settings add.
         slots: most rows at once.
         size: columns of each slot.
@@ -50,6 +68,7 @@ class Decoder:
     def __init__(
         self,
         model: LanguageModel,
+        use: Use,
         rows: Sequence[Row],
         slots: int,
         size: int,
@@ -58,6 +77,7 @@ class Decoder:
         capture: bool,
     ) -> None:
         self.model, self.widest, self.last, self.capture = model, widest, last, capture
+        self.use, self.whole = use, capture and not use.reads_back
         self.masks = StepMasks(model)
         self.runs = Runs(model.layers, not capture and _shareable(model))
         self.added = Added(model, rows, slots)
@@ -86,11 +106,10 @@ class Decoder:
         self.added.fill(first, rows)
         self.stairs = None
 
-    def tell(self, first: int, tokens: Int[Tensor, " rows"]) -> None:
-        """The next tokens of the rows from number `first` on."""
-        self.tokens[first : first + len(tokens)] = tokens
+    def tell(self, first: int) -> None:
+        """The rows from number `first` on have new tokens: runs part where these differ."""
         if not self.runs.parted:
-            self.runs.tell(tokens.cpu().numpy())
+            self.runs.tell(self.tokens[first : len(self.runs)].cpu().numpy())
 
     def leave(
         self, left: int, movers: Sequence[int], holes: Sequence[int], beside: Sequence[Tensor]
@@ -120,8 +139,9 @@ class Decoder:
         if moves := self.runs.settle():
             self.slots.move(moves, int(self.starts[: len(self.runs)].min()))
 
-    def logits(self) -> Float[Tensor, "rows vocabulary"]:
-        """Logits after the newest token of each row; the cache grows by a column."""
+    def step(self) -> Tensor:
+        """What is made of the logits after the newest tokens, `[rows, ...]`; the cache grows by a
+        column."""
         live, columns = len(self.runs), self.slots.columns
         starts = self.starts[:live]
         if columns.end == columns.size:
@@ -132,12 +152,12 @@ class Decoder:
         if not self.capture:
             columns.first, columns.stop = int(starts.min()), columns.end + 1
         if self.runs.shared:
-            logits = self._shared()
+            found = self._shared()
         else:
             with on_blocks(self.model.blocks, self.added.changes()):
-                logits = self._replayed(live)[:live] if self.capture else self._forward(live)
+                found = self._replayed(live)[:live] if self.capture else self._forward(live)
         columns.end += 1
-        return logits
+        return found if self.whole else self.use.then(found, self.tokens[:live])
 
     def drop(self) -> None:
         """Let go of the memory of all rows."""
@@ -176,7 +196,8 @@ class Decoder:
         return self.graphs[shape]()
 
     def _forward(self, rows: int) -> Tensor:
-        return self._pass(self.tokens[:rows], self.starts[:rows])
+        logits = self._pass(self.tokens[:rows], self.starts[:rows])
+        return self.use.then(logits, self.tokens[:rows]) if self.whole else logits
 
     def _pass(self, tokens: Int[Tensor, " runs"], starts: Int[Tensor, " runs"]) -> Tensor:
         columns = self.slots.columns

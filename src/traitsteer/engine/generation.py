@@ -8,13 +8,13 @@ batch size nor order changes what a row says.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Decoder
-from traitsteer.engine.graphs import capturable
+from traitsteer.engine.decoding import Decoder, Use
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import (
     Batching,
@@ -26,9 +26,10 @@ from traitsteer.engine.rows import (
     side_by_side,
     too_large,
 )
-from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
 from traitsteer.engine.trial import try_out
+from traitsteer.engine.writing import Writing
 from traitsteer.words.records import Finish
+from traitsteer.words.shapes import Bool
 from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 
@@ -56,8 +57,8 @@ def generate(
     check(model, rows, sampling.max_new_tokens)
     if not rows:
         return []
-    try_out(model, batching.capture)
-    stream = _Stream(model, rows, sampling, batching, finished)
+    capture = try_out(model, batching.capture)
+    stream = _Stream(model, rows, sampling, batching, capture, finished)
     with inference(model.model):
         try:
             stream.run()
@@ -76,10 +77,11 @@ class _Stream:
         rows: Sequence[Row],
         sampling: Sampling,
         batching: Batching,
+        capture: bool,
         finished: Finished,
     ) -> None:
         self.model, self.rows, self.sampling, self.finished = model, rows, sampling, finished
-        self.capture = capturable(model) if batching.capture is None else batching.capture
+        self.capture = capture
         self.results: dict[int, Generated] = {}
         self.done: list[int] = []
         """Rows that have finished and are not yet handed out."""
@@ -87,7 +89,6 @@ class _Stream:
         self.widest = 1 + max(len(row.prompt_ids) for row in rows)
         self.batch_rows, self.batch_tokens = min(batching.rows, len(rows)), batching.tokens
         self._wait(range(len(rows)))
-        self.ends = torch.tensor(model.end_ids, device=model.device)
         self._empty_slots()
 
     def _wait(self, indices: Iterable[int]) -> None:
@@ -102,12 +103,13 @@ class _Stream:
         size += -size % 16
         self.index: list[int] = []
         """Number of the row in each slot; its length is the number of live rows."""
-        self.counts = torch.zeros(slots, dtype=torch.long, device=device)
-        self.seeds = torch.zeros(slots, dtype=torch.long, device=device)
-        self.written = torch.zeros((slots, most), dtype=torch.long, device=device)
+        self.writing = Writing(self.sampling, self.model.end_ids, slots, device)
         # The last token of a response is chosen and not run.
         last = self.widest - 1 + most - 2
-        self.decoder = Decoder(self.model, self.rows, slots, size, self.widest, last, self.capture)
+        use = Use(partial(self.writing.choose, 0), self.writing.reads_back)
+        self.decoder = Decoder(
+            self.model, use, self.rows, slots, size, self.widest, last, self.capture
+        )
 
     def run(self) -> None:
         """Decode until every row has finished."""
@@ -119,7 +121,7 @@ class _Stream:
                 if self.waiting and free >= min(len(self.waiting), max(1, self.batch_rows // 8)):
                     self._admit(free)
                 else:
-                    self._take(0, self.decoder.logits())
+                    self._take(0, self.decoder.step())
             except torch.OutOfMemoryError:
                 full = True
             # Out here, where the failed pass holds no memory, and where what is made of a finished
@@ -140,13 +142,12 @@ class _Stream:
         prefilled = prefill(self.model, rows)
         self.decoder.admit(rows, prefilled)
         first = len(self.index)
-        here = slice(first, first + len(rows))
-        self.seeds[here] = torch.tensor([row.seed for row in rows], device=self.seeds.device)
-        self.counts[here] = 0
+        self.writing.admit(first, rows)
         self.index += chosen
         for _ in chosen:
             self.waiting.popleft()
-        self._take(first, prefilled.logits)
+        tokens = self.decoder.tokens[first : first + len(rows)]
+        self._take(first, self.writing.choose(first, prefilled.logits, tokens))
 
     def _next(self, free: int) -> list[int]:
         """Waiting rows for one pass over prompts.
@@ -165,21 +166,10 @@ class _Stream:
             chosen.append(index)
         return chosen
 
-    def _take(self, first: int, logits: Tensor) -> None:
-        """Choose the next token of the rows from slot `first` on; rows that end leave."""
-        here = slice(first, first + len(logits))
-        counts = self.counts[here]
-        token = choose(logits, self.seeds[here], counts, self.sampling)
-        lost = ~logits.amax(dim=1).isfinite()
-        self.decoder.tell(first, token)
-        self.written[here].scatter_(1, counts[:, None], token[:, None])
-        counts += 1
-        ended = torch.isin(token, self.ends)
-        looped = torch.zeros_like(ended)
-        if self.sampling.cut_loops:
-            # Looked for at every eighth token of a row, whichever rows stand beside it.
-            looped = looping(self.written[here], counts) & (counts % LOOP_PERIOD == 0) & ~ended
-        leaving = ended | looped | lost | (counts == self.sampling.max_new_tokens)
+    def _take(self, first: int, said: Bool[Tensor, "rows 4"]) -> None:
+        """The rows from slot `first` on have a next token; those that end leave."""
+        self.decoder.tell(first)
+        leaving, ended, looped, lost = said.unbind(dim=1)
         if bool(leaving.any()):
             if bool(lost.any()):
                 raise no_numbers(
@@ -193,8 +183,8 @@ class _Stream:
         found = list(
             zip(
                 slots.tolist(),
-                self.written[slots].tolist(),
-                self.counts[slots].tolist(),
+                self.writing.written[slots].tolist(),
+                self.writing.counts[slots].tolist(),
                 ended.tolist(),
                 looped.tolist(),
                 strict=True,
@@ -204,7 +194,7 @@ class _Stream:
         left = len(self.index) - len(gone)
         holes = [slot for slot in gone if slot < left]
         movers = [slot for slot in range(left, len(self.index)) if slot not in gone]
-        self.decoder.leave(left, movers, holes, (self.counts, self.seeds, self.written))
+        self.decoder.leave(left, movers, holes, self.writing.of_rows)
         # Until here memory may run out, and then all rows in slots wait again.
         for slot, ids, count, stopped, repeats in found:
             finish: Finish = "stop" if stopped else "loop" if repeats else "length"

@@ -1,7 +1,9 @@
 """Decoding steps as CUDA graphs: where they can be captured, and the capture."""
 
 import functools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +26,44 @@ def capturable(model: LanguageModel) -> bool:
     return on_one_gpu and by_the_table(model) and not reads_back
 
 
+class Uncapturable(TraitsteerError):
+    """The model does something that a graph cannot hold."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"A decoding step cannot be captured as a CUDA graph ({reason.splitlines()[0]}); set "
+            "models.capture to false."
+        )
+
+
+@contextmanager
+def nothing_read_back(device: torch.device) -> Iterator[None]:
+    """Refuse steps that wait for the GPU, while no graph is begun.
+
+    A capture that fails leaves torch's allocator and generator as if it went on. The switch is one
+    for all threads: not for when a judge uses the GPU.
+
+    Raises:
+        Uncapturable: something was read back, or brought along.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    own = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings():
+            # That not all waits are seen: those that are missed fail the capture.
+            warnings.simplefilter("ignore", UserWarning)
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    except RuntimeError as error:
+        if "synchronizing" not in str(error):
+            raise
+        raise Uncapturable(str(error)) from error
+    finally:
+        torch.cuda.set_sync_debug_mode(own)
+
+
 def captured(
     forward: Callable[[], Tensor],
     device: torch.device,
@@ -35,7 +75,7 @@ def captured(
     shapes can be tested.
 
     Raises:
-        TraitsteerError: the model does something that a graph cannot hold.
+        Uncapturable: the model does something that a graph cannot hold.
     """
     if device.type != "cuda":
         return forward
@@ -57,10 +97,7 @@ def captured(
         # The driver needs memory for a graph beside that of torch.
         if "out of memory" in str(error):
             raise torch.OutOfMemoryError(str(error)) from error
-        raise TraitsteerError(
-            f"A decoding step cannot be captured as a CUDA graph ({str(error).splitlines()[0]}); "
-            "set models.capture to false."
-        ) from error
+        raise Uncapturable(str(error)) from error
 
     def replay() -> Tensor:
         graph.replay()

@@ -94,9 +94,10 @@ def _batch(model: LanguageModel, rows: Sequence[Told], width: int) -> Tensor:
         ids[place, : len(whole)] = torch.tensor(whole)
     # Logits from the last token of the shortest prompt on; those of the padding go to waste.
     first = min(len(row.prompt_ids) for row in rows) - 1
+    kept = torch.arange(first, width)
     with on_blocks(model.blocks, _changes(rows, width)):
         logits = model.model(
-            input_ids=ids.to(model.device), use_cache=False, logits_to_keep=width - first
+            input_ids=ids.to(model.device), use_cache=False, logits_to_keep=kept
         ).logits
     return torch.stack([_sum(row, logits[at], first) for at, row in enumerate(rows)])
 

@@ -17,6 +17,7 @@ from traitsteer.engine.sharing import Alike, Level
 from traitsteer.engine.stairs import Stairs
 from traitsteer.words.shapes import Bool, Float, Int
 from traitsteer.world.hooks import Change
+from traitsteer.world.inference import LAST_TOKEN
 from traitsteer.world.language_model import LanguageModel
 
 
@@ -49,9 +50,6 @@ def prefill(model: LanguageModel, rows: Sequence[Row]) -> Prefilled:
     full = bool(mask.all())
     ids, mask = ids.to(model.device), mask.to(model.device)
     kept = [_Recorded() for _ in range(model.layers)]
-    # Whether later blocks read the keys and values of earlier ones: such a block, told a number,
-    # would run for the last token alone.
-    reads_others = bool(getattr(config, "num_kv_shared_layers", 0))
     with Stairs(levels, len(ids)).climbed(model, _changes(levels, steerings, mask)):
         logits = model.model(
             input_ids=ids,
@@ -59,7 +57,8 @@ def prefill(model: LanguageModel, rows: Sequence[Row]) -> Prefilled:
             position_ids=(mask.long().cumsum(1) - 1).clamp_min(0),
             past_key_values=Cache(layers=list(kept)),
             use_cache=True,
-            logits_to_keep=torch.tensor([-1]) if reads_others else 1,
+            # Positions: told how many, blocks that read the keys of others run for the last alone.
+            logits_to_keep=LAST_TOKEN,
         ).logits[:, -1]
     of_row = torch.from_numpy(levels[-1].place).to(logits.device)
     return Prefilled(

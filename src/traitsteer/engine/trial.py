@@ -5,19 +5,27 @@ on what blocks of `transformers` have in common, which an architecture may lack;
 are run both ways, which takes less time than loading the weights did.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor
 
-from traitsteer.engine.decoding import Decoder
-from traitsteer.engine.graphs import capturable
+from traitsteer.engine.decoding import Decoder, Use
+from traitsteer.engine.graphs import Uncapturable, capturable, nothing_read_back
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Steering, too_large
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
 from traitsteer.world.hooks import on_blocks
+from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 
+_LOG = logging.getLogger(__name__)
 _LENGTHS = (3, 6)
+_STEPS = 2
+"""The first of so many rows runs as it is, and later ones are captured."""
 _BEYOND = 8
 """Columns of a step of fixed shapes after the prompts."""
 _APART = {torch.float32: 1e-3}
@@ -36,26 +44,52 @@ _WAYS = {
 
 
 @torch.inference_mode()
-def try_out(model: LanguageModel, capture: bool | None = None) -> None:
-    """Run two prompts of different lengths, steered at some layers or not, and a token after each.
+def try_out(model: LanguageModel, capture: bool | None = None) -> bool:
+    """Run two prompts of different lengths, steered at some layers or not, and two tokens after.
 
     What was tried is not tried again.
 
     Args:
-        capture: as in `Batching`. Where steps are to be captured, one of fixed shapes is run too:
-            it reads columns that are not yet written, which some architectures do not expect.
+        capture: as in `Batching`. Where steps are to be captured, some of fixed shapes are run too:
+            they read columns that are not yet written, which some architectures do not expect.
+
+    Returns:
+        whether steps are captured: what is asked for, or whether they can be.
 
     Raises:
         TraitsteerError: the engine cannot run this model, or gives other logits than plain passes.
     """
-    wanted = {False, capturable(model) if capture is None else capture} - model.tried
-    if not wanted:
-        return
-    fixed = False
+    fixed = capturable(model) if capture is None else capture
+    # Who asks for steps that cannot be captured is told why.
+    known = {way for way, works in model.tried.items() if works or capture is None}
+    missing = {False, fixed} - known
+    if missing:
+        with _understood(model, False):
+            trial = _Trial(model)
+        for way in sorted(missing):
+            with _understood(model, way):
+                model.tried[way] = _works(trial, way, asked=capture is not None)
+    return fixed and model.tried[True]
+
+
+def _works(trial: "_Trial", fixed: bool, asked: bool) -> bool:
+    """Whether steps can be captured; nobody asked for it where it depends on the model."""
     try:
-        trial = _Trial(model)
-        for fixed in sorted(wanted):
+        with inference(trial.model.model):
             trial.compare(fixed)
+    except Uncapturable as error:
+        if asked:
+            raise
+        _LOG.warning("%s Its steps run without.", str(error).split("; ")[0] + ".")
+        return False
+    return True
+
+
+@contextmanager
+def _understood(model: LanguageModel, fixed: bool) -> Iterator[None]:
+    """Turn what an architecture that the engine cannot run ends with into a sentence."""
+    try:
+        yield
     except torch.OutOfMemoryError as error:
         raise too_large(model, Row((0,) * max(_LENGTHS), 0), 1) from error
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
@@ -63,7 +97,6 @@ def try_out(model: LanguageModel, capture: bool | None = None) -> None:
         raise TraitsteerError(
             f"{type(model.model).__name__} cannot run with {how} ({said}); {remedy}."
         ) from error
-    model.tried.update(wanted)
 
 
 class _Trial:
@@ -92,8 +125,8 @@ class _Trial:
             [(short, first), (short, middle), (short, last), (long, None)],
             list(self.rows),
         ]
-        ids = torch.tensor([[*long, self.token]] * 4, device=model.device)
-        together = model.model(input_ids=ids, use_cache=False).logits[0, -2:].float()
+        ids = torch.tensor([[*long, *[self.token] * _STEPS]] * 4, device=model.device)
+        together = model.model(input_ids=ids, use_cache=False).logits[0, -1 - _STEPS :].float()
         self.rounding = float(_apart(together, self.expected[long, None]).max())
 
     def compare(self, fixed: bool) -> None:
@@ -129,10 +162,10 @@ def _norm(model: LanguageModel, layer: int, prompt: tuple[int, ...]) -> float:
     return seen[0]
 
 
-def _plain(model: LanguageModel, row: Row, token: int) -> Float[Tensor, "2 vocabulary"]:
-    """Logits after the prompt and after the token, from one pass without a cache."""
+def _plain(model: LanguageModel, row: Row, token: int) -> Float[Tensor, "told vocabulary"]:
+    """Logits after the prompt and after each of the tokens, from one pass without a cache."""
     steering = row.steering
-    ids = torch.tensor([[*row.prompt_ids, token]], device=model.device)
+    ids = torch.tensor([[*row.prompt_ids, *[token] * _STEPS]], device=model.device)
 
     def add(hidden: Tensor) -> Tensor | None:
         if steering is None:
@@ -142,18 +175,25 @@ def _plain(model: LanguageModel, row: Row, token: int) -> Float[Tensor, "2 vocab
 
     with on_blocks(model.blocks, {steering.layer: add} if steering else {}):
         logits: Tensor = model.model(input_ids=ids, use_cache=False).logits
-    return logits[0, -2:].float()
+    return logits[0, -1 - _STEPS :].float()
 
 
 def _by_the_engine(
     model: LanguageModel, rows: list[Row], token: int, fixed: bool
-) -> Float[Tensor, "rows 2 vocabulary"]:
-    """The same logits from shared prompts and a decoding step."""
+) -> Float[Tensor, "rows told vocabulary"]:
+    """The same logits from shared prompts and decoding steps."""
     widest = max(len(row.prompt_ids) for row in rows)
     prompted = prefill(model, rows)
-    size = widest + (_BEYOND if fixed else 1)
-    decoder = Decoder(model, rows, len(rows), size, widest, widest, fixed)
+    size = widest + (_BEYOND if fixed else _STEPS)
+    use = Use(lambda logits, _: logits.clone(), reads_back=False)
+    decoder = Decoder(model, use, rows, len(rows), size, widest, widest + _STEPS - 1, fixed)
     decoder.admit(rows, prompted)
-    decoder.tell(0, torch.full((len(rows),), token, device=model.device))
-    decoder.settle()
-    return torch.stack([prompted.logits.float(), decoder.logits().float()], dim=1)
+    found = [prompted.logits.float()]
+    for step in range(_STEPS):
+        decoder.tokens.fill_(token)
+        decoder.tell(0)
+        decoder.settle()
+        with nothing_read_back(model.device) if fixed and step == 0 else nullcontext():
+            found.append(decoder.step().float())
+    decoder.drop()
+    return torch.stack(found, dim=1)

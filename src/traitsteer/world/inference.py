@@ -3,14 +3,25 @@
 torch multiplies float32 matrices in the BLAS that it was built with. On some processors oneDNN,
 which it carries for other types, is faster at large ones, above all for few rows; the numbers are
 the same up to the order of summation.
+
+`transformers` writes a root mean square norm as eight operations. On a GPU each goes through the
+memory, or is a launch; torch has one kernel for all of them, which rounds once.
 """
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import rms_norm
 
+LAST_TOKEN = torch.tensor([-1])
+"""`logits_to_keep` as positions. Told how many, `transformers` takes a view of the rows, and the
+product with a view goes through the output matrix once for each row on a GPU."""
 _WEIGHTS = 1 << 18
 """Weights of a layer from which the faster product is worth its preparation for any input."""
 _LEAST = 1 << 25
@@ -29,16 +40,59 @@ class _Linear(nn.Linear):
         return product
 
 
+Norm = Callable[[Tensor], Tensor]
+_norms: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""Of the norms met, whether they do what torch's root mean square norm does."""
+
+
+def one_kernel(module: nn.Module) -> Norm | None:
+    """torch's kernel for a root mean square norm in 16 bits; None for any other module.
+
+    Norms of `transformers` are classes of their own for each architecture, some of which multiply
+    by something else than their weight: each module is tried once.
+    """
+    weight = module._parameters.get("weight")
+    if weight is None or weight.dim() != 1 or weight.dtype not in (torch.bfloat16, torch.float16):
+        return None
+    alone = len(module._parameters) == 1 and not module._buffers and not module._modules
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    # Whoever gave the module a method of its own keeps it.
+    if not alone or not isinstance(eps, float) or "forward" in module.__dict__:
+        return None
+    if module not in _norms:
+        _norms[module] = _does_the_same(module, eps)
+    if not _norms[module]:
+        return None
+    return partial(rms_norm, normalized_shape=weight.shape, weight=weight, eps=eps)
+
+
+@torch.inference_mode()
+def _does_the_same(module: nn.Module, eps: float) -> bool:
+    if len(inspect.signature(type(module).forward).parameters) != 2:
+        return False
+    # Small inputs, for which eps counts, and large ones.
+    given = torch.arange(96.0).sin().view(6, 16) * 10.0 ** torch.arange(-4.0, 2.0)[:, None]
+    weight = 1 + torch.arange(16.0).cos() / 2
+    found = functional_call(module, {"weight": weight}, (given,))
+    return torch.allclose(found, rms_norm(given, weight.shape, weight, eps), rtol=1e-5, atol=0)
+
+
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """Run the model without gradients while the context is open; after it, the model is as before.
 
-    Large linear layers in float32 on a CPU go through oneDNN, where torch has it. On a GPU, cuDNN's
-    attention is switched off for this process: it plans anew at every shape that it meets, and
-    here shapes change from pass to pass.
+    Large linear layers in float32 on a CPU go through oneDNN, where torch has it. On a GPU, root
+    mean square norms in 16 bits are one kernel each, and cuDNN's attention is switched off for this
+    process: it plans anew at every shape that it meets, and here shapes change from pass to pass.
     """
+    fused: dict[nn.Module, Norm] = {}
     if any(parameter.is_cuda for parameter in model.parameters()):
         torch.backends.cuda.enable_cudnn_sdp(False)
+        fused = {
+            module: norm
+            for module in model.modules()
+            if (norm := one_kernel(module)) and module.weight.is_cuda
+        }
     changed: list[nn.Module] = []
     if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
         # A subclass, as layers of other libraries are, may do something else.
@@ -52,8 +106,13 @@ def inference(model: nn.Module) -> Iterator[None]:
     try:
         for module in changed:
             module.__class__ = _Linear
+        for module, norm in fused.items():
+            # Found before the method of the class; hooks stay.
+            module.__dict__["forward"] = norm
         with torch.inference_mode():
             yield
     finally:
         for module in changed:
             module.__class__ = nn.Linear
+        for module in fused:
+            module.__dict__.pop("forward", None)

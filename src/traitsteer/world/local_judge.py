@@ -20,7 +20,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world import vocabulary
 from traitsteer.world.files import digest_of_files
-from traitsteer.world.inference import inference
+from traitsteer.world.inference import LAST_TOKEN, inference
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.model_judge import Question, Said, said
 from traitsteer.world.score_cache import ScoreCache
@@ -206,7 +206,7 @@ class LocalModel:
             position_ids=positions.to(device),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=LAST_TOKEN,
         )
         return out.logits[:, -1], out.past_key_values
 
