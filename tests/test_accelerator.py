@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 import torch
-from steering_oracle import direction
+from steering_oracle import direction, slow_reference
 from tiny import GPT_NEO, KINDS, Built
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from traitsteer.engine import decoding, trial
 from traitsteer.engine.decoding import Decoder, Use
-from traitsteer.engine.generation import _Stream
-from traitsteer.engine.graphs import capturable
+from traitsteer.engine.generation import _Stream, generate
+from traitsteer.engine.graphs import Uncapturable, capturable
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
+from traitsteer.engine.trial import try_out
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.language_model import LanguageModel, load
 
 ROWS, SLOTS, PROMPT = 5, 6, 8
@@ -152,3 +155,27 @@ def test_steps_are_captured_on_one_gpu_where_nothing_is_read_back(
     llama.model.is_loaded_in_8bit = False
     llama.model.lm_head.to("meta")
     assert not capturable(llama), "on two devices"
+
+
+def test_a_model_whose_steps_cannot_be_captured_runs_without_and_says_so(
+    built: Built, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_forward: object, model: LanguageModel, _pool: object) -> None:
+        raise Uncapturable(model, "a number was read back\nat some line")
+
+    model = load(str(built("llama")), chat=True, device="cpu")
+    rows = [Row(model.encode("the cat"), 3, Steering(1, direction(0, model.width), 3.0))]
+    expected = [slow_reference(model, rows[0], Sampling(9))]
+    monkeypatch.setattr(decoding, "captured", refused)
+    monkeypatch.setattr(trial, "capturable", lambda _: True)
+    for _ in range(2):
+        found = generate(model, rows, Sampling(9), Batching(1))
+        assert [answer.ids for answer in found] == expected
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Steps of {model.name} cannot be captured as a CUDA graph (a number was read back): they "
+        "run without."
+    ], "once"
+    with pytest.raises(TraitsteerError, match=r"read back\); set models.capture to false"):
+        generate(model, rows, Sampling(9), Batching(1, capture=True))
+    monkeypatch.undo()
+    assert try_out(model, True), "what failed is tried again where it is asked for"

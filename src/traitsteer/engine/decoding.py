@@ -192,7 +192,7 @@ class Decoder:
             self.met.add(rows)
             return forward()
         if shape not in self.graphs:
-            self.graphs[shape] = captured(forward, self.tokens.device, self.pool)
+            self.graphs[shape] = captured(forward, self.model, self.pool)
         return self.graphs[shape]()
 
     def _forward(self, rows: int) -> Tensor:

@@ -29,15 +29,14 @@ def capturable(model: LanguageModel) -> bool:
 class Uncapturable(TraitsteerError):
     """The model does something that a graph cannot hold."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"A decoding step cannot be captured as a CUDA graph ({reason.splitlines()[0]}); set "
-            "models.capture to false."
-        )
+    def __init__(self, model: LanguageModel, reason: str) -> None:
+        what = reason.splitlines()[0]
+        self.found = f"Steps of {model.name} cannot be captured as a CUDA graph ({what})"
+        super().__init__(f"{self.found}; set models.capture to false.")
 
 
 @contextmanager
-def nothing_read_back(device: torch.device) -> Iterator[None]:
+def nothing_read_back(model: LanguageModel) -> Iterator[None]:
     """Refuse steps that wait for the GPU, while no graph is begun.
 
     A capture that fails leaves torch's allocator and generator as if it went on. The switch is one
@@ -46,7 +45,7 @@ def nothing_read_back(device: torch.device) -> Iterator[None]:
     Raises:
         Uncapturable: something was read back, or brought along.
     """
-    if device.type != "cuda":
+    if model.device.type != "cuda":
         yield
         return
     own = torch.cuda.get_sync_debug_mode()
@@ -59,14 +58,14 @@ def nothing_read_back(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if "synchronizing" not in str(error):
             raise
-        raise Uncapturable(str(error)) from error
+        raise Uncapturable(model, str(error)) from error
     finally:
         torch.cuda.set_sync_debug_mode(own)
 
 
 def captured(
     forward: Callable[[], Tensor],
-    device: torch.device,
+    model: LanguageModel,
     pool: Any,  # noqa: ANN401 - torch names no type for it
 ) -> Callable[[], Tensor]:
     """Return a function that does what `forward` does, as one replayed CUDA graph.
@@ -77,6 +76,7 @@ def captured(
     Raises:
         Uncapturable: the model does something that a graph cannot hold.
     """
+    device = model.device
     if device.type != "cuda":
         return forward
     graph = torch.cuda.CUDAGraph()
@@ -97,7 +97,7 @@ def captured(
         # The driver needs memory for a graph beside that of torch.
         if "out of memory" in str(error):
             raise torch.OutOfMemoryError(str(error)) from error
-        raise Uncapturable(str(error)) from error
+        raise Uncapturable(model, str(error)) from error
 
     def replay() -> Tensor:
         graph.replay()

@@ -80,7 +80,7 @@ def _works(trial: "_Trial", fixed: bool, asked: bool) -> bool:
     except Uncapturable as error:
         if asked:
             raise
-        _LOG.warning("%s Its steps run without.", str(error).split("; ")[0] + ".")
+        _LOG.warning("%s: they run without.", error.found)
         return False
     return True
 
@@ -193,7 +193,7 @@ def _by_the_engine(
         decoder.tokens.fill_(token)
         decoder.tell(0)
         decoder.settle()
-        with nothing_read_back(model.device) if fixed and step == 0 else nullcontext():
+        with nothing_read_back(model) if fixed and step == 0 else nullcontext():
             found.append(decoder.step().float())
     decoder.drop()
     return torch.stack(found, dim=1)
