@@ -144,6 +144,7 @@ def measured(trial: Trial) -> Found:
         grid_seconds=together,
         hook_seconds=alone[0],
         common=_common(found, alone[1]),
+        pass_tokens=ours.passes(trial.device),
     )
 
 

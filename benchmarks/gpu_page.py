@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 _SHOWN = 10
+_DECODING = (
+    "| rows at once | seconds | of these the prompts | of the bandwidth limit | later "
+    "| answers/s | peak GB |",
+    "|--:|--:|--:|--:|--:|--:|--:|",
+)
 _PRODUCTS = re.compile("nvjet|gemm|gemv|splitK")
 _ATTENTION = re.compile("fmha|flash")
 
@@ -57,6 +62,8 @@ class Found:
     grid_seconds: float
     hook_seconds: float
     common: float
+    pass_tokens: int
+    """Most prompt tokens of one pass."""
     profiles: dict[str, list[Kernel]] = field(default_factory=dict)
     """Of each piece of work, its kernels."""
 
@@ -113,6 +120,7 @@ def page(found: Found, before: Found | None = None) -> str:
             f"{one.grid_seconds:.2f} s" for one in each
         ],
         "the same with a hook for each setting": [f"{one.hook_seconds:.2f} s" for one in each],
+        "most prompt tokens of one pass of ours": [f"{one.pass_tokens:,}" for one in each],
         "ratio": [f"{one.hook_seconds / one.grid_seconds:.1f}" for one in each],
         "tokens before the first that differs": [f"{one.common:.0%}" for one in each],
     }
@@ -128,14 +136,10 @@ def page(found: Found, before: Found | None = None) -> str:
         "steps, captures included, and that of later steps of longer answers. The more rows, the",
         "more of a step is arithmetic, which that limit leaves out.",
         "",
-        "| rows at once | seconds | of these the prompts | of the bandwidth limit | later "
-        "| answers/s | peak GB |",
-        "|--:|--:|--:|--:|--:|--:|--:|",
         *_decoded(found),
     ]
     if before is not None:
-        lines += ["", "Before:", "", *lines[lines.index("|--:|--:|--:|--:|--:|--:|--:|") - 1 :][:2]]
-        lines += _decoded(before)
+        lines += ["", "Before:", "", *_decoded(before)]
     for work in found.profiles:
         for title, one in zip(("", " before"), each, strict=False):
             if work in one.profiles:
@@ -144,7 +148,7 @@ def page(found: Found, before: Found | None = None) -> str:
 
 
 def _decoded(found: Found) -> list[str]:
-    lines = []
+    lines = list(_DECODING)
     for step in found.decoding:
         peak = "-" if step.peak is None else f"{step.peak / 2**30:.1f}"
         lines.append(

@@ -16,8 +16,10 @@ from traitsteer.maths.probe import fit_probe
 from traitsteer.world.blocks import find_blocks
 from traitsteer.world.language_model import LanguageModel, load
 
-PROMPT_TOKENS = 2048
-"""Most prompt tokens of one pass on a CPU; the pocket profile takes fewer."""
+
+def passes(device: str) -> int:
+    """Most prompt tokens of one pass; the pocket profile takes fewer."""
+    return 2048 if device == "cpu" else engine.Batching.tokens
 
 
 class Contender:
@@ -55,9 +57,7 @@ class Contender:
             engine.Row(tuple(prompt), 0, setting) for setting in settings for prompt in task.prompts
         ]
         sampling = engine.Sampling(max_new_tokens=task.new_tokens, temperature=0.0)
-        batching = engine.Batching(task.rows)
-        if self.model.device.type == "cpu":
-            batching = engine.Batching(task.rows, PROMPT_TOKENS)
+        batching = engine.Batching(task.rows, passes(self.model.device.type))
         made = generate(self.model, rows, sampling, batching)
         return [list(answer.ids) for answer in made]
 
