@@ -122,6 +122,13 @@ def test_rows_that_cannot_be_read_are_refused(llama: LanguageModel, row, sentenc
         log_likelihood(llama, [row], WHOLE)
 
 
+def test_logits_that_are_not_finite_are_one_sentence(llama: LanguageModel) -> None:
+    huge = Steering(1, torch.full((llama.width,), 3e38), 2.0)
+    rows = [Told("fine", (7,), (8, 9)), Told("huge", (7,), (8, 9), huge)]
+    with pytest.raises(TraitsteerError, match="not finite for a row that is steered at layer 1"):
+        log_likelihood(llama, rows, WHOLE)
+
+
 def test_responses_count_towards_the_positions_that_a_model_knows(tmp_path: Path) -> None:
     build(tmp_path, "llama", max_position_embeddings=16)
     model = load(str(tmp_path), chat=True, device="cpu")

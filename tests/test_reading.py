@@ -94,6 +94,18 @@ def test_a_model_that_looks_ahead_keeps_its_mask_and_its_last_tokens(tmp_path: P
         assert not close(expected, block_outputs(model, short)[:, 0], 1e-2), "no look ahead"
 
 
+def test_a_model_that_runs_tokens_of_its_own_before_those_of_a_text_is_refused(
+    tmp_path: Path,
+) -> None:
+    own = {"dim_head": 8, "dim_ff": 48, "prompt_length": 4, "prompt_types": 4, "segment_types": 4}
+    build(tmp_path, "cpmant", **own)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    with pytest.raises(TraitsteerError, match=r"gives \[2, 8, 32\] for \[2, 4\] tokens"):
+        pooled_activations(model, recorded(), Position.parse("response[:]"), WHOLE)
+    with pytest.raises(TraitsteerError, match="expected one activation for each"):
+        mean_residual_norm(model, recorded(), WHOLE)
+
+
 @pytest.mark.parametrize("tokens", [1, 24, 50, 100])
 def test_neither_order_nor_budget_changes_anything(llama: LanguageModel, tokens: int) -> None:
     items, position = recorded(), Position.parse("response[:5]")

@@ -1,6 +1,7 @@
 """Rows come and go in one stream: refilling, sharing, halving and cutting change no answer."""
 
 import gc
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -60,6 +61,28 @@ def test_prompts_longer_than_those_before_them_join(ending: LanguageModel) -> No
     for slots, tokens in ((2, 512), (3, 8), (5, 40), (25, 60)):
         found = generate(ending, rows, Sampling(30), Batching(slots, tokens))
         assert [g.ids for g in found] == expected
+
+
+@pytest.mark.parametrize("seed", [4, 55, 57, 84])
+def test_a_run_that_parts_and_a_prompt_that_joins_read_nothing_that_nobody_wrote(
+    seed: int, ending: LanguageModel
+) -> None:
+    """A run gets a slot that was never in use, after the row that began first has left; then a
+    prompt joins that begins between the two."""
+    draw = random.Random(seed)
+    prompts = [
+        tuple(draw.choices(range(20, 260), k=n)) for n in draw.choices([2, 5, 9, 14, 22, 35], k=4)
+    ]
+    rows = []
+    for _ in range(draw.randint(8, 20)):
+        prompt, row_seed, layer = draw.choice(prompts), draw.randrange(3), draw.randrange(3)
+        strength = draw.choice([0, 0, 0.05, 0.3, 3.0])
+        rows.append(Row(prompt, row_seed, Steering(layer, direction(layer), strength)))
+    batching = Batching(draw.choice([4, 6, 9]), draw.choice([30, 60, 200]))
+    sampling = Sampling(24, 1.0)
+    ending.spare.clear()
+    found = generate(ending, rows, sampling, batching)
+    assert found == [generate(ending, [row], sampling, Batching(1))[0] for row in rows]
 
 
 def test_as_many_prompts_as_tokens_are_not_taken_for_each_other(ending: LanguageModel) -> None:
@@ -200,6 +223,45 @@ def test_memory_that_runs_out_for_new_buffers_halves_again(
     monkeypatch.setattr(type(llama.model), "forward", limited)
     assert generate(llama, rows, Sampling(12, 1.0), Batching(16)) == expected
     assert made == [16, 8, 4, 2]
+
+
+def test_memory_that_runs_out_for_the_first_buffers_halves_them(
+    llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = mixed_rows(llama)
+    expected = generate(llama, rows, Sampling(12, 1.0), Batching(16))
+    made: list[int] = []
+    room = 4
+
+    class Scarce(decoding.Added):
+        def __init__(self, *args: Any) -> None:
+            made.append(args[2])
+            if args[2] > room:
+                raise torch.OutOfMemoryError("no room for what settings add")
+            super().__init__(*args)
+
+    monkeypatch.setattr(decoding, "Added", Scarce)
+    assert generate(llama, rows, Sampling(12, 1.0), Batching(16)) == expected
+    assert made == [16, 8, 4]
+    room = 0
+    with pytest.raises(TraitsteerError, match=r"One row of .* does not fit into memory"):
+        generate(llama, rows, Sampling(12, 1.0), Batching(16))
+
+
+def test_the_sentence_for_a_row_that_fits_nowhere_is_about_that_row(
+    llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row((7,) * 3, 0), Row((8,) * 9, 0)]
+    whole = type(llama.model).forward
+
+    def limited(self: object, *args: Any, **kwargs: Any) -> object:
+        if kwargs["input_ids"].shape[1] > 5:
+            raise torch.OutOfMemoryError("too long")
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(llama.model), "forward", limited)
+    with pytest.raises(TraitsteerError, match="One row of 9 prompt"):
+        generate(llama, rows, Sampling(4), Batching(2))
 
 
 def test_an_answer_that_repeats_itself_is_cut_and_no_other_is_touched(llama) -> None:
@@ -344,3 +406,21 @@ def test_the_next_call_uses_the_memory_of_the_last(llama: LanguageModel) -> None
     assert len(first) == 2 * llama.layers
     generate(llama, rows[:2], Sampling(2), Batching(2))
     assert {memory.data_ptr() for memory in llama.spare} == first, "a smaller call needs no other"
+
+
+def test_memory_of_the_last_call_that_is_too_small_goes_before_more_is_made(
+    llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama.spare.clear()
+    generate(llama, mixed_rows(llama)[:2], Sampling(2), Batching(2))
+    assert llama.spare
+    left: list[int] = []
+    whole = Tensor.new_empty
+
+    def watched(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        left.append(len(llama.spare))
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(Tensor, "new_empty", watched)
+    generate(llama, mixed_rows(llama), Sampling(8), Batching(8))
+    assert left and not any(left), "both were held at once"

@@ -32,7 +32,7 @@ def fill(
         names: of the rows, for the message.
         lengths: tokens of the rows.
         tokens: most tokens of one batch, padding included (a longer row runs alone); changes
-            speed and memory, never a result.
+            speed and memory, no result beyond rounding.
         device: where the batches run, for the message.
         progress: called with the number of rows that each batch finished.
 
@@ -88,6 +88,9 @@ def causal(model: LanguageModel, layers: int) -> bool:
     """Whether, without a mask, what follows a token leaves its activations as they are.
 
     Seen from one small pass rather than believed: two rows that differ after their first token.
+
+    Raises:
+        TraitsteerError: blocks give something else than one activation for each token.
     """
     ids = torch.zeros(2, 4, dtype=torch.long)
     ids[1, 1:] = 1
@@ -95,6 +98,12 @@ def causal(model: LanguageModel, layers: int) -> bool:
 
     def compare(hidden: Tensor) -> None:
         nonlocal same
+        if hidden.shape[:2] != ids.shape:
+            # Tokens of its own before those of a text (CPM-Ant), or several streams (ProphetNet).
+            raise TraitsteerError(
+                f"A block of {model.name} gives {list(hidden.shape)} for {list(ids.shape)} tokens, "
+                "expected one activation for each; choose a model of another architecture."
+            )
         one, other = hidden[:, 0].double()
         rounding = 8 * torch.finfo(hidden.dtype).eps * one.abs().max()
         same = same and bool((one - other).abs().max() <= rounding)

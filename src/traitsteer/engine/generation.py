@@ -3,11 +3,11 @@
 Rows of any settings are one stream. As many as there are slots are decoded together; a row that
 has finished leaves at once, and waiting rows take its place, so that a long answer holds nobody
 up. A setting travels with its row, and a sample depends on the row's seed and step alone: neither
-batch size nor order changes what a row says.
+batch size nor order changes what a row says, but for rounding in 16 bits.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 
@@ -88,11 +88,17 @@ class _Stream:
         # A pass over prompts may be one column wider than the longest of them.
         self.widest = 1 + max(len(row.prompt_ids) for row in rows)
         self.batch_rows, self.batch_tokens = min(batching.rows, len(rows)), batching.tokens
-        self._wait(range(len(rows)))
-        self._empty_slots()
+        self._begin(range(len(rows)))
 
-    def _wait(self, indices: Iterable[int]) -> None:
+    def _begin(self, indices: Sequence[int]) -> None:
+        """These rows wait for slots, of which there are as many as memory has room for."""
         self.waiting = deque(side_by_side(self.rows, sorted(indices), self.batch_rows))
+        try:
+            self._empty_slots()
+            return
+        except torch.OutOfMemoryError:
+            pass
+        self._halve(indices)
 
     def _empty_slots(self) -> None:
         device, slots = self.model.device, self.batch_rows
@@ -128,7 +134,9 @@ class _Stream:
             # row can run out of memory without passing for the engine.
             self._hand_out()
             if full:
-                self._halve()
+                # The old buffers go before new ones are made.
+                self.decoder.drop()
+                self._halve([*self.index, *self.waiting])
 
     def _hand_out(self) -> None:
         done, self.done = self.done, []
@@ -204,20 +212,12 @@ class _Stream:
             self.index[hole] = self.index[mover]
         del self.index[left:]
 
-    def _halve(self) -> None:
-        """Memory ran out: the rows in slots wait again, and half as many are decoded together."""
-        rows = [*self.waiting, *self.index]
-        while self.batch_rows > 1:
-            self.batch_rows //= 2
-            self.batch_tokens = max(1, self.batch_tokens // 2)
-            self._wait(rows)
-            # The old buffers go before new ones are made.
-            self.decoder.drop()
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
-            try:
-                self._empty_slots()
-            except torch.OutOfMemoryError:
-                continue
-            return
-        raise too_large(self.model, self.rows[min(rows)], self.sampling.max_new_tokens)
+    def _halve(self, indices: Sequence[int]) -> None:
+        """Memory ran out: these rows begin again, and half as many are decoded together."""
+        if self.batch_rows == 1:
+            raise too_large(self.model, self.rows[indices[0]], self.sampling.max_new_tokens)
+        self.batch_rows //= 2
+        self.batch_tokens = max(1, self.batch_tokens // 2)
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._begin(indices)

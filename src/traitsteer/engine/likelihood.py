@@ -4,6 +4,7 @@ Teacher-forced: one forward pass reads prompt and response together, steered at 
 in generation, and nothing is sampled. Rows of any settings share a batch (`batches.py`).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from traitsteer.engine.added import steer
 from traitsteer.engine.batches import causal, fill
-from traitsteer.engine.rows import Row, Steering, check_row
+from traitsteer.engine.rows import Row, Steering, check_row, no_numbers
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world.hooks import on_blocks
@@ -57,13 +58,14 @@ def log_likelihood(
 
     Args:
         tokens: most tokens of one forward pass, padding included (a longer row runs alone);
-            changes speed and memory, never a result. Batches that do not fit are halved.
+            changes speed and memory, no result beyond rounding. Batches that do not fit are halved.
         progress: called with the number of rows that each batch finished.
 
     Raises:
         TraitsteerError: a prompt or a response is empty, a row is longer than the model can tell
             positions apart, a steering does not fit the model, one row alone is too large for the
-            memory (the message names its id), or the model is no causal decoder.
+            memory (the message names its id), its logits are not finite, or the model is no causal
+            decoder.
     """
     for row in rows:
         asked = Row(row.prompt_ids, 0, row.steering)
@@ -83,6 +85,9 @@ def log_likelihood(
 
     with inference(model.model):
         fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
+    for row, log_p in zip(rows, found.tolist(), strict=True):
+        if not math.isfinite(log_p):
+            raise no_numbers(model, Row(row.prompt_ids, 0, row.steering))
     return Likelihood(found, torch.tensor([len(row.response_ids) for row in rows]))
 
 
@@ -92,7 +97,8 @@ def _batch(model: LanguageModel, rows: Sequence[Told], width: int) -> Tensor:
     for place, row in enumerate(rows):
         whole = row.prompt_ids + row.response_ids
         ids[place, : len(whole)] = torch.tensor(whole)
-    # Logits from the last token of the shortest prompt on; those of the padding go to waste.
+    # Logits from the last token of the shortest prompt on; those of the padding go to waste. They
+    # are named by position as `LAST_TOKEN` is.
     first = min(len(row.prompt_ids) for row in rows) - 1
     kept = torch.arange(first, width)
     with on_blocks(model.blocks, _changes(rows, width)):

@@ -36,7 +36,12 @@ class Recorded:
     @property
     def ids(self) -> tuple[int, ...]:
         """All of them, in the order in which the model saw them."""
-        return self.prompt_ids + self.reasoning_ids + self.response_ids
+        return tuple(id_ for part in self.parts for id_ in part)
+
+    @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """Prompt, reasoning and response: what a position counts from."""
+        return self.prompt_ids, self.reasoning_ids, self.response_ids
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def pooled_activations(
 
     Args:
         tokens: most tokens of one forward pass, padding included (a longer row runs alone);
-            changes speed and memory, never a result.
+            changes speed and memory, no result beyond rounding.
         layers: how many layers are read, from the first; all of them if None.
         progress: called with the number of rows that each batch finished.
 

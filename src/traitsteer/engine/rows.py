@@ -58,14 +58,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Batching:
-    """What is decoded together: it changes speed and memory, never a result."""
+    """What is decoded together: it changes speed and memory, and in 16 bits the rounding."""
 
     rows: int
     """Most rows at once; halved when memory runs out."""
     tokens: int = 8192
     """Most prompt tokens of one forward pass, of one row at least."""
     capture: bool | None = None
-    """Whether a step is a CUDA graph; None: where the whole model lies on one GPU."""
+    """Whether a step is a CUDA graph; None: where it can be, on one GPU."""
 
 
 @dataclass(frozen=True)

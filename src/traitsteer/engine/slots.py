@@ -87,7 +87,9 @@ class Slots(Cache):
         self.columns.first = min(self.columns.first, self.columns.end - tokens)
 
     def move(self, moves: Sequence[Move], first: int) -> None:
-        """Copy runs into other slots, from column `first` on."""
+        """Copy runs into other slots, from column `first` on, before which no run has tokens."""
+        # Columns before it hold nothing in slots that were not in use.
+        self.columns.first = first
         for move in moves:
             # Brought over once: the host waits for it each time.
             device = self.columns.write.device
@@ -124,7 +126,7 @@ class _Layer(CacheLayerMixin):
         self.columns, self.slots, self.cleared, self.spare = columns, slots, cleared, spare
         self.memory: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
-        """None until the first prompts arrive."""
+        """Empty until the first prompts arrive."""
 
     def fill(self, slot: int, prompts: tuple[Tensor, Tensor], of_run: Numbers) -> None:
         """Copy prompts `[prompts, heads, tokens, head width]`, one for each run, before the end."""
@@ -156,6 +158,8 @@ class _Layer(CacheLayerMixin):
         for place, memory in enumerate(self.spare):
             if memory.numel() >= numbers and memory.dtype == like.dtype:
                 return self.spare.pop(place)
+        # What is too small goes first: both together would be twice what is needed.
+        self.spare.clear()
         return like.new_empty(numbers)
 
     def update(

@@ -55,5 +55,5 @@ class ModelsConfig(Section):
     tokens: Count
     """Most tokens of one forward pass that reads or takes in prompts, padding included."""
     capture: bool
-    """Whether a decoding step is captured as a CUDA graph, where the model lies on one GPU."""
+    """Whether a decoding step is captured as a CUDA graph, where it can be, on one GPU."""
     trust_remote_code: bool
