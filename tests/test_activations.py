@@ -94,6 +94,16 @@ def test_a_finished_shard_is_read_again_only_when_something_changes(reader: Read
     assert not set(reader.shards(labelled(9, 1), 4, provenance)) & set(first)
 
 
+def test_a_shard_is_of_the_tokens_that_were_the_response(reader: Reader) -> None:
+    def path(reasoning: int) -> Path:
+        ids = tuple(range(20, 28))
+        item = Recorded("one", (7, 8), ids[reasoning:], ids[:reasoning])
+        [found] = reader.shards([Labelled(item, True, 0, 0)], 4, {})
+        return found
+
+    assert path(3) == path(3) != path(0), "the same ids, with and without reasoning"
+
+
 def test_missing_truncated_and_foreign_shards_are_one_sentence(
     reader: Reader, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from traitsteer.experiment.responses import GENERATING
 from traitsteer.words import layout
 
 ROOT = Path(__file__).parent.parent
@@ -231,3 +232,15 @@ def test_imports_form_no_circle() -> None:
     while leaves := {path for path, needs in graph.items() if not needs & graph.keys()}:
         graph = {path: needs for path, needs in graph.items() if path not in leaves}
     assert not graph
+
+
+def test_kept_answers_depend_on_all_code_that_generates_them() -> None:
+    generating = [path for path in GENERATING if path.parent.name == "engine"]
+    assert len(generating) > 10
+    used = {
+        found
+        for path in generating
+        for name in imports(path)
+        if name.startswith("traitsteer.world.") and (found := module_file(name))
+    }
+    assert len(used) > 2 and used <= set(GENERATING)

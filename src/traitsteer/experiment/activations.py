@@ -15,13 +15,13 @@ from traitsteer.engine import batches, reading
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
-from traitsteer.world import blocks, hooks, language_model, tensors
+from traitsteer.world import blocks, hooks, inference, language_model, tensors
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
 
 _CODE = digest_of_files(
     Path(module.__file__ or "")
-    for module in (batches, reading, positions, blocks, hooks, language_model)
+    for module in (batches, reading, positions, blocks, hooks, inference, language_model)
 )
 
 
@@ -104,6 +104,6 @@ class Reader:
             "tokens": self.tokens,
             "provenance": dict(provenance),
             "labels": [[one.positive, one.pair, one.sample] for one in part],
-            "rows": [[one.recorded.id, one.recorded.prompt_ids, one.recorded.ids] for one in part],
+            "rows": [[one.recorded.id, *one.recorded.parts] for one in part],
         }
         return self.cache / "activations" / f"{digest(key)}.safetensors"

@@ -13,28 +13,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from traitsteer import engine
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling, Steered, Steering
 from traitsteer.experiment.judging import Judging
 from traitsteer.experiment.kept_answers import judge_again, read_answers, write_answers
+from traitsteer.experiment.responses import GENERATING
 from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
-from traitsteer.world import blocks, hooks, language_model, prompts, reasoning
+from traitsteer.world import prompts, reasoning
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.reasoning import Parts
 
 _CODE = digest_of_files(
-    [
-        path
-        for path in Path(engine.__path__[0]).glob("*.py")
-        if path.stem not in ("batches", "likelihood", "reading")
-    ]
-    + [
-        Path(module.__file__ or "")
-        for module in (blocks, hooks, language_model, prompts, reasoning)
-    ]
+    [*GENERATING, *(Path(module.__file__ or "") for module in (prompts, reasoning))]
 )
 """Answers of an older engine are not answers of this one."""
 

@@ -59,7 +59,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         "source_digest": model.digest,
         "position": str(position),
         "extraction_protocol": read_json(layout.extraction_protocol(trait))["sha256"],
-        "responses": digest([[r.recorded.id, r.recorded.prompt_ids, r.recorded.ids] for r in rows]),
+        "responses": digest([[row.recorded.id, *row.recorded.parts] for row in rows]),
         "shards": str(-(-len(rows) // SHARD)),
     }
     reader = Reader(model, position, config.models.tokens, layout.CACHE)
