@@ -1,6 +1,7 @@
 """Models on disk and in the hub's cache: digests, blocks, lengths, and what is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,15 @@ def test_a_model_that_decodes_no_text_is_refused_before_it_is_read(tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
     with pytest.raises(TraitsteerError, match="cannot be loaded"):
         skeleton(str(tmp_path), None, False, "float32")
+
+
+def test_a_library_that_is_missing_is_named_in_a_sentence(folder: Path, tmp_path: Path) -> None:
+    quantised = shutil.copytree(folder, tmp_path / "quantised")
+    config = json.loads((quantised / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (quantised / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TraitsteerError, match=r"cannot be loaded .*; install what it asks for"):
+        load(str(quantised), device="cpu")
 
 
 class Experts(nn.Module):

@@ -117,6 +117,20 @@ def test_a_batch_of_any_size_says_the_same(model: LanguageModel, tmp_path: Path)
         assert one.mass == pytest.approx(other.mass, abs=1e-5)
 
 
+def test_logits_that_are_not_finite_are_one_sentence(llama: LanguageModel, tmp_path: Path) -> None:
+    def spoil(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        logits[..., 7] = torch.nan
+        return logits
+
+    handle = llama.model.get_output_embeddings().register_forward_hook(spoil)
+    try:
+        with pytest.raises(TraitsteerError, match=r"The judge .* in float32 gave logits that are"):
+            local(llama, tmp_path).ask([Question(ASKED[0])])
+    finally:
+        handle.remove()
+    assert list(tmp_path.rglob("*.json")) == []
+
+
 def test_what_is_left_out_as_unlikely_hardly_matters(
     model: LanguageModel, tmp_path: Path, monkeypatch
 ) -> None:

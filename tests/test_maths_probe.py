@@ -240,6 +240,18 @@ def test_nothing_is_written_or_said(
     assert caplog.records == []
 
 
+def test_the_tasks_of_a_cluster_are_not_taken_for_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `sbatch --ntasks=8` sets them, which asks for cores."""
+    job = {"NTASKS": "8", "JOB_NAME": "study", "JOB_ID": "1", "PROCID": "0", "LOCALID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    activations, positive, pairs = rows(40, 16, 0.3)
+    fitted = fit_probe(activations, positive, fold_numbers(positive, pairs, 3, seed=0), [1.0])
+    assert fitted.weights.isfinite().all()
+
+
 def test_a_trainer_of_your_own_sees_every_step() -> None:
     class Watch(pl.Callback):
         def __init__(self) -> None:

@@ -59,8 +59,15 @@ def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> N
         crossed_with[questions.trait] = settings
         return answers(self, questions, settings, samples)
 
+    neutral = Path(config.cross.neutral)
+    texts = neutral.read_text()
     with monkeypatch.context() as patched:
         patched.setattr(Bench, "answers", recorded)
+        neutral.write_text(texts + "a" * 2000 + "\n")
+        with pytest.raises(TraitsteerError, match=r"neutral text \d .* takes 1024 together"):
+            cross.run(config)
+        assert not crossed_with, "found after all answers were given"
+        neutral.write_text(texts)
         cross.run(config)
     compare.run(config)
 

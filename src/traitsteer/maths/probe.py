@@ -28,6 +28,7 @@ from functools import partial
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
@@ -185,6 +186,8 @@ def _quiet_trainer(device: torch.device) -> pl.Trainer:
         )
     with _quiet():
         return pl.Trainer(
+            # One process, whichever cluster it runs on: SLURM's tasks are not counted.
+            plugins=[LightningEnvironment()],
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=[device.index or 0] if device.type == "cuda" else 1,
             max_epochs=_MOST_STEPS,

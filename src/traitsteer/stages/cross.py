@@ -58,11 +58,14 @@ def run(config: Config) -> None:
     """Steer with each trait's best vector, score every trait and read neutral text.
 
     Raises:
-        TraitsteerError: too many unsteered answers lack a score, or a vector does not fit.
+        TraitsteerError: a neutral text is too short or too long, too many unsteered answers lack a
+            score, or a vector does not fit.
     """
     model = open_model(config, config.models.instruct)
     own = _own(config, model)
     rivals = {scored: _rivals(config, model, own, scored) for scored in config.study.traits}
+    # First, since a text that cannot be read must not be found after all answers.
+    perplexities = _perplexity(config, model, own)
     count = sum(1 + len(own) + len(some) for some in rivals.values())
     rows: list[dict[str, Any]] = []
     with progress("cross", count, "setting") as advance:
@@ -70,7 +73,7 @@ def run(config: Config) -> None:
             rows += _scored(config, model, scored, own, some)
             advance(1 + len(own) + len(some))
     write_json(layout.CROSS, rows)
-    write_json(layout.PERPLEXITY, _perplexity(config, model, own))
+    write_json(layout.PERPLEXITY, perplexities)
 
 
 def _own(config: Config, model: LanguageModel) -> list[Sent]:

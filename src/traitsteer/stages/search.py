@@ -39,8 +39,8 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 
     Raises:
         TraitsteerError: the terms in data/protocols are not those of params.yaml, the vectors
-            belong to another model, the calibration is stale, or the judge scored none of the
-            unsteered answers.
+            belong to another model, the calibration is stale, or too many unsteered answers lack
+            a score.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
     terms = frozen_protocol(config, trait)

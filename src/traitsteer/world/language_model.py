@@ -186,7 +186,7 @@ def load(
             f"{name} does not fit into the free memory of {place}; choose a smaller dtype, a "
             "quantisation or a smaller model, or end what else uses this device."
         ) from error
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise cannot_load(name, error) from error
     elsewhere = {str(part) for part in getattr(model, "hf_device_map", {}).values()}
     if elsewhere & {"cpu", "disk"} and place.type == "cuda":

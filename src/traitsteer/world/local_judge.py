@@ -18,6 +18,7 @@ from traitsteer.maths import expectation
 from traitsteer.maths.expectation import Numerals, Tally, settle
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
+from traitsteer.world import inference as passes
 from traitsteer.world import vocabulary
 from traitsteer.world.files import digest_of_files
 from traitsteer.world.inference import LAST_TOKEN, inference
@@ -32,7 +33,7 @@ _SPACES = 2
 _SHOWN = 8
 """Tokens of a reply that is no number, from which a refusal is told."""
 _CODE = digest_of_files(
-    Path(name) for name in (__file__, expectation.__file__, vocabulary.__file__)
+    Path(name) for name in (__file__, expectation.__file__, passes.__file__, vocabulary.__file__)
 )
 """Distributions that older code read are not those of this one."""
 
@@ -73,8 +74,8 @@ class LocalModel:
         """What is said to each question, in order; it is kept as soon as its batch is done.
 
         Raises:
-            TraitsteerError: the model has no chat template, or one prompt alone does not fit in
-                the memory.
+            TraitsteerError: the model has no chat template, one prompt alone does not fit in the
+                memory, or logits are not finite.
         """
         kept = {question: self._cache.get(self._key(question)) for question in questions}
         prompts = {
@@ -211,6 +212,12 @@ class LocalModel:
         return out.logits[:, -1], out.past_key_values
 
     def _chances(self, logits: Float[Tensor, "rows vocabulary"]) -> list[list[float]]:
+        if not bool(logits.amax(dim=1).isfinite().all()):
+            raise TraitsteerError(
+                f"The judge {self._model.name} in {str(self._model.dtype).removeprefix('torch.')} "
+                "gave logits that are not finite; set models.dtype to bfloat16 or float32, or "
+                "choose another judge."
+            )
         chances = logits.float().softmax(dim=-1)[:, self._ids]
         listed: list[list[float]] = chances.double().tolist()
         return listed

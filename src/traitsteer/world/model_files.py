@@ -29,7 +29,7 @@ def skeleton(name: str, revision: str | None, trust_remote_code: bool, dtype: st
             return AutoModelForCausalLM.from_config(
                 config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
             )
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise cannot_load(name, error) from error
 
 
@@ -43,7 +43,7 @@ def find(name: str, revision: str | None, trust_remote_code: bool) -> Any:  # no
         return AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise cannot_load(name, error) from error
 
 
@@ -93,7 +93,7 @@ def pinned(name: str, revision: str | None) -> str | None:
         return revision
     try:
         found = cached_file(name, "config.json", revision=revision)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise cannot_load(name, error) from error
     commit = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", str(found))
     if commit is None:
@@ -114,14 +114,15 @@ def open_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
         return AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise cannot_load(name, error) from error
 
 
 def cannot_load(name: str, error: Exception) -> TraitsteerError:
     """The sentence for a model that `transformers` refuses."""
     said = " ".join(str(error).split())[:160].rstrip(". ")
-    return TraitsteerError(
-        f"The model {name!r} cannot be loaded ({said}); name a hub id that this machine may "
-        "download or a folder written by save_pretrained."
-    )
+    remedy = "name a hub id that this machine may download or a folder written by save_pretrained"
+    if isinstance(error, ImportError):
+        # Weights quantised on disk, remote code and some tokenizers need libraries of their own.
+        remedy = "install what it asks for, or choose another model"
+    return TraitsteerError(f"The model {name!r} cannot be loaded ({said}); {remedy}.")
