@@ -108,7 +108,7 @@ def page(found: Found, before: Found | None = None) -> str:
         "",
     ]
     if before is not None:
-        lines += ["The last column is an earlier version of the engine on such a machine.", ""]
+        lines += ["*Before* is an earlier version of the engine on such a machine.", ""]
     rows = {
         "matrices in bfloat16": [f"{one.flops / 1e12:.3g} TFLOP/s" for one in each],
         "memory": [f"{one.bytes / 1e9:.4g} GB/s" for one in each],
@@ -120,11 +120,12 @@ def page(found: Found, before: Found | None = None) -> str:
             f"{one.grid_seconds:.2f} s" for one in each
         ],
         "the same with a hook for each setting": [f"{one.hook_seconds:.2f} s" for one in each],
+        "hooks over ours": [f"{one.hook_seconds / one.grid_seconds:.1f}" for one in each],
         "most prompt tokens of one pass of ours": [f"{one.pass_tokens:,}" for one in each],
-        "ratio": [f"{one.hook_seconds / one.grid_seconds:.1f}" for one in each],
-        "tokens before the first that differs": [f"{one.common:.0%}" for one in each],
+        "tokens of both before their first that differs": [f"{one.common:.0%}" for one in each],
     }
-    lines += [f"| |{' |' * len(each)}", f"|---|{'--:|' * len(each)}"]
+    heads = ["now", "before"][: len(each)]
+    lines += [f"| | {' | '.join(heads)} |", f"|---|{'--:|' * len(each)}"]
     lines += [f"| {name} | {' | '.join(values)} |" for name, values in rows.items()]
     lines += [
         "",

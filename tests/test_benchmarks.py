@@ -344,7 +344,7 @@ def test_the_gpu_page_is_what_was_measured(repository: Path) -> None:
     assert gpu_page.page(found, before) == shown
     alone = gpu_page.page(found)
     assert "Before:" not in alone and "earlier" not in alone
-    assert f"| ratio | {found.hook_seconds / found.grid_seconds:.1f} |\n" in alone
+    assert f"| hooks over ours | {found.hook_seconds / found.grid_seconds:.1f} |\n" in alone
 
 
 def test_kernels_are_told_by_what_they_are_for() -> None:
