@@ -5,7 +5,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,7 @@ GROUP = {
         ({"trait": [0, 130]}, "trait is [0, 130]"),
         ({"trait": [True, 30]}, "trait is [True, 30]"),
         ({"trait": None}, "expects nothing"),
+        ({"trap": "all"}, "trap 1 is named 'all', which stands for"),
         ({"items": []}, "has no items"),
         ({"items": [{"question": "What?", "answer": 5}]}, "item 1 holds something other than text"),
         ({"items": [{"question": "What?"}]}, "item 1 holds question, expected answer, question"),
@@ -275,6 +276,9 @@ def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
         "trait_folder": str(repository / "data/traits"),
     }
     kept = [trap for trap in traps if trap.name in ("loop", "plain answer", "quotation")]
+    # What people write, and the store takes for no name of a metric.
+    odd = "somebody's words, said (again)"
+    kept = [replace(trap, name=odd) if trap.name == "quotation" else trap for trap in kept]
     write_traps(tmp_path / "traps/sycophancy.yaml", kept, "Some.")
     values["audit"] = {"traps": "traps", "repeats": 1}
     values["judge"]["prompts"] = str(repository / "prompts")
@@ -292,7 +296,11 @@ def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
             lambda self, trait, rows: asked.append(len(rows)) or score(self, trait, rows),
         )
         found = audit_judge.run(config, f"openai:{judge_server.MODEL}", pocket)
-    assert sum(asked) == len(kept), "the second judge is asked once"
+        assert sum(asked) == len(kept), "the second judge is asked once"
+        monkeypatch.delenv("OPENAI_API_KEY")
+        with pytest.raises(TraitsteerError, match="The judge needs a key"):
+            audit_judge.run(config, pocket, f"openai:{judge_server.MODEL}")
+        assert sum(asked) == len(kept), "found after the first judge had been asked"
     assert f"sycophancy: about {3 * len(kept)} answers to judge" in capsys.readouterr().err
     assert found["judge"]["kind"] == "openai"
     assert found["states"]["scored"] == 3 * len(kept)

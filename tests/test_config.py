@@ -162,6 +162,9 @@ def test_an_error_of_the_system_advises_to_write_only_where_that_failed(
 
 def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
+    path.write_bytes("seed: 0 # é".encode("latin-1"))
+    with pytest.raises(TraitsteerError, match="is no UTF-8 text"):
+        load(path)
     path.write_text("a: [1,", encoding="utf-8")
     with pytest.raises(TraitsteerError, match="is no YAML"):
         load(path)

@@ -244,3 +244,10 @@ def test_kept_answers_depend_on_all_code_that_generates_them() -> None:
         if name.startswith("traitsteer.world.") and (found := module_file(name))
     }
     assert len(used) > 2 and used <= set(GENERATING)
+
+
+def test_what_is_kept_lies_in_the_repository_that_an_experiment_came_from() -> None:
+    kept = ("layout.CACHE", "layout.SPENT")
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert all(text.count(name) == text.count(f"in_repository({name})") for name in kept), path

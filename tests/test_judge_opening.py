@@ -1,5 +1,6 @@
 """What is found out when an endpoint is opened, against a server that says what it is told to."""
 
+import itertools
 import json
 import math
 import socket
@@ -33,19 +34,26 @@ def said(*tokens: str, model: str = "judge-1", places: bool = True) -> dict:
 
 
 class Server:
-    """Answers every completion with `reply`, `status` and after `delay` seconds."""
+    """Answers every completion with `reply`, `status` and after `delay` seconds.
+
+    What is to go on from a beginning gets the next of `further`, pairs of status and reply.
+    """
 
     def __init__(self) -> None:
         self.reply, self.status, self.delay, self.asked = said("60"), 200, 0.0, 0
+        self.further: Iterator[tuple[int, dict]] = iter(())
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.asked += 1
                 time.sleep(server.delay)
-                data = json.dumps(server.reply).encode()
-                self.send_response(server.status)
+                status, reply = server.status, server.reply
+                if body["messages"][-1]["role"] == "assistant":
+                    status, reply = next(server.further)
+                data = json.dumps(reply).encode()
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -72,10 +80,14 @@ def server(monkeypatch) -> Iterator[Server]:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Callable[..., Endpoint]:
-    def make(patience: Patience = Patience(30, 30, 0.01)) -> Endpoint:  # noqa: B008 - frozen
+    def make(
+        patience: Patience = Patience(30, 30, 0.01),  # noqa: B008 - frozen
+        anew: bool = False,
+    ) -> Endpoint:
         spending = Spending(tmp_path / "spent.jsonl", Budget())
         limits = Limits(4, None, patience)
-        return Endpoint("judge", ScoreCache(tmp_path / "scores"), spending, limits, 0.25)
+        cache = ScoreCache(tmp_path / "scores")
+        return Endpoint("judge", cache, spending, limits, 0.25, anew=anew)
 
     return make
 
@@ -107,6 +119,49 @@ def test_another_model_behind_the_same_name_ends_the_run(server: Server, opened)
     assert opened().ask([Question("three")])[0].state == "scored", "not every endpoint says"
 
 
+def test_who_checks_asks_even_an_endpoint_that_is_known(server: Server, opened) -> None:
+    opened()
+    server.status, server.reply = 401, {"error": {"message": "no"}}
+    opened()
+    with pytest.raises(TraitsteerError, match="check OPENAI_API_KEY"):
+        opened(anew=True)
+    server.status, server.reply = 200, said("60", model="judge-2")
+    with pytest.raises(TraitsteerError, match=r"was 'judge-1' .* is 'judge-2' now"):
+        opened(anew=True)
+
+
+def test_an_endpoint_that_fails_when_it_is_to_go_on_is_used_without(
+    server: Server, opened, monkeypatch
+) -> None:
+    monkeypatch.setattr(openai_judge, "_OPENING_S", 0.05)
+    server.reply = said("8", "5")
+    server.further = itertools.repeat((500, {"error": {"message": "the last is no user"}}))
+    endpoint = opened()
+    assert not endpoint._continues
+    [heard] = endpoint.ask([Question("one")])
+    assert heard.number == pytest.approx(85)
+    server.further = itertools.repeat((200, said("5")))
+    assert opened()._continues, "a moment's failure was remembered"
+
+
+def test_a_reply_that_says_nothing_more_is_not_asked_for_for_ever(server: Server, opened) -> None:
+    server.reply = said("8", "5")
+    server.further = iter([(200, said("5"))])
+    endpoint = opened()
+    assert endpoint._continues
+    # 7 beside the 8 may go on, and is asked how.
+    likely, beside = ({"token": t, "logprob": math.log(p)} for t, p in (("8", 0.6), ("7", 0.35)))
+    server.reply["choices"][0]["logprobs"]["content"][0] = likely | {
+        "top_logprobs": [likely, beside]
+    }
+    silent = said()
+    silent["choices"][0] |= {"finish_reason": "length", "logprobs": None}
+    server.further = itertools.repeat((200, silent))
+    [heard] = endpoint.begin([Question("one")], list).result(timeout=60)
+    assert heard.number == pytest.approx(85)
+    assert heard.mass == pytest.approx(0.6, abs=0.02)
+
+
 def test_a_model_may_be_loaded_by_the_first_request(server: Server, opened, monkeypatch) -> None:
     monkeypatch.setattr(openai_judge, "_OPENING_S", 0.2)
     server.delay = 1.0
@@ -126,10 +181,20 @@ def test_an_endpoint_that_is_not_there_is_given_up_soon(
     assert time.monotonic() - began < 60
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [400, 401, 403])
 def test_no_part_of_a_key_is_shown(server: Server, opened, status: int) -> None:
     server.status = status
     server.reply = {"error": {"message": f"Incorrect API key: {KEY[:8]}****{KEY[-4:]}"}}
     with pytest.raises(TraitsteerError, match=rf"status {status}; check OPENAI_API_KEY") as caught:
         opened()
     assert KEY[:8] not in str(caught.value) and KEY[-4:] not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r", f" {KEY}", f"“{KEY}”"])
+def test_a_key_that_cannot_be_sent_is_one_sentence(
+    server: Server, opened, key: str, monkeypatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(TraitsteerError, match="OPENAI_API_KEY holds white space or") as caught:
+        opened()
+    assert KEY not in str(caught.value) and server.asked == 0

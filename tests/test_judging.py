@@ -213,6 +213,20 @@ def test_scores_are_kept_by_the_whole_address_and_the_code(
         terms.add(str(judge_terms(endpoint, "evil")))
         terms.add(str(judge_terms(local, "evil")))
     assert (len(digests), len(terms)) == (3, 2)
+    for same in ("http://host/v1", "http://host/v1/", "http://host:80/v1"):
+        monkeypatch.setenv("OPENAI_BASE_URL", same)
+        digests.add(judges.scores_known_by(endpoint, "evil"))
+    assert len(digests) == 4
+    for wrong in (
+        "http://localhost:8000v1",
+        "http://h:80000/v1",
+        "http://h/v1\r",
+        "localhost",
+        "http://ö/",
+    ):
+        monkeypatch.setenv("OPENAI_BASE_URL", wrong)
+        with pytest.raises(TraitsteerError, match="OPENAI_BASE_URL is no address, expected one"):
+            open_judge(endpoint, "evil")
     before = judges.scores_known_by(local, "evil")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
     assert judges.scores_known_by(local, "evil") == before
@@ -226,6 +240,9 @@ def test_prompts_need_their_fields_and_leave_braces_alone(repository: Path, tmp_
     assert "R {text}" in filled and "\n{rubric}\n" in filled and "T {x}" in filled
     with pytest.raises(TraitsteerError, match=r"trait.txt is not there"):
         read_prompts(tmp_path)
+    for name, text in PROMPTS.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8-sig")
+    assert read_prompts(tmp_path).texts["trait"] == PROMPTS["trait"].strip(), "with a mark"
     for name, text in PROMPTS.items():
         (tmp_path / f"{name}.txt").write_text(text.replace("{question}", "?"))
     with pytest.raises(TraitsteerError, match=r"trait.txt has no \{question\}"):

@@ -256,11 +256,16 @@ def test_a_study_is_logged_whole_and_once(config: Config, tmp_path: Path, reposi
     assert [(row["trials"], row["scores"]) for row in json.loads(written)] == [(3, 15), (6, 30)]
     assert list(Path("mlruns/artifacts").iterdir())
 
-    track.run(config)
-    assert sum(map(len, runs(config)[1].values())) == 2 + 3 * 4
-    assert layout.TRACKING.read_bytes() == written
+    patience = {"request_s": 5.0, "requests_at_once": 3, "deadline_s": 7.0}
+    judge = config.judge.model_copy(update=patience)
+    for same in (config, config.model_copy(update={"judge": judge})):
+        track.run(same)
+        assert sum(map(len, runs(config)[1].values())) == 2 + 3 * 4
+        assert layout.TRACKING.read_bytes() == written
 
     write_method("evil", "natural", "probe", trials=3, strength=0.6)
+    fitted = layout.vectors("evil", "natural") / "probe.json"
+    fitted.write_text(json.dumps(json.loads(fitted.read_text()) | {"pair_agreement": None}))
     track.run(config)
     _, found = runs(config)
     assert len(found["evil · natural"]) == 2

@@ -6,6 +6,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.judges import open_judge
 from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.repository import in_repository
 
 
 def open_bench(config: Config, trait: str, model: LanguageModel | None = None) -> Bench:
@@ -21,5 +22,5 @@ def open_bench(config: Config, trait: str, model: LanguageModel | None = None) -
         steered=config.answers.steered,
         seed=config.seed,
         batching=batching_of(config),
-        cache=layout.CACHE,
+        cache=in_repository(layout.CACHE),
     )

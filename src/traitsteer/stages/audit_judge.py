@@ -4,6 +4,7 @@ Reads the traps of each trait and the judge; writes reports/judge_audit.json and
 reports/judge_audit.md, and logs both to the MLflow store.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.runs import Run, Series, Table
 from traitsteer.words.traps import Trap
 from traitsteer.world.files import digest, digest_of_files, write_json, write_text
-from traitsteer.world.judges import judge_name, open_judge
+from traitsteer.world.judges import find_judge, judge_name, open_judge
 from traitsteer.world.model_judge import tokens_of
 from traitsteer.world.progress import progress, say
 from traitsteer.world.repository import store_in_repository
@@ -64,6 +65,11 @@ def run(
     second = None if against is None else judged_by(config, against)
     folder = folder or Path(config.audit.traps)
     traps = _traps(config, folder)
+    # All that can be refused, before the first judge is asked.
+    store = TrackingStore(store_in_repository(config.track.mlflow), config.track.experiment)
+    for who in filter(None, (audited, second)):
+        for trait in traps:
+            find_judge(who, trait)
     confidence, repeats = config.evaluate.confidence, config.audit.repeats
     items, digests = _ask(audited, traps, repeats)
     found: dict[str, Any] = {
@@ -83,7 +89,7 @@ def run(
     }
     write_json(layout.AUDIT, found)
     write_text(layout.AUDIT_CARD, card(found))
-    _log(config, found)
+    _log(config, store, found)
     return found
 
 
@@ -187,14 +193,14 @@ def _beside(
     }
 
 
-def _log(config: Config, found: dict[str, Any]) -> None:
+def _log(config: Config, store: TrackingStore, found: dict[str, Any]) -> None:
     """One run for each audit that found something new."""
     key = digest(["judge audit", FORMAT, found])
-    store = TrackingStore(store_in_repository(config.track.mlflow), config.track.experiment)
     if store.holds(key):
         return
     metrics: dict[str, float | Series | None] = {
-        f"right {row['trap']}".replace(" ", "_"): row["right"]["value"] for row in found["by_trap"]
+        re.sub(r"[^\w./:-]", "_", f"right {row['trap']}"): row["right"]["value"]
+        for row in found["by_trap"]
     }
     metrics |= {
         f"{name}_{measure}": found["retest"][name][measure]

@@ -14,6 +14,7 @@ from traitsteer.words.config import Config
 from traitsteer.world import tensors
 from traitsteer.world.files import digest, read_json, read_jsonl
 from traitsteer.world.progress import progress
+from traitsteer.world.repository import in_repository
 
 SHARD = 512
 """Most responses of one file: 270 MB at 32 layers of width 4096."""
@@ -62,7 +63,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         "responses": digest([[row.recorded.id, *row.recorded.parts] for row in rows]),
         "shards": str(-(-len(rows) // SHARD)),
     }
-    reader = Reader(model, position, config.models.tokens, layout.CACHE)
+    reader = Reader(model, position, config.models.tokens, in_repository(layout.CACHE))
     with progress(f"cache {trait} {arm}", len(rows), "response") as advance:
         finished = list(reader.shards(rows, SHARD, provenance, advance))
     tensors.place_shards(finished, layout.activations(trait, arm))

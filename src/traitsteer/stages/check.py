@@ -1,6 +1,7 @@
 """check: everything that can be refused before any expensive work; takes seconds.
 
-Reads params.yaml, the trait folders, the judge and the models' configurations; writes nothing.
+Reads params.yaml, the trait folders and the models' configurations, and asks the judge; writes
+nothing but what the judge said.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def run(config: Config) -> None:
 
     Raises:
         TraitsteerError: a position cannot be parsed, a trait folder, the calibration set or the
-            neutral texts cannot be read, two question sets share a question, a text has fewer
+            neutral texts cannot be read, a question or contrast pair stands twice, a text has fewer
             responses than vet.minimum, the judge cannot be reached, does not know a trait or has
             no chat template, a model cannot be found, needs more memory than there is (that of a
             local judge counted) or has no blocks that can be found, instruction elicitation is

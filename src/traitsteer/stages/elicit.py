@@ -18,6 +18,7 @@ from traitsteer.words.records import Polarity, Response, Trait
 from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_jsonl
 from traitsteer.world.progress import progress, say
+from traitsteer.world.repository import in_repository
 from traitsteer.world.trait_folder import read_trait
 
 POLARITIES: tuple[Polarity, Polarity] = ("positive", "negative")
@@ -69,7 +70,12 @@ def run(config: Config, trait_name: str, text: str) -> None:
     ]
     with progress(f"elicit {trait_name} {text}", len(rows), "response") as advance:
         generated = responses_to(
-            model, rows, sampling_of(config.elicit), batching_of(config), layout.CACHE, advance
+            model,
+            rows,
+            sampling_of(config.elicit),
+            batching_of(config),
+            in_repository(layout.CACHE),
+            advance,
         )
     parted = [model.parts(row.prompt_ids, g.ids) for row, g in zip(rows, generated, strict=True)]
     if unfinished := sum(not parts.answered for parts in parted):

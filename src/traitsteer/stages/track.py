@@ -21,6 +21,9 @@ from traitsteer.world.tracking import TrackingStore
 FORMAT = 2
 """Part of every run's key: raised when the same files would be logged differently."""
 
+PATIENCE = ("judge.request", "judge.deadline_s", "judge.budget.")
+"""Beginnings of parameters that change no score: patience with the judge, and its cost."""
+
 LOCK = Path("dvc.lock")
 
 
@@ -77,7 +80,11 @@ def _key(config: Config, arm: Arm) -> str:
         {
             "format": FORMAT,
             "files": digest_of_files([*files, *layout.activations(trait, arm.name).iterdir()]),
-            "params": params_of(config, arm),
+            "params": {
+                name: value
+                for name, value in params_of(config, arm).items()
+                if not name.startswith(PATIENCE)
+            },
             "questions": [arm.trait.selection, arm.trait.report],
             "of_the_study": [arm.natural_percent, arm.perplexity_ratio, arm.naturalness],
         }

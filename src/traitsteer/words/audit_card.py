@@ -112,6 +112,8 @@ def _measure(interval: Record | None) -> str:
 
 def _wrong(items: Sequence[Record]) -> Iterator[str]:
     wrong = [item for item in items if not item["right"]]
+    if not items:
+        return
     yield f"## Wrong: {len(wrong)} of {len(items)}"
     if not wrong:
         return

@@ -204,7 +204,7 @@ def load(path: Path = Path("params.yaml")) -> Config:
     """Read params.yaml.
 
     Raises:
-        TraitsteerError: the file is missing, is no YAML, or holds what `parse` refuses.
+        TraitsteerError: the file is missing, is no UTF-8 or no YAML, or holds what `parse` refuses.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -213,6 +213,10 @@ def load(path: Path = Path("params.yaml")) -> Config:
             f"{path} is not there; run from the top of the repository, or take a profile from "
             "profiles/."
         ) from error
+    except UnicodeDecodeError as error:
+        raise TraitsteerError(f"{path} is no UTF-8 text ({error.reason}); save it as UTF-8.") from (
+            error
+        )
     try:
         # The parser that DVC uses, so that both read the same values.
         values: Any = YAML(typ="safe", pure=True).load(io.StringIO(text))

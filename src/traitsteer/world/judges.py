@@ -18,6 +18,7 @@ from traitsteer.world.pacing import Patience
 from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.prompt_files import JudgePrompts, read_prompts
 from traitsteer.world.replies import FOLLOWED, SENT
+from traitsteer.world.repository import in_repository
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Budget, Spending
 from traitsteer.world.trait_folder import read_trait
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from traitsteer.world.language_model import LanguageModel
 
 _DEFAULT_URL = "https://api.openai.com/v1"
+_PORTS = {"http": 80, "https": 443}
 _CODE = digest_of_files(
     [
         *(Path(each.__file__ or "") for each in (expectation, model_judge, refusals, replies)),
@@ -81,8 +83,11 @@ def scores_known_by(config: Config, trait: str) -> str:
     Raises:
         TraitsteerError: as `judge_terms`.
     """
-    place = _address()
-    address = [place.hostname, place.port, place.path] if config.judge.kind == "openai" else None
+    address = None
+    if config.judge.kind == "openai":
+        place = _address()
+        port = place.port or _PORTS.get(place.scheme)
+        address = [place.hostname, port, place.path.rstrip("/")]
     return digest({"terms": judge_terms(config, trait), "address": address, "code": _CODE})
 
 
@@ -100,12 +105,13 @@ def judge_name(config: Config) -> str:
     return name
 
 
-def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
+def open_judge(config: Config, trait: str, attempt: int = 0, anew: bool = False) -> Judge:
     """Return the judge of one trait.
 
     Args:
         attempt: another number asks an endpoint everything again, beside the scores that are kept
             of other attempts; other judges would say the same.
+        anew: whether an endpoint is asked how it answers even if that is known.
 
     Raises:
         TraitsteerError: it cannot be reached or read.
@@ -117,7 +123,7 @@ def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
     prompts = prompts_of(config)
     rubrics = {trait: _rubric(config, trait)}
     known_as = scores_known_by(config, trait)
-    cache = ScoreCache(layout.CACHE / "scores")
+    cache = ScoreCache(in_repository(layout.CACHE) / "scores")
     if judge.kind == "local":
         from traitsteer.world.local_judge import LocalModel
 
@@ -132,7 +138,7 @@ def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
     endpoint = Endpoint(
         name,
         cache,
-        Spending(layout.SPENT, Budget(judge.budget.calls, judge.budget.tokens)),
+        Spending(in_repository(layout.SPENT), Budget(judge.budget.calls, judge.budget.tokens)),
         Limits(
             judge.requests_at_once,
             judge.requests_per_minute,
@@ -140,6 +146,7 @@ def open_judge(config: Config, trait: str, attempt: int = 0) -> Judge:
         ),
         judge.minimum_mass,
         attempt,
+        anew,
     )
     return OpenAIJudge(endpoint, prompts, rubrics, known_as)
 
@@ -153,7 +160,7 @@ def find_judge(config: Config, trait: str) -> None:
     """
     judge = config.judge
     if judge.kind != "local":
-        open_judge(config, trait).score(trait, [])
+        open_judge(config, trait, anew=True).score(trait, [])
         return
     judge_terms(config, trait)
     from traitsteer.world import model_files
@@ -168,7 +175,19 @@ def prompts_of(config: Config) -> JudgePrompts:
 
 
 def _address() -> SplitResult:
-    return urlsplit(os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL)
+    url = os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL
+    try:
+        place = urlsplit(url)
+        # Only looked at here: a port that is no number is found when it is asked for.
+        if url.isascii() and url.isprintable() and place.hostname and place.port != 0:
+            return place
+    except ValueError:
+        pass
+    # Not shown, since an address may hold a key.
+    raise TraitsteerError(
+        "OPENAI_BASE_URL is no address, expected one such as http://localhost:8000/v1; export it "
+        "anew."
+    )
 
 
 def _rubric(config: Config, trait: str) -> str:

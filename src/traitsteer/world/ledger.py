@@ -75,7 +75,8 @@ def counts(
     Args:
         protocols: SHA-256 of the present protocol of each trait.
     """
-    lines = _lines(in_repository(layout.LEDGER))
+    # Where branches that ran the same study were merged, an attempt has two lines.
+    lines = {line["key"]: line for line in _lines(in_repository(layout.LEDGER))}.values()
     found = {}
     for trait, arm in cells:
         own = [line["protocol"] for line in lines if (line["trait"], line["arm"]) == (trait, arm)]

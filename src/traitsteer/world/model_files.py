@@ -1,6 +1,7 @@
 """What a model is before its weights are read: its files, its commit, its shapes, its tokenizer."""
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,19 @@ def digest_of(
     find(name, revision, trust_remote_code)
     folder = Path(name)
     if folder.is_dir():
-        files = [path for path in folder.iterdir() if path.suffix in _IN_DIGEST]
-        made_of = digest_of_files(files)
+        files = sorted(path for path in folder.iterdir() if path.suffix in _IN_DIGEST)
+        found = [(path, path.stat()) for path in files]
+        made_of = _digest_of(tuple((path, s.st_size, s.st_mtime_ns) for path, s in found))
     else:
         made_of = digest([name, pinned(name, revision)])
     altered = quantisation != "none" or blocks is not None
     return digest([made_of, quantisation, blocks]) if altered else made_of
+
+
+@lru_cache(maxsize=8)
+def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files of this size and time: to read the weights takes a minute, and is done once."""
+    return digest_of_files(path for path, _, _ in files)
 
 
 def pinned(name: str, revision: str | None) -> str | None:

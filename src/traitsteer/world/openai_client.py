@@ -5,6 +5,8 @@ key is never shown or written, not even where an endpoint repeats it.
 """
 
 import asyncio
+import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +58,13 @@ class Client:
             seconds: most that connecting, sending or a silence within a reply may take.
 
         Raises:
-            TraitsteerError: there is no key.
+            TraitsteerError: there is no key, or it holds what cannot be sent.
         """
+        key = os.environ.get("OPENAI_API_KEY", "")
+        if not (key.isascii() and key.isprintable() and key == key.strip()):
+            raise TraitsteerError(
+                "OPENAI_API_KEY holds white space or a character that no key has; export it anew."
+            )
         try:
             self._client = AsyncOpenAI(max_retries=0, timeout=seconds)
         except OpenAIError:
@@ -115,12 +122,16 @@ class Client:
             return refusal()
         if code != "insufficient_quota" and (status >= 500 or status in _TRANSIENT):
             return Trouble(f"status {status}", retry_after(error.response.headers))
-        said = ""
-        if status not in (401, 403):
-            # Those two may repeat parts of the key.
-            words = " ".join(str(error).split()).replace(self._client.api_key or "***", "***")
-            said = f" ({words[:160]})"
-        advice = _ADVICE.get(status, "it needs a chat model with logprobs")
+        words = " ".join(str(error).split()).replace(self._client.api_key or "***", "***")
+        said, advice = (
+            f" ({words[:160]})",
+            _ADVICE.get(status, "it needs a chat model with logprobs"),
+        )
+        # What is said of a key may repeat parts of it.
+        if re.search("api.?key", words, re.IGNORECASE):
+            said, advice = "", _ADVICE[401]
+        elif status in (401, 403):
+            said = ""
         does = f"does not serve judge.name {self.model!r}" if status == 404 else "refuses requests"
         raise Refused(
             f"The judge at {self.host} {does} with status {status}{said}; {advice}."

@@ -53,11 +53,13 @@ class Endpoint:
         limits: Limits,
         minimum_mass: float,
         attempt: int = 0,
+        anew: bool = False,
     ) -> None:
         """Open the client and find out what the endpoint does, from the cache if it is known.
 
         Args:
             attempt: another number asks everything again, beside what is kept.
+            anew: whether to ask what the endpoint does even if it is known.
 
         Raises:
             TraitsteerError: there is no key, or the endpoint cannot be reached, lacks the model,
@@ -66,7 +68,7 @@ class Endpoint:
         self._sender = Sender(model, cache, spending, limits, attempt)
         self._cache, self._minimum_mass = cache, minimum_mass
         self._background = Background(last=self._sender.client.close)
-        self._whole, self._continues = self._background.call(self._manners())
+        self._whole, self._continues = self._background.call(self._manners(anew))
 
     def ask(self, questions: Sequence[Question]) -> list[Said]:
         """What is said to each question, in order; one whose requests all fail is missing.
@@ -109,18 +111,22 @@ class Endpoint:
                 more = await self._sender.reply(question.prompt, digits, left)
                 further = follow(tally, digits, chance, more.places, more.stopped)
                 for longer, likely in further.items():
-                    branches[longer] = branches.get(longer, 0.0) + likely
+                    # A reply that says nothing more would be asked for again and again.
+                    known = unknown if longer == digits else branches
+                    known[longer] = known.get(longer, 0.0) + likely
         except GaveUp:
             return FAILED
         settle(tally, unknown, self._whole)
         return said(tally, reply.text, reply.refused, self._minimum_mass)
 
-    async def _manners(self) -> tuple[bool, bool]:
+    async def _manners(self, anew: bool) -> tuple[bool, bool]:
         """Whether a number is always one token, and whether the endpoint continues a reply."""
         sender = self._sender
         key = sender.of | {"opened_with": PROBE}
         kept = self._cache.get(key)
-        if kept is None:
+        if kept is not None:
+            sender.answering = kept["model"]
+        if kept is None or anew:
             left = Left(max(_OPENING_S, sender.patience.request))
             left.unreached = min(_OPENING_S, sender.patience.answer)
             try:
@@ -128,7 +134,7 @@ class Endpoint:
                 reply = await sender.attempts(PROBE, "", left)
                 self._require_number(reply)
                 sender.answering = reply.model
-                continues = await self._continued(reply, left)
+                continues = await self._continued(reply)
             except Refused as error:
                 raise TraitsteerError(str(error)) from None
             except GaveUp as error:
@@ -136,9 +142,9 @@ class Endpoint:
                     f"The judge at {sender.client.host} does not answer ({error}); check "
                     "OPENAI_BASE_URL and that it runs."
                 ) from None
-            kept = {"whole": reply.whole, "continues": continues, "model": reply.model}
-            self._cache.put(key, kept)
-        sender.answering = kept["model"]
+            kept = {"whole": reply.whole, "continues": bool(continues), "model": reply.model}
+            if continues is not None:
+                self._cache.put(key, kept)
         return kept["whole"], kept["continues"]
 
     def _require_number(self, reply: Reply) -> None:
@@ -157,17 +163,22 @@ class Endpoint:
                 "that does so, and does not reason first."
             )
 
-    async def _continued(self, reply: Reply, left: Left) -> bool:
-        """Whether the endpoint goes on from the first token of a reply as the reply itself did."""
+    async def _continued(self, reply: Reply) -> bool | None:
+        """Whether the endpoint goes on from the first token of a reply as the reply itself did.
+
+        None if it fails when it is asked to: some servers do so where others refuse.
+        """
         if reply.whole or len(reply.places) < 2:
             return False
         first = SCORES.hear("", reply.places[0].token)
         if first.kind != "open":
             return False
         try:
-            more = await self._sender.attempts(PROBE, first.digits, left)
+            more = await self._sender.attempts(PROBE, first.digits, Left(_OPENING_S))
         except Refused:
             return False
+        except GaveUp:
+            return None
         return bool(more.places) and _alike(reply.places[1].chances, more.places[0].chances)
 
 

@@ -47,7 +47,7 @@ def read_prompts(folder: Path) -> JudgePrompts:
                 f"The prompt {path} is not there; judge.prompts names a folder with "
                 f"{', '.join(f'{each}.txt' for each in FIELDS)}."
             )
-        texts[name] = read_text(path).strip()
+        texts[name] = read_text(path).removeprefix("\ufeff").strip()
         for field in fields:
             if f"{{{field}}}" not in texts[name]:
                 raise TraitsteerError(

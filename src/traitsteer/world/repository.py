@@ -1,4 +1,5 @@
-"""Where the ledger, the MLflow store and the Optuna journal lie: what outlives an experiment.
+"""Where the ledger, the MLflow store, the Optuna journal and finished work lie: what outlives an
+experiment.
 
 A queued experiment runs in a copy of the repository, which is removed when it ends; DVC_ROOT then
 names the repository that it was queued from.

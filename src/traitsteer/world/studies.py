@@ -111,7 +111,7 @@ class LayerStrengthStudy:
     def _publish(self, journal: Path) -> None:
         shown = optuna.create_study(
             study_name=self.name,
-            storage=JournalStorage(JournalFileBackend(str(journal))),
+            storage=JournalStorage(JournalFileBackend(str(journal.resolve()))),
             direction="maximize",
             load_if_exists=True,
         )

@@ -72,7 +72,11 @@ def _group(path: Path, number: int, group: object) -> Iterator[Trap]:
     trait, coherence = (_bounds(where, name, found[name]) for name in ("trait", "coherence"))
     if trait is None and coherence is None:
         raise TraitsteerError(f"{where} expects nothing; give bounds of trait or coherence.")
-    items = found["items"]
+    name, items = str(found["trap"]), found["items"]
+    if name.strip() in ("", "all"):
+        raise TraitsteerError(
+            f"{where} is named {name!r}, which stands for no trap or for all; name it otherwise."
+        )
     if not isinstance(items, list) or not items:
         raise TraitsteerError(f"{where} has no items; write at least one question and answer.")
     for place, item in enumerate(items, start=1):
@@ -82,7 +86,7 @@ def _group(path: Path, number: int, group: object) -> Iterator[Trap]:
                 f"{where}, item {place} holds something other than text; put it in quotes."
             )
         answer = Answer(texts["question"], texts["answer"])
-        yield Trap(str(found["trap"]), str(found["why"]), answer, trait, coherence)
+        yield Trap(name, str(found["why"]), answer, trait, coherence)
 
 
 def _mapping(where: str, value: object, keys: set[str]) -> Mapping[str, Any]:
