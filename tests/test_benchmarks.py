@@ -334,6 +334,12 @@ def test_the_gpu_command_refuses_without_a_gpu_and_can_be_rehearsed(
     assert "answers/s" in capsys.readouterr().out
 
 
+def test_the_page_is_what_was_measured(repository: Path) -> None:
+    kept = json.loads((repository / "benchmarks/results.json").read_text())
+    shown = (repository / "docs/benchmarks.md").read_text()
+    assert report.markdown(Results.unpacked(kept)) == shown
+
+
 def test_the_gpu_page_is_what_was_measured(repository: Path) -> None:
     found, before = (
         gpu_page.Found.unpacked(json.loads((repository / "benchmarks" / name).read_text()))

@@ -50,6 +50,11 @@ def test_too_many_missing_scores_are_one_sentence_that_says_what_to_do() -> None
         scores.refuse_missing([*silent, *answers(4, 5)], 0.1, "here")
 
 
+def test_a_setting_without_any_score_cannot_be_judged_whatever_is_allowed() -> None:
+    assert scores.enough(answers(19), 1.0)
+    assert not scores.enough(answers(20), 1.0)
+
+
 class Bench:
     """Answers with so many scores missing in each setting, by their places in the call."""
 

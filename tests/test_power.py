@@ -65,6 +65,7 @@ def test_what_is_needed_and_what_is_told_apart_are_each_other() -> None:
         assert power(10.0, PARTS, n - 1, samples, 0.95) < 0.8
     assert questions_needed(0.001, PARTS, 1, 0.95, 0.8, at_most=1000) is None
     assert questions_needed(1e6, PARTS, 1, 0.95, 0.8) == 2
+    assert detectable_difference(PARTS, 20, 4, 0.95, 0.04) == 0.0, "an interval errs as often"
     still = Components(0.0, 0.0, 20, 4)
     assert detectable_difference(still, 20, 4, 0.95, 0.8) == 0.0
     assert questions_needed(0.1, still, 1, 0.95, 0.8) == 2

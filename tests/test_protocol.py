@@ -149,6 +149,15 @@ def test_question_sets_that_share_a_question_stop_the_study(config) -> None:
     copied = replace(trait, report=(*trait.report[1:], trait.selection[3].upper()))
     with pytest.raises(TraitsteerError, match=r"stands in selection\.txt and in report\.txt"):
         refuse_shared_questions(copied)
+    for name in ("extraction", "selection", "report", "scenarios", "system_prompts"):
+        found = getattr(trait, name)
+        twice = replace(trait, **{name: (*found, found[0])})
+        with pytest.raises(TraitsteerError, match=rf"stands twice in {name}\.txt"):
+            refuse_shared_questions(twice)
+    question = trait.report[0]
+    again = replace(trait, report=(*trait.report, f" {question.upper()}"))
+    with pytest.raises(TraitsteerError, match=r"stands twice in report\.txt"):
+        refuse_shared_questions(again)
 
 
 def test_unequal_terms_are_said() -> None:
@@ -187,7 +196,12 @@ def test_the_ledger_counts_each_attempt_once_and_keeps_every_line(tmp_path, monk
 
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
     ledger.record(attempt)
-    assert len((tmp_path / "root" / layout.LEDGER).read_text().splitlines()) == 1
+    kept = tmp_path / "root" / layout.LEDGER
+    assert len(kept.read_text().splitlines()) == 1
+    # As git leaves it where two branches ran the same study.
+    kept.write_text(2 * kept.read_text())
+    merged = ledger.counts([("evil", "natural")], {"evil": "p1"})
+    assert merged["evil", "natural"] == ledger.Count(here=1, elsewhere=0, protocols=1)
 
 
 def test_a_truncated_ledger_is_named(tmp_path, monkeypatch) -> None:

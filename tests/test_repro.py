@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,22 @@ def test_steering_makes_neutral_text_less_likely_and_leaves_it_readable(clone: P
     assert len(rows) == 6
     for row in rows:
         assert 1 < row["ratio"]["lower"] < row["ratio"]["upper"] < 10, row
+
+
+def test_the_example_of_the_engine_runs(clone: Path) -> None:
+    page = (clone / "docs/engine.md").read_text()
+    block = page.split("leaves behind:\n\n")[1].split("\nHow fast")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(block)],
+        cwd=clone,
+        env=environment() | {"PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    *answers, shape = done.stdout.splitlines()
+    assert len(set(answers)) == 12
+    assert shape == "torch.Size([12, 6, 128])"
 
 
 def test_a_second_run_does_nothing(clone: Path) -> None:

@@ -33,9 +33,10 @@ from traitsteer.stages import (
     protocol,
     search,
     vet,
+    voice,
 )
 from traitsteer.words import layout
-from traitsteer.words.config import parse
+from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl
@@ -115,6 +116,21 @@ def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> N
         (trait, arm) for trait in config.study.traits for arm in config.study.arms
     ]
     assert all(row["ratio"]["n"] == 3 for row in effects)
+    refuse_what_is_older(config)
+
+
+def refuse_what_is_older(config: Config) -> None:
+    """Other terms than those of the evaluations, and vectors of a model that was replaced."""
+    floor = {"study": config.study.model_copy(update={"coherence_floor": 10.0})}
+    for stage in (cross, voice):
+        with pytest.raises(TraitsteerError, match=r"coherence_floor is 0\.0 against 10\.0"):
+            stage.run(config.model_copy(update=floor))
+    path = layout.vectors("evil", "natural") / "probe.safetensors"
+    found = tensors.read(path, {})
+    tensors.write(path, found.tensors, found.provenance | {"source_digest": "of another"})
+    again = r"as it was before; run .* elicit@evil-natural cache@evil-natural"
+    with pytest.raises(TraitsteerError, match=again):
+        search.run(config, "evil", "natural")
 
 
 def check_cells(crossed: list[dict[str, Any]], settings: dict[str, list[Setting]]) -> None:

@@ -224,6 +224,33 @@ def test_what_the_judge_leaves_out_stays_missing_and_is_counted(tmp_path: Path) 
     assert set(nothing["not_measured"]) == {"naturalness", "preference"}
 
 
+def test_an_answer_that_was_never_given_is_missing_and_not_a_short_one(tmp_path: Path) -> None:
+    answers = spoken(EVEN)
+    silent = replace(
+        answers["natural"][0], text="", trait_score=None, coherence=None, state="no answer"
+    )
+    answers["natural"][0] = silent
+    judge = Scripted(natural=lambda answer: 80.0 if answer.text else 0.0)
+    rows = heard(answers, judge, tmp_path)
+    [lost] = [row for row in rows if not row["text"]]
+    assert all(lost[name] is None for name in (*voice.MEASURES, "preferred_first"))
+    assert judge.asked == 3 * QUESTIONS * SAMPLES - 1 + 2 * (QUESTIONS * CONFIG.pairs - 1)
+    found = voice.compared(rows, 0.95, 0, 0.2)
+    for name in voice.MEASURES:
+        assert found["measures"][name]["missing"] == 1, name
+    counts = [len(a.text.split()) for a in answers["natural"][SAMPLES:]]
+    assert found["measures"]["words"]["natural"]["value"] == pytest.approx(np.mean(counts), abs=0.5)
+    assert found["preference"]["missing"] == 1
+
+
+def test_without_names_nobody_announces_the_trait(tmp_path: Path) -> None:
+    rows = voice.heard(spoken(EVEN), TEXTS, (), Scripted(), CONFIG, tmp_path)
+    assert {row["announced"] for row in rows} == {None}
+    found = voice.compared(rows, 0.95, 0, 0.2)
+    assert found["measures"]["announced"] is None
+    assert found["measures"]["exclaimed"] is not None
+
+
 def test_a_measure_that_few_answers_of_one_arm_have_is_not_reported(tmp_path: Path) -> None:
     answers = spoken({**EVEN, "instruction": 1.0})
     heard_of = {a.text for a in answers["natural"] if a.sample == 0 and a.question < 3}

@@ -148,6 +148,14 @@ def read_vectors(config: Config, model: LanguageModel, trait: str, arm: str, met
     """
     path = layout.vectors(trait, arm) / f"{method}.safetensors"
     found = tensors.read(path, provenance_of(config, trait, arm) | {"method": method})
+    source = config.source(arm)
+    if found.provenance.get("source_digest") != digest_of(config, source):
+        # DVC sees no model but the pocket pair.
+        stages = f"elicit@{trait}-{config.text(arm)} cache@{trait}-{arm}"
+        raise TraitsteerError(
+            f"{path} was fitted on activations of {source.name} as it was before; run `dvc repro "
+            f"--force --single-item {stages}` and then `dvc repro` to elicit and read them again."
+        )
     vectors = found.tensors["vectors"]
     if tuple(vectors.shape) != (model.layers, model.width):
         raise TraitsteerError(

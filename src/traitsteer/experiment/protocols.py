@@ -15,7 +15,7 @@ from traitsteer.words.protocol import (
 from traitsteer.words.records import Trait
 from traitsteer.world.files import read_json
 from traitsteer.world.judges import judge_terms
-from traitsteer.world.trait_folder import read_lines
+from traitsteer.world.trait_folder import read_lines, read_trait
 
 
 def extraction_of(config: Config, trait: Trait) -> Terms:
@@ -56,6 +56,16 @@ def frozen_extraction(config: Config, trait: Trait) -> str:
 def frozen_protocol(config: Config, trait: Trait) -> str:
     """SHA-256 of the written protocol; raises TraitsteerError as `frozen_extraction` does."""
     return _frozen(layout.protocol(trait.name), protocol_of(config, trait))
+
+
+def refuse_other_terms(config: Config) -> None:
+    """Refuse to go on under other terms than those that the traits of the study were scored under.
+
+    Raises:
+        TraitsteerError: as `frozen_extraction`, for any of them.
+    """
+    for name in config.study.traits:
+        frozen_protocol(config, read_trait(Path(config.study.trait_folder) / name))
 
 
 def read_terms(path: Path) -> Terms:

@@ -157,6 +157,8 @@ def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
         f"per_layer_{short}_{method.name}": Series(method.fitted[long])
         for method in arm.methods
         for short, long in SERIES.items()
+        # No pair may have both sides.
+        if method.fitted[long] is not None
     }
 
 

@@ -61,12 +61,13 @@ Item = TypeVar("Item", Answer, tuple[Answer, Answer])
 def measured(text: str, names: tuple[str, ...], voice: VoiceConfig) -> dict[str, float | None]:
     """The measures of one text that need no judge; None where it is too short for one.
 
-    announced: names the trait as the speaker's own. exclaimed: holds an exclamation mark;
-    exclamations: for each 100 words. repeated: percent of n-grams of `voice.ngram` words that stood
-    before. type_token, and moving_type_token over `voice.window` words: percent. words: how many.
+    announced: names the trait as the speaker's own, None where the trait has no names. exclaimed:
+    holds an exclamation mark; exclamations: for each 100 words. repeated: percent of n-grams of
+    `voice.ngram` words that stood before. type_token, and moving_type_token over `voice.window`
+    words: percent. words: how many.
     """
     return {
-        "announced": float(announces(text, names)),
+        "announced": float(announces(text, names)) if names else None,
         "exclaimed": float("!" in text),
         "exclamations": exclamations(text),
         "repeated": _percent(repeated(text, voice.ngram)),
@@ -93,14 +94,21 @@ def heard(
     `preferred_first` and `preferred_second` say how the arm's answer fared against the other arm's
     when shown first and second: 1 chosen, 0 not, 0.5 a tie, None where the judge did not say.
     Rows about which it was not asked (the baseline, and samples from `voice.pairs` on) lack them.
+    Where a model that reasons came to no answer, nothing is measured and the judge is not asked.
     """
     rows = [
         {"setting": setting, **asdict(answer)} for setting, of in answers.items() for answer in of
     ]
-    spoken = [Answer(questions[row["question"]], row["text"]) for row in rows]
-    natural = _kept(cache, ["naturalness", judge.digest], judge.naturalness, spoken)
-    for row, score in zip(rows, natural, strict=True):
-        row |= {"naturalness": score, **measured(row["text"], names, voice)}
+    spoken = {
+        number: Answer(questions[row["question"]], row["text"])
+        for number, row in enumerate(rows)
+        if row["state"] != "no answer"
+    }
+    natural = _kept(cache, ["naturalness", judge.digest], judge.naturalness, list(spoken.values()))
+    for row in rows:
+        row |= dict.fromkeys(name for name in MEASURES if name != "coherence")
+    for number, score in zip(spoken, natural, strict=True):
+        rows[number] |= {"naturalness": score, **measured(rows[number]["text"], names, voice)}
 
     place = {(row["setting"], row["question"], row["sample"]): n for n, row in enumerate(rows)}
     first = min((answer.sample for answer in answers[NATURAL]), default=0)
@@ -110,9 +118,12 @@ def heard(
         if a.sample < first + voice.pairs
     ]
     orders = asked + [(other, one) for one, other in asked]
-    pairs = [(spoken[one], spoken[other]) for one, other in orders]
+    for one, other in orders:
+        rows[one]["preferred_first"] = rows[other]["preferred_second"] = None
+    heard = [(one, other) for one, other in orders if one in spoken and other in spoken]
+    pairs = [(spoken[one], spoken[other]) for one, other in heard]
     chosen = _kept(cache, ["prefer", judge.digest], judge.prefer, pairs)
-    for (one, other), said in zip(orders, chosen, strict=True):
+    for (one, other), said in zip(heard, chosen, strict=True):
         rows[one]["preferred_first"] = said
         rows[other]["preferred_second"] = None if said is None else 1.0 - said
     return rows

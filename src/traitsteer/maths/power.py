@@ -88,7 +88,8 @@ def detectable_difference(
 ) -> float:
     """Least difference that is told from 0 with probability `wanted`, in points."""
     error = standard_error(components, questions, samples)
-    if error == 0.0:
+    # Without any difference an interval excludes 0 now and then.
+    if error == 0.0 or _power(0.0, questions, confidence) >= wanted:
         return 0.0
     most = 2.0
     while _power(most, questions, confidence) < wanted:

@@ -22,6 +22,7 @@ from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.perplexity import side_effect, surprise
+from traitsteer.experiment.protocols import refuse_other_terms
 from traitsteer.experiment.results import read_results
 from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
@@ -58,9 +59,11 @@ def run(config: Config) -> None:
     """Steer with each trait's best vector, score every trait and read neutral text.
 
     Raises:
-        TraitsteerError: a neutral text is too short or too long, too many unsteered answers lack a
-            score, or a vector does not fit.
+        TraitsteerError: the terms in data/protocols are not those of params.yaml, a neutral text
+            is too short or too long, too many unsteered answers lack a score, or a vector does not
+            fit.
     """
+    refuse_other_terms(config)
     model = open_model(config, config.models.instruct)
     own = _own(config, model)
     rivals = {scored: _rivals(config, model, own, scored) for scored in config.study.traits}

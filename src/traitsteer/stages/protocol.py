@@ -20,8 +20,8 @@ def run(config: Config, trait_name: str) -> None:
     """Write both records of one trait.
 
     Raises:
-        TraitsteerError: the trait folder, the judge or the steered model cannot be found, or two
-            question sets share a question.
+        TraitsteerError: the trait folder, the judge or the steered model cannot be found, or a
+            question or contrast pair stands twice.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
     refuse_shared_questions(trait)

@@ -15,6 +15,7 @@ from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal, equality
 from traitsteer.experiment.models import open_model, read_vectors
+from traitsteer.experiment.protocols import refuse_other_terms
 from traitsteer.experiment.results import one_protocol, read_results
 from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL
 from traitsteer.maths.statistics import (
@@ -39,10 +40,15 @@ Answers = dict[str, list[ScoredAnswer]]
 def run(config: Config) -> None:
     """Compare the natural arm with the instruction arm for every trait; a study without both of
     them has nothing to compare, and no rows.
+
+    Raises:
+        TraitsteerError: the terms in data/protocols are not those of params.yaml, too many answers
+            lack a score, or a vector does not fit.
     """
     rows: list[Row] = []
     spoken: list[Row] = []
     if {INSTRUCTION, NATURAL} <= set(config.study.arms):
+        refuse_other_terms(config)
         model = open_model(config, config.models.instruct)
         for name in config.study.traits:
             row, answers = _of_trait(config, model, name)

@@ -8,6 +8,7 @@ and the SHA-256 of their canonical JSON is on whatever was made under them.
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,11 +72,27 @@ def protocol_terms(
 
 
 def refuse_shared_questions(trait: Trait) -> None:
-    """Raise TraitsteerError when two question sets of a trait share a question.
+    """Raise TraitsteerError when a question of a trait stands in two of its sets, or twice in one.
 
-    What selection has seen would be reported as if it were new.
+    What selection has seen would be reported as if it were new, and what stands twice would count
+    as two questions although its answers are the same. So would a contrast pair.
     """
     sets = {name: getattr(trait, name) for name in ("extraction", "selection", "report")}
+    pairs = {name: getattr(trait, name) for name in ("scenarios", "system_prompts")}
+    texts = {
+        **{name: [plain(text) for text in found] for name, found in sets.items()},
+        **{
+            name: [f"{plain(pair.positive)} | {plain(pair.negative)}" for pair in found]
+            for name, found in pairs.items()
+        },
+    }
+    for name, found in texts.items():
+        again = [text for text, times in Counter(found).items() if times > 1]
+        if again:
+            raise TraitsteerError(
+                f"{trait.name}: {again[0]!r} stands twice in {name}.txt, apart from case and "
+                "punctuation; take one of them out."
+            )
     for (one, first), (other, second) in itertools.combinations(sets.items(), 2):
         if shared := set(map(plain, first)) & set(map(plain, second)):
             raise TraitsteerError(

@@ -34,8 +34,9 @@ def standard_error(answers: Sequence[ScoredAnswer], score: Score) -> float:
 
 
 def enough(answers: Sequence[ScoredAnswer], missing_at_most: float) -> bool:
-    """Whether so few scores are missing that the setting may be judged by the rest."""
-    return missing(answers) <= missing_at_most * len(answers)
+    """Whether so few scores are missing that the setting may be judged by the rest, if any."""
+    lost = missing(answers)
+    return lost <= missing_at_most * len(answers) and lost < len(answers)
 
 
 def missing(answers: Sequence[ScoredAnswer]) -> int:
@@ -49,9 +50,9 @@ def refuse_missing(answers: Sequence[ScoredAnswer], missing_at_most: float, what
     Raises:
         TraitsteerError: a larger share of its scores is missing than allowed, or all of them are.
     """
-    lost = missing(answers)
-    if enough(answers, missing_at_most) and lost < len(answers):
+    if enough(answers, missing_at_most):
         return
+    lost = missing(answers)
     unanswered = sum(answer.state == "no answer" for answer in answers)
     advice = "check the judge and run again"
     if unanswered == lost:
