@@ -121,6 +121,30 @@ def test_shrinkage_is_written_out() -> None:
             assert signed(row["shrinkage"]["value"]) in svg
 
 
+@pytest.mark.parametrize("cells", [1, 6, 16])
+def test_every_point_of_shrinkage_stands_at_its_own_stage(cells: int) -> None:
+    draw = random.Random(0)
+    best = {"layer": 2, "strength": 0.6, "coefficient": 3.1, "delta": 55.0}
+    head = {"trait": "evil", "arm": "natural", "method": "probe"}
+    axes = figure("shrinkage", [head | evidence(best, draw) for _ in range(cells)]).axes[0]
+    left, right = axes.get_xlim()
+    places = [list(map(float, line.get_xdata())) for line in axes.lines]
+    stages = [at for at in places if len(at) == 3]
+    assert len(stages) == cells
+    for at in stages:
+        assert all(abs(x - stage) < 0.3 and left < x < right for stage, x in enumerate(at))
+
+
+@pytest.mark.parametrize(("lower", "value", "upper"), [(0.83, 0.9, 0.98), (0.85, 0.97, 1.1)])
+def test_a_ratio_below_one_is_on_the_picture_with_its_interval(
+    lower: float, value: float, upper: float
+) -> None:
+    [row, *_] = perplexity_rows(TRAITS, ("natural",))
+    row["ratio"] |= {"lower": lower, "value": value, "upper": upper}
+    left, right = figure("perplexity", [row]).axes[0].get_xlim()
+    assert left < lower and upper < right
+
+
 def test_perplexity_names_every_vector_with_its_ratio() -> None:
     rows = perplexity_rows(TRAITS, ("instruction", "natural"))
     svg = draw("perplexity", rows)

@@ -48,7 +48,11 @@ def shrunk(profile: Mapping[str, Any], sizes: RehearsalSizes) -> dict[str, Any]:
 def _changes(sizes: RehearsalSizes) -> dict[str, dict[str, Any]]:
     return {
         "models": {"rows": 64, "tokens": 2048},
-        "judge": {"requests_at_once": 8},
+        "judge": {
+            "requests_at_once": 8,
+            "requests_per_minute": None,
+            "budget": {"calls": None, "tokens": None},
+        },
         "elicit": {"samples": 3, "max_new_tokens": sizes.tokens},
         "vet": {"minimum": 2},
         "fit": {"penalties": [0.1, 10.0], "folds": 2, "halves": 2},

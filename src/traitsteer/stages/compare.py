@@ -118,13 +118,14 @@ def _budgets(config: Config) -> dict[str, dict[str, Any]]:
             for trait in config.study.traits
             for method in methods
         ]
+        # A setting that was proposed again was not answered again.
+        trials = [t for search in searches for t in search["trials"] if "repeats" not in t]
+        recounted = [t for search in searches for t in search["recounted"]]
         budgets[arm] = {
             "methods": list(methods),
             "trials_at_most": config.search.trials,
-            "trials": sum(len(search["trials"]) for search in searches),
-            "answers": sum(
-                each["answers"] for s in searches for each in s["trials"] + s["recounted"]
-            ),
+            "trials": len(trials),
+            "answers": sum(each["answers"] for each in trials + recounted),
         }
     return budgets
 

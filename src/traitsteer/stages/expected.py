@@ -44,15 +44,18 @@ def table(outcomes: Iterable[Outcome]) -> str:
     """One line for each outcome, the reason beside the first of its kind, and how many of each."""
     rows = list(outcomes)
     told: set[Expectation] = set()
+    trait = max(13, *(len(row.trait or "") for row in rows)) + 2
+    arm = max(12, *(len(row.arm or "") for row in rows)) + 2
     lines = [
-        f"{'measure':<24}{'trait':<15}{'arm':<14}{'value':>8}  {'expected':<16}{'found':<14}why"
+        f"{'measure':<24}{'trait':<{trait}}{'arm':<{arm}}{'value':>8}  "
+        f"{'expected':<16}{'found':<14}why"
     ]
     for row in rows:
         asked = row.expectation
         name = asked.measure if asked.layer is None else f"{asked.measure} L{asked.layer}"
         span = f"{_plain(asked.lower)} to {_plain(asked.upper)}"
         lines.append(
-            f"{name:<24}{row.trait or '':<15}{row.arm or '':<14}{number(row.value, 2):>8}  "
+            f"{name:<24}{row.trait or '':<{trait}}{row.arm or '':<{arm}}{number(row.value, 2):>8}  "
             f"{span:<16}{row.found:<14}{'' if asked in told else asked.why}".rstrip()
         )
         told.add(asked)

@@ -121,12 +121,13 @@ def run(config: Config) -> None:
 
 
 def _factorial(config: Config) -> Record | None:
-    """The factorial study, if one of this profile was made."""
+    """The factorial study, if one of this profile and of no other traits was made."""
     if not layout.FACTORIAL.exists():
         return None
     found: Record = read_json(layout.FACTORIAL)
     same = found["profile"] in (config.profile, f"{config.profile}-factorial")
-    return found if same else None
+    known = {row["trait"] for row in found["traits"]} <= set(config.study.traits)
+    return found if same and known else None
 
 
 def _lead(

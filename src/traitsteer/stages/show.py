@@ -25,12 +25,13 @@ def table(config: Config) -> str:
     """Return the two tables of the comparison and the ways to look further, as text."""
     found = read_json(layout.COMPARISON)
     arm = max(len("instruction"), *(len(row["arm"]) for row in found["results"])) + 2
+    trait = max(12, *(len(row["trait"]) for row in found["results"])) + 2
     lines = [f"profile {found['profile']}   protocol {found['protocol'][:12]}", ""]
-    lines += [f"{'trait':<14}{'arm':<{arm}}{HEADER}"]
-    lines += [f"{row['trait']:<14}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
+    lines += [f"{'trait':<{trait}}{'arm':<{arm}}{HEADER}"]
+    lines += [f"{row['trait']:<{trait}}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
     if found["comparisons"]:
-        lines += ["", f"{'trait':<14}{COMPARED}"]
-        lines += [f"{row['trait']:<14}{_compared(row)}" for row in found["comparisons"]]
+        lines += ["", f"{'trait':<{trait}}{COMPARED}"]
+        lines += [f"{row['trait']:<{trait}}{_compared(row)}" for row in found["comparisons"]]
     lines += [
         "",
         f"report            {layout.REPORT.resolve()}",

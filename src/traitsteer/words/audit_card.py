@@ -27,7 +27,7 @@ def card(found: Record) -> str:
         f"{found['items_asked']} answers whose scores are known beforehand, from "
         f"{found['traps']['folder']}; each asked once, {asked} times again and once with white "
         "space added. Right: every score that something is expected of lies within its bounds. "
-        f"Intervals are Wilson's at {100 * found['confidence']:.0f} %.",
+        f"Intervals are Wilson's at {100 * found['confidence']:g} %.",
         "",
         "| trap | items | right | interval | trait right | coherence right | missing |",
         "|---|---|---|---|---|---|---|",

@@ -177,7 +177,7 @@ def tokens_of(searches: Sequence[Record]) -> str:
         sum(search["tokens"][name] for search in searches)
         for name in ("generated", "saved_by_pruning", "saved_by_loops")
     )
-    settings = [trial for search in searches for trial in search["trials"]]
+    settings = [t for search in searches for t in search["trials"] if "repeats" not in t]
     given_up = sum(trial["status"] == "pruned" for trial in settings)
     return (
         f"The searches tried {len(settings):,} settings and generated {generated:,} tokens. "

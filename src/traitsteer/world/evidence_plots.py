@@ -120,8 +120,10 @@ def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
     for axes, under, trait in zip(*rows, traits, strict=False):
         shown = _feasible(results, trait)
         under.set_ylim(most - 0.5, -0.5)
+        # However many there are, each point stands nearer to its stage than to another.
+        step = min(0.13, 0.5 / max(len(shown) - 1, 1))
         for place, result in enumerate(shown):
-            _fall(axes, result, 0.13 * (place - (len(shown) - 1) / 2), arms)
+            _fall(axes, result, step * (place - (len(shown) - 1) / 2), arms)
             lost = result["shrinkage"]
             text = f"lost from recount to report: {signed(lost['value'])} ({bounds(lost)})"
             under.text(0, place, text, va="center", color=colour_of(result, arms))
@@ -163,7 +165,8 @@ def perplexity(effects: Sequence[Record], arms: Sequence[str]) -> Figure:
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
-    over_ratios(axes, [1.0, *(row["ratio"]["upper"] or row["ratio"]["value"] for row in effects)])
+    ends = [row["ratio"][end] for row in effects for end in ("lower", "value", "upper")]
+    over_ratios(axes, [1.0, *(end for end in ends if end is not None)])
     baseline = effects[0]["baseline"]
     axes.set_xlabel(f"perplexity of neutral text, as a multiple of the unsteered {baseline:.1f}")
     return figure
