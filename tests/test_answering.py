@@ -9,8 +9,9 @@ from threading import Event
 import pytest
 import torch
 from letter_judge import QUESTIONS, LetterJudge
+from steering_oracle import slow_reference
 
-from traitsteer.engine.rows import Batching, Sampling
+from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.experiment.answering import Bench, Setting
 from traitsteer.words import scores
 from traitsteer.words.errors import TraitsteerError
@@ -74,6 +75,37 @@ def test_a_finished_run_is_not_answered_again_and_a_changed_one_is(bench: Bench)
         assert bench.judge.asked == asked
     bench.answers(replace(QUESTIONS, texts=QUESTIONS.texts[:1]), settings, 2)
     assert bench.judge.asked == asked + 2
+    other = LetterJudge("q")
+    other.digest = "of another judge"
+    for changed in (
+        replace(bench, model=replace(bench.model, digest="of another model")),
+        replace(bench, judge=other),
+        replace(bench, sampling=Sampling(12, 0.4)),
+        replace(bench, sampling=Sampling(11, 0.3)),
+        replace(bench, steered="response"),
+        replace(bench, seed=6),
+    ):
+        before = changed.judge.asked
+        for _ in range(2):
+            changed.answers(QUESTIONS, settings, 2)
+            assert changed.judge.asked == before + 6
+    before = bench.judge.asked
+    replace(bench, batching=Batching(3, 64)).answers(QUESTIONS, settings, 2)
+    assert bench.judge.asked == before, "what is decoded together changes no answer"
+
+
+def test_answers_are_steered_where_the_study_says(bench: Bench) -> None:
+    vector, said = unembedding(bench.model, "q"), set()
+    for positions in ("all", "prompt", "response"):
+        steered = replace(bench, steered=positions)
+        [found] = steered.answers(QUESTIONS, [Setting(1, vector, 40.0)], 1)
+        for answer in found:
+            steering = Steering(1, vector, 40.0, positions)
+            row = Row(bench.model.encode(QUESTIONS.texts[answer.question]), answer.seed, steering)
+            ids = slow_reference(bench.model, row, bench.sampling)
+            assert answer.text == bench.model.decode(tuple(ids))
+        said.add(tuple(answer.text for answer in found))
+    assert len(said) == 3
 
 
 def test_a_system_prompt_and_a_number_of_samples_travel_with_the_setting(bench: Bench) -> None:

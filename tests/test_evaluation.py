@@ -185,11 +185,11 @@ def test_the_frontier_is_read_off_at_equal_coherence() -> None:
 
 
 def test_an_answer_counts_when_it_holds_the_floor_and_is_up() -> None:
-    before = np.full((2, 2), 10.0)
+    before = np.array([[10.0, 30.0], [10.0, 10.0]])
     given = {"baseline": answers(before), "steered": []}
     for question, sample, trait, coherence in (
         (0, 0, 20.0, 70.0),  # just enough of both
-        (0, 1, 19.9, 90.0),  # not up
+        (0, 1, 39.9, 90.0),  # not up from its own partner, though from the other sample's
         (1, 0, 95.0, 69.9),  # broken
         (1, 1, None, 90.0),  # missing
     ):

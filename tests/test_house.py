@@ -251,3 +251,18 @@ def test_what_is_kept_lies_in_the_repository_that_an_experiment_came_from() -> N
     for path in FILES:
         text = path.read_text(encoding="utf-8")
         assert all(text.count(name) == text.count(f"in_repository({name})") for name in kept), path
+
+
+def test_a_stage_follows_the_section_of_its_name() -> None:
+    for name in (
+        "calibrate",
+        "elicit",
+        "vet",
+        "fit",
+        "search",
+        "evaluate",
+        "cross",
+        "voice",
+        "track",
+    ):
+        assert name in {each.split(".")[0] for each in stages()[name]["params"]}, name

@@ -141,6 +141,7 @@ def test_an_endpoint_that_fails_when_it_is_to_go_on_is_used_without(
     [heard] = endpoint.ask([Question("one")])
     assert heard.number == pytest.approx(85)
     server.further = itertools.repeat((200, said("5")))
+    monkeypatch.setattr(openai_judge, "_OPENING_S", 30.0)
     assert opened()._continues, "a moment's failure was remembered"
 
 

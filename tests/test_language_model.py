@@ -1,5 +1,6 @@
 """Models on disk and in the hub's cache: digests, blocks, lengths, and what is refused."""
 
+import inspect
 import json
 import shutil
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from steering_oracle import mixed_rows, slow_reference
 from tiny import GPT_NEO, Built, build, tokenizer
 from torch import nn
@@ -104,6 +106,17 @@ def test_a_model_that_decodes_no_text_is_refused_before_it_is_read(tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
     with pytest.raises(TraitsteerError, match="cannot be loaded"):
         skeleton(str(tmp_path), None, False, "float32")
+
+
+def test_weights_that_are_pickled_are_not_read(folder: Path, tmp_path: Path) -> None:
+    pickled = shutil.copytree(folder, tmp_path / "pickled")
+    weights = pickled / "model.safetensors"
+    torch.save(load_file(weights), pickled / "pytorch_model.bin")
+    load(str(pickled), device="cpu")
+    weights.unlink()
+    with pytest.raises(TraitsteerError, match="cannot be loaded"):
+        load(str(pickled), device="cpu")
+    assert inspect.signature(load).parameters["trust_remote_code"].default is False
 
 
 def test_a_library_that_is_missing_is_named_in_a_sentence(folder: Path, tmp_path: Path) -> None:

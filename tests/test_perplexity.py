@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from steering_oracle import added_by_hand
 
+from traitsteer.engine.rows import Steering
 from traitsteer.experiment.answering import Setting
 from traitsteer.experiment.perplexity import side_effect, surprise
 from traitsteer.maths.statistics import mean_interval
@@ -24,6 +26,9 @@ def test_the_text_is_read_plainly_and_the_ratio_is_of_geometric_means(
         ids = torch.tensor([llama.tokenizer(text)["input_ids"]])
         loss = float(llama.model(input_ids=ids, labels=ids).loss)
         assert float(unsteered[number]) == pytest.approx(loss, rel=1e-4)
+        with added_by_hand(llama, Steering(1, vector, 8.0), 1):
+            loss = float(llama.model(input_ids=ids, labels=ids).loss)
+        assert float(steered[number]) == pytest.approx(loss, rel=1e-4)
     found = side_effect(steered, unsteered, 0.95)
     each = (steered - unsteered).numpy()
     ends = mean_interval(each[:, None].astype(np.float64), 0.95)

@@ -137,6 +137,8 @@ def test_every_trait_under_every_vector_is_on_the_page(folder, page):
     own = [row for row in read_json(folder / layout.CROSS) if row["at"] == "own"]
     for arm in configuration().study.arms:
         rows = page.table(arm, "evil scored")
+        traits = configuration().study.traits
+        assert [row[0] for row in rows] == [f"{trait} vector" for trait in traits]
         for vector, *cells in rows:
             assert cells == [
                 f"{shown(r['delta'])} · coherence {number(r['coherence'], 0)}"

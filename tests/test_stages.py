@@ -39,7 +39,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
-from traitsteer.world.files import read_json, read_jsonl
+from traitsteer.world.files import read_json, read_jsonl, write_json
 from traitsteer.world.language_model import load as load_model
 from traitsteer.world.trait_folder import read_trait
 
@@ -122,14 +122,29 @@ def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> N
 def refuse_what_is_older(config: Config) -> None:
     """Other terms than those of the evaluations, and vectors of a model that was replaced."""
     floor = {"study": config.study.model_copy(update={"coherence_floor": 10.0})}
-    for stage in (cross, voice):
+    other = config.model_copy(update=floor)
+    for again in (
+        lambda: cross.run(other),
+        lambda: voice.run(other),
+        lambda: search.run(other, "evil", "natural"),
+        lambda: evaluate.run(other, "evil", "natural"),
+    ):
         with pytest.raises(TraitsteerError, match=r"coherence_floor is 0\.0 against 10\.0"):
-            stage.run(config.model_copy(update=floor))
+            again()
+    samples = config.elicit.model_copy(update={"samples": 3})
+    with pytest.raises(TraitsteerError, match=r"elicit\.samples is 1 against 3"):
+        vet.run(config.model_copy(update={"elicit": samples}), "evil", "natural")
+    searched = layout.search("evil", "natural") / "probe.json"
+    found = read_json(searched)
+    write_json(searched, found | {"protocol": "f" * 64})
+    with pytest.raises(TraitsteerError, match="was made under protocol ffff"):
+        evaluate.run(config, "evil", "natural")
+    write_json(searched, found)
     path = layout.vectors("evil", "natural") / "probe.safetensors"
-    found = tensors.read(path, {})
-    tensors.write(path, found.tensors, found.provenance | {"source_digest": "of another"})
-    again = r"as it was before; run .* elicit@evil-natural cache@evil-natural"
-    with pytest.raises(TraitsteerError, match=again):
+    held = tensors.read(path, {})
+    tensors.write(path, held.tensors, held.provenance | {"source_digest": "of another"})
+    stages = r"as it was before; run .* elicit@evil-natural cache@evil-natural"
+    with pytest.raises(TraitsteerError, match=stages):
         search.run(config, "evil", "natural")
 
 
@@ -150,14 +165,25 @@ def check_cells(crossed: list[dict[str, Any]], settings: dict[str, list[Setting]
                 assert row["delta"] == best["delta"]
 
 
-def test_an_evaluation_stands_on_its_controls(fitted: Study) -> None:
+def test_an_evaluation_stands_on_its_controls(fitted: Study, monkeypatch) -> None:
     config = fitted()
     search.run(config, "evil", "natural")
-    evaluate.run(config, "evil", "natural")
+    asked: list[list[Setting]] = []
+    answers = Bench.answers
+
+    def recorded(self: Bench, questions: Questions, settings: list[Setting], *rest: Any) -> Any:
+        asked.append(list(settings))
+        return answers(self, questions, settings, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bench, "answers", recorded)
+        evaluate.run(config, "evil", "natural")
+    assert len(asked) == 2
     folder = layout.evaluation("evil", "natural")
-    for method in ("mean_difference", "probe"):
+    for method, settings in zip(("mean_difference", "probe"), asked, strict=True):
         best = read_json(layout.search("evil", "natural") / f"{method}.json")["best"]
         found = read_json(folder / f"{method}.json")
+        check_settings(config, method, best, settings)
         assert {kind: len(null["each"]) for kind, null in found["nulls"].items()} == {
             "random": 5,
             "shuffled": 2,
@@ -188,6 +214,34 @@ def test_an_evaluation_stands_on_its_controls(fitted: Study) -> None:
         assert found["first_delta"] is not None and found["shrinkage"]["n"] == 3 + 4
         value = found["selection_delta"] - found["delta"]["value"]
         assert found["shrinkage"]["value"] == pytest.approx(value, abs=1e-3)
+
+
+def check_settings(
+    config: Config, method: str, best: dict[str, Any], settings: list[Setting]
+) -> None:
+    """Controls stand at the layer and length of what they are held against."""
+    layer = best["layer"]
+    vectors = tensors.read(layout.vectors("evil", "natural") / f"{method}.safetensors", {}).tensors
+    own = vectors["vectors"][layer]
+    baseline, *others = settings
+    assert (baseline.coefficient, baseline.system) == (0, None)
+    prompted = [each for each in others if each.system is not None]
+    positive = [pair.positive for pair in read_trait(Path("traits/evil")).system_prompts]
+    assert [each.system for each in prompted] == positive
+    assert {each.coefficient for each in prompted} == {0}
+    steered = [each for each in others if each.system is None]
+    steps = [each for each in steered if each.samples is None]
+    nulls = [each for each in steered if each.samples == config.evaluate.nulls.samples]
+    assert (len(steps), len(nulls), len(prompted)) == (3, 9, 2) and len(others) == 3 + 9 + 2
+    assert all(torch.equal(each.vector, own) and each.layer == layer for each in steps)
+    lengths = [best["coefficient"] * each for each in (0.5, 1, 1.5)]
+    assert sorted(each.coefficient for each in steps) == pytest.approx(lengths)
+    assert {(each.layer, each.coefficient) for each in nulls} == {(layer, best["coefficient"])}
+    assert not any(torch.allclose(each.vector, own, atol=1e-3) for each in nulls)
+    assert all(float(each.vector.norm()) == pytest.approx(1, abs=1e-5) for each in nulls)
+    held = tensors.read_shards(layout.activations("evil", "natural"), {}).tensors["activations"]
+    fitted = read_fitted(config, "evil", "natural", method, layer)
+    assert torch.equal(fitted.activations, held[:, layer : layer + 1])
 
 
 def test_a_steered_model_without_a_chat_template_is_prompted_by_nothing(
@@ -229,12 +283,16 @@ def test_an_interrupted_search_ends_with_the_same_files(
     with pytest.raises(KeyboardInterrupt):
         search.run(broken, "evil", "natural")
     monkeypatch.setattr(Bench, "answers", answers)
+    tried = [line["method"] for line in read_jsonl(layout.LEDGER)]
+    assert tried == ["mean_difference"], "an attempt that was given up counts"
     finished = set((layout.CACHE / "answers").iterdir())
     assert finished
     times = {path: path.stat().st_mtime_ns for path in finished}
     search.run(broken, "evil", "natural")
     assert contents(Path.cwd()) == expected
     assert {path: path.stat().st_mtime_ns for path in finished} == times, "answered again"
+    tried = [line["method"] for line in read_jsonl(layout.LEDGER)]
+    assert tried == ["mean_difference", "probe"], "begun again, it is one attempt"
 
 
 def test_interrupted_reading_goes_on_and_ends_with_the_same_files(
