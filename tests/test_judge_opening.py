@@ -131,18 +131,20 @@ def test_who_checks_asks_even_an_endpoint_that_is_known(server: Server, opened) 
 
 
 def test_an_endpoint_that_fails_when_it_is_to_go_on_is_used_without(
-    server: Server, opened, monkeypatch
+    server: Server, opened, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(openai_judge, "_OPENING_S", 0.05)
     server.reply = said("8", "5")
     server.further = itertools.repeat((500, {"error": {"message": "the last is no user"}}))
     endpoint = opened()
     assert not endpoint._continues
+    assert "fails when it is to continue a reply (status 500)" in capsys.readouterr().err
     [heard] = endpoint.ask([Question("one")])
     assert heard.number == pytest.approx(85)
     server.further = itertools.repeat((200, said("5")))
     monkeypatch.setattr(openai_judge, "_OPENING_S", 30.0)
-    assert opened()._continues, "a moment's failure was remembered"
+    assert not opened()._continues, "stages of one study read replies in two ways"
+    assert opened(anew=True)._continues and opened()._continues
 
 
 def test_a_reply_that_says_nothing_more_is_not_asked_for_for_ever(server: Server, opened) -> None:

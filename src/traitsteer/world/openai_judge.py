@@ -26,6 +26,7 @@ from traitsteer.world.model_judge import (
     said,
 )
 from traitsteer.world.openai_client import Refused
+from traitsteer.world.progress import say
 from traitsteer.world.prompt_files import JudgePrompts
 from traitsteer.world.replies import FOLLOWED, Reply
 from traitsteer.world.score_cache import ScoreCache
@@ -142,9 +143,8 @@ class Endpoint:
                     f"The judge at {sender.client.host} does not answer ({error}); check "
                     "OPENAI_BASE_URL and that it runs."
                 ) from None
-            kept = {"whole": reply.whole, "continues": bool(continues), "model": reply.model}
-            if continues is not None:
-                self._cache.put(key, kept)
+            kept = {"whole": reply.whole, "continues": continues, "model": reply.model}
+            self._cache.put(key, kept)
         return kept["whole"], kept["continues"]
 
     def _require_number(self, reply: Reply) -> None:
@@ -163,11 +163,8 @@ class Endpoint:
                 "that does so, and does not reason first."
             )
 
-    async def _continued(self, reply: Reply) -> bool | None:
-        """Whether the endpoint goes on from the first token of a reply as the reply itself did.
-
-        None if it fails when it is asked to: some servers do so where others refuse.
-        """
+    async def _continued(self, reply: Reply) -> bool:
+        """Whether the endpoint goes on from the first token of a reply as the reply itself did."""
         if reply.whole or len(reply.places) < 2:
             return False
         first = SCORES.hear("", reply.places[0].token)
@@ -177,8 +174,13 @@ class Endpoint:
             more = await self._sender.attempts(PROBE, first.digits, Left(_OPENING_S))
         except Refused:
             return False
-        except GaveUp:
-            return None
+        except GaveUp as error:
+            # Some servers fail where others refuse.
+            say(
+                f"judge: {self._sender.client.host} fails when it is to continue a reply "
+                f"({error}); replies are read as they are until `traitsteer check` finds it mended"
+            )
+            return False
         return bool(more.places) and _alike(reply.places[1].chances, more.places[0].chances)
 
 
