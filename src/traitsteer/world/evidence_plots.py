@@ -125,7 +125,7 @@ def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
         for place, result in enumerate(shown):
             _fall(axes, result, step * (place - (len(shown) - 1) / 2), arms)
             lost = result["shrinkage"]
-            text = f"lost from recount to report: {signed(lost['value'])} ({bounds(lost)})"
+            text = f"{signed(lost['value'])} ({bounds(lost)})"
             under.text(0, place, text, va="center", color=colour_of(result, arms))
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set_xticks([0, 1, 2], ["first trial", "recount", "report"])
@@ -135,6 +135,7 @@ def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
     for under in rows[1]:
         under.set_axis_off()
     rows[0][0].set_ylabel("delta, points")
+    rows[0][0].set_xlabel("lost from recount to report", loc="left")
     legend_above(figure, cell_handles(results, arms))
     return figure
 

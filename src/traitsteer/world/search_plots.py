@@ -55,6 +55,8 @@ def curves(searches: Sequence[Record], floor: float, arms: Sequence[str]) -> Fig
             upper.axhline(level, color=NEUTRAL, linewidth=1, linestyle=(0, (1, 1.5)))
         lower.axhspan(-3, floor, color=RULE, alpha=0.55, linewidth=0)
         lower.axhline(floor, color=INK, linewidth=0.9)
+        # Panels that share an axis are labelled in the last row alone, which may be far below.
+        lower.tick_params(labelbottom=True)
     for band in range(bands):
         grid[2 * band][0].set_ylabel("trait score")
         grid[2 * band + 1][0].set_ylabel("coherence")
@@ -104,7 +106,7 @@ def heatmap(
         if best is not None:
             column = math.floor((best["strength"] - low) / step + 0.5)
             _frame(axes, best["layer"], column)
-        title = name_of(search) + ("" if best is not None else ": nothing feasible")
+        title = name_of(search) + ("" if best is not None else "\nnothing feasible")
         axes.set_title(title, color=colour_of(search, arms))
         axes.set_xlim(-0.6, 2 * steps + 0.6)
         axes.set_ylim(-0.6, layers - 0.4)
