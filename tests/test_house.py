@@ -209,7 +209,7 @@ def test_stages_that_score_follow_the_judge_and_neither_its_patience_nor_its_bud
         named = {each for each in stage.get("params", []) if each.split(".")[0] == "judge"}
         assert ("${judge.prompts}" in stage["deps"]) == (name in asking)
         assert ("models/pocket/judge" in stage["deps"]) == (name in asking)
-        if name in asking:
+        if name in asking | {"track"}:
             assert named == {f"judge.{each}" for each in scored}, name
 
 

@@ -20,7 +20,7 @@ from traitsteer.words.protocol import (
     protocol_hash,
     protocol_terms,
     refuse_difference,
-    refuse_shared_questions,
+    refuse_repeats,
 )
 from traitsteer.world import language_model, ledger, model_files
 from traitsteer.world.files import read_json, write_json
@@ -145,19 +145,19 @@ def test_results_of_different_protocols_share_no_table(config, tmp_path, monkeyp
 
 def test_question_sets_that_share_a_question_stop_the_study(config) -> None:
     trait = read_trait(layout.Path("data/pocket/traits/evil"))
-    refuse_shared_questions(trait)
+    refuse_repeats(trait)
     copied = replace(trait, report=(*trait.report[1:], trait.selection[3].upper()))
     with pytest.raises(TraitsteerError, match=r"stands in selection\.txt and in report\.txt"):
-        refuse_shared_questions(copied)
+        refuse_repeats(copied)
     for name in ("extraction", "selection", "report", "scenarios", "system_prompts"):
         found = getattr(trait, name)
         twice = replace(trait, **{name: (*found, found[0])})
         with pytest.raises(TraitsteerError, match=rf"stands twice in {name}\.txt"):
-            refuse_shared_questions(twice)
+            refuse_repeats(twice)
     question = trait.report[0]
     again = replace(trait, report=(*trait.report, f" {question.upper()}"))
     with pytest.raises(TraitsteerError, match=r"stands twice in report\.txt"):
-        refuse_shared_questions(again)
+        refuse_repeats(again)
 
 
 def test_unequal_terms_are_said() -> None:

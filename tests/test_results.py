@@ -6,7 +6,7 @@ from traitsteer.stages.compare import flat_metrics
 from traitsteer.stages.vet import verdict
 from traitsteer.words.config import VetConfig
 from traitsteer.words.records import Judgement
-from traitsteer.words.results import best_of_arm
+from traitsteer.words.results import best_of_arm, tried
 
 VET = VetConfig(positive_at_least=60, negative_at_most=40, coherence_at_least=50, minimum=1)
 
@@ -50,3 +50,8 @@ def test_flat_metrics_leave_out_what_was_not_found() -> None:
     )
     assert found["evil.natural.probe.delta"] == 50.0
     assert not [key for key in found if "other" in key or "percent" in key]
+
+
+def test_a_setting_that_was_proposed_again_was_tried_once() -> None:
+    first, again = {"number": 0, "answers": 20}, {"number": 1, "answers": 20, "repeats": 0}
+    assert tried({"trials": [first, again]}) == [first]

@@ -13,7 +13,7 @@ from traitsteer.maths.positions import Position
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
-from traitsteer.words.protocol import refuse_shared_questions
+from traitsteer.words.protocol import refuse_repeats
 from traitsteer.words.records import Pair, Trait
 from traitsteer.world import memory, model_files
 from traitsteer.world.judges import find_judge, judge_name
@@ -50,7 +50,7 @@ def run(config: Config) -> None:
         if not read_lines(Path(lines)):
             raise TraitsteerError(f"{lines} holds no {what}, expected neutral ones, one a line.")
     for trait in traits:
-        refuse_shared_questions(trait)
+        refuse_repeats(trait)
         for name in config.study.texts:
             refuse_too_few(config, trait, name)
     # Responses are elicited before a judge is loaded, and answers judged while they are given.

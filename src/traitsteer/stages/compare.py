@@ -16,7 +16,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.protocol import Terms, common_terms, protocol_hash, refuse_difference
-from traitsteer.words.results import best_of_arm
+from traitsteer.words.results import best_of_arm, tried
 from traitsteer.world.files import read_json, write_json, write_text
 
 Results = dict[tuple[str, str], list[dict[str, Any]]]
@@ -118,9 +118,8 @@ def _budgets(config: Config) -> dict[str, dict[str, Any]]:
             for trait in config.study.traits
             for method in methods
         ]
-        # A setting that was proposed again was not answered again.
-        trials = [t for search in searches for t in search["trials"] if "repeats" not in t]
-        recounted = [t for search in searches for t in search["recounted"]]
+        trials = [trial for search in searches for trial in tried(search)]
+        recounted = [trial for search in searches for trial in search["recounted"]]
         budgets[arm] = {
             "methods": list(methods),
             "trials_at_most": config.search.trials,

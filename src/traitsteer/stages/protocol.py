@@ -10,7 +10,7 @@ from pathlib import Path
 from traitsteer.experiment.protocols import extraction_of, protocol_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.protocol import protocol_hash, refuse_shared_questions
+from traitsteer.words.protocol import protocol_hash, refuse_repeats
 from traitsteer.world.files import write_json
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import read_trait
@@ -24,7 +24,7 @@ def run(config: Config, trait_name: str) -> None:
             question or contrast pair stands twice.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
-    refuse_shared_questions(trait)
+    refuse_repeats(trait)
     for path, terms in (
         (layout.extraction_protocol(trait_name), extraction_of(config, trait)),
         (layout.protocol(trait_name), protocol_of(config, trait)),

@@ -30,7 +30,7 @@ from traitsteer.words.findings import (
     tokens_of,
     verdict,
 )
-from traitsteer.words.results import POCKET_LIMIT
+from traitsteer.words.results import POCKET_LIMIT, tried
 from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
 from traitsteer.world import (
     evidence_plots,
@@ -94,6 +94,7 @@ def run(config: Config) -> None:
             "verdict": verdict,
             "of_instruction": of_instruction,
             "nothing_feasible": nothing_feasible,
+            "tried": tried,
             "peak": peak,
             "unequal": unequal_terms(comparison["budgets"]),
             "attempts": _attempts(config, comparison),

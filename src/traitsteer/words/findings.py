@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from traitsteer.words.results import tried
+
 Record = Mapping[str, Any]
 
 MISSING = "–"
@@ -123,7 +125,7 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
 
 def nothing_feasible(searches: Sequence[Record]) -> str:
     """Why searches found nothing feasible, as their trials and recounts tell."""
-    trials = [t for search in searches for t in search["trials"] if "repeats" not in t]
+    trials = [trial for search in searches for trial in tried(search)]
     recounts = [trial for search in searches for trial in search["recounted"]]
     shown = recounts or trials
     lacking = sum(trial["status"] == "failed" for trial in shown)
@@ -177,7 +179,7 @@ def tokens_of(searches: Sequence[Record]) -> str:
         sum(search["tokens"][name] for search in searches)
         for name in ("generated", "saved_by_pruning", "saved_by_loops")
     )
-    settings = [t for search in searches for t in search["trials"] if "repeats" not in t]
+    settings = [trial for search in searches for trial in tried(search)]
     given_up = sum(trial["status"] == "pruned" for trial in settings)
     return (
         f"The searches tried {len(settings):,} settings and generated {generated:,} tokens. "

@@ -71,30 +71,29 @@ def protocol_terms(
     }
 
 
-def refuse_shared_questions(trait: Trait) -> None:
-    """Raise TraitsteerError when a question of a trait stands in two of its sets, or twice in one.
+def refuse_repeats(trait: Trait) -> None:
+    """Raise TraitsteerError when a question or contrast pair of a trait stands twice.
 
-    What selection has seen would be reported as if it were new, and what stands twice would count
-    as two questions although its answers are the same. So would a contrast pair.
+    In two sets, what selection has seen would be reported as if it were new; in one, it would count
+    as two although its answers are the same. Case and punctuation make no difference.
     """
-    sets = {name: getattr(trait, name) for name in ("extraction", "selection", "report")}
-    pairs = {name: getattr(trait, name) for name in ("scenarios", "system_prompts")}
-    texts = {
-        **{name: [plain(text) for text in found] for name, found in sets.items()},
-        **{
-            name: [f"{plain(pair.positive)} | {plain(pair.negative)}" for pair in found]
-            for name, found in pairs.items()
-        },
+    questions = {
+        name: [plain(text) for text in getattr(trait, name)]
+        for name in ("extraction", "selection", "report")
     }
-    for name, found in texts.items():
-        again = [text for text, times in Counter(found).items() if times > 1]
-        if again:
-            raise TraitsteerError(
-                f"{trait.name}: {again[0]!r} stands twice in {name}.txt, apart from case and "
-                "punctuation; take one of them out."
-            )
-    for (one, first), (other, second) in itertools.combinations(sets.items(), 2):
-        if shared := set(map(plain, first)) & set(map(plain, second)):
+    pairs = {
+        name: [f"{plain(pair.positive)} | {plain(pair.negative)}" for pair in getattr(trait, name)]
+        for name in ("scenarios", "system_prompts")
+    }
+    for name, texts in (questions | pairs).items():
+        for text, times in Counter(texts).items():
+            if times > 1:
+                raise TraitsteerError(
+                    f"{trait.name}: {text!r} stands twice in {name}.txt, apart from case and "
+                    "punctuation; take one of them out."
+                )
+    for (one, first), (other, second) in itertools.combinations(questions.items(), 2):
+        if shared := set(first) & set(second):
             raise TraitsteerError(
                 f"{trait.name}: the question {min(shared)!r} stands in {one}.txt and in "
                 f"{other}.txt, which must share none; take it out of one of them."

@@ -1,6 +1,6 @@
 """What may be said of a set of results: which of an arm's methods stands for it, and its limit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 POCKET_LIMIT = (
@@ -19,6 +19,11 @@ BELOW_BASELINE = 5
 AT_FLOOR, AT_BASELINE = "at_floor", f"at_baseline_minus_{BELOW_BASELINE}"
 EQUAL_COHERENCE = (AT_FLOOR, AT_BASELINE)
 """Fields of an evaluation: the delta read off its frontier at one coherence."""
+
+
+def tried(search: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trials of a search without those of a setting that was proposed, not answered, again."""
+    return [trial for trial in search["trials"] if "repeats" not in trial]
 
 
 def best_of_arm(results: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

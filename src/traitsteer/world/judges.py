@@ -178,8 +178,9 @@ def _address() -> SplitResult:
     url = os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL
     try:
         place = urlsplit(url)
-        # Only looked at here: a port that is no number is found when it is asked for.
-        if url.isascii() and url.isprintable() and place.hostname and place.port != 0:
+        # A port that is no number is refused where it is asked for.
+        usable = place.hostname and place.port != 0
+        if usable and url.isascii() and url.isprintable():
             return place
     except ValueError:
         pass

@@ -123,15 +123,14 @@ class Client:
         if code != "insufficient_quota" and (status >= 500 or status in _TRANSIENT):
             return Trouble(f"status {status}", retry_after(error.response.headers))
         words = " ".join(str(error).split()).replace(self._client.api_key or "***", "***")
-        said, advice = (
-            f" ({words[:160]})",
-            _ADVICE.get(status, "it needs a chat model with logprobs"),
-        )
+        said = f" ({words[:160]})"
+        advice = _ADVICE.get(status, "it needs a chat model with logprobs")
         # What is said of a key may repeat parts of it.
-        if re.search("api.?key", words, re.IGNORECASE):
-            said, advice = "", _ADVICE[401]
-        elif status in (401, 403):
+        of_key = re.search("api.?key", words, re.IGNORECASE)
+        if of_key or status in (401, 403):
             said = ""
+        if of_key:
+            advice = _ADVICE[401]
         does = f"does not serve judge.name {self.model!r}" if status == 404 else "refuses requests"
         raise Refused(
             f"The judge at {self.host} {does} with status {status}{said}; {advice}."
