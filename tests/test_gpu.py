@@ -10,6 +10,7 @@ import torch
 from planted_rows import planted
 from reading_oracle import block_outputs, close
 from steering_oracle import direction, hooks, mixed_rows, slow_reference
+from test_likelihood import by_hand
 from tiny import KINDS, Built
 
 from traitsteer.engine import decoding
@@ -88,9 +89,9 @@ def test_reading_and_likelihood_are_those_of_plain_passes(on_gpu: LanguageModel)
         )
         for n, item in enumerate(recorded)
     ]
-    together = log_likelihood(on_gpu, told, 4096).log_p
-    apart = log_likelihood(on_gpu, told, 1).log_p
-    assert torch.allclose(together, apart, rtol=1e-4)
+    expected = torch.tensor([by_hand(on_gpu, row)[0] for row in told], dtype=torch.float64)
+    for tokens in (4096, 1):
+        assert torch.allclose(log_likelihood(on_gpu, told, tokens).log_p, expected, rtol=1e-4)
 
 
 @contextmanager

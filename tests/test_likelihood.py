@@ -32,7 +32,7 @@ def told(count: int = 9, positions: Steered = "all") -> list[Told]:
 @torch.inference_mode()
 def by_hand(model: LanguageModel, row: Told) -> tuple[float, int]:
     """The sum of log p from the loss of plain transformers, the vector added by a plain hook."""
-    ids = torch.tensor([row.prompt_ids + row.response_ids])
+    ids = torch.tensor([row.prompt_ids + row.response_ids], device=model.device)
     start = len(row.prompt_ids)
     labels = ids.clone()
     labels[:, :start] = -100

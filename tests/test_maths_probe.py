@@ -2,12 +2,14 @@
 
 import functools
 import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import CUDAAccelerator
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
@@ -250,6 +252,14 @@ def test_the_tasks_of_a_cluster_are_not_taken_for_processes(
     activations, positive, pairs = rows(40, 16, 0.3)
     fitted = fit_probe(activations, positive, fold_numbers(positive, pairs, 3, seed=0), [1.0])
     assert fitted.weights.isfinite().all()
+
+
+def test_a_gpu_that_is_left_alone_is_not_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CUDAAccelerator, "is_available", lambda: True)
+    activations, positive, pairs = rows(40, 16, 0.3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_probe(activations, positive, fold_numbers(positive, pairs, 3, seed=0), [1.0])
 
 
 def test_a_trainer_of_your_own_sees_every_step() -> None:

@@ -43,10 +43,11 @@ _MOST_STEPS = 200
 _EXPECTED = (
     ".*configure_optimizers.*returned `None`",
     ".*does not have many workers",
+    "GPU available but not used",
     ".*smaller than the logging interval",
     r".*isinstance\(treespec, LeafSpec\)",
 )
-"""Beginnings of warnings that full-batch Newton steps cannot avoid."""
+"""Beginnings of remarks on one full batch, and on activations that lie on the host by choice."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,8 @@ def _train(probe: LogisticProbe, features: Tensor, positive: Tensor, trainer: pl
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's device banner and the remarks that do not apply to one batch."""
-    banner = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    """Without Lightning's banner of devices and the remarks that do not apply here."""
+    banner = logging.getLogger("pytorch_lightning")
     level = banner.level
     banner.setLevel(logging.WARNING)
     try:

@@ -28,6 +28,7 @@ from traitsteer.maths.statistics import cosine
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.findings import estimate
 from traitsteer.words.records import Method, ScoredAnswer, Trait
 from traitsteer.words.results import NULL_KINDS
 from traitsteer.words.seeds import small_seed_for
@@ -94,7 +95,8 @@ def _evaluate(
             head | chosen | {"source": config.source(arm).name},
         )
     write_json(folder / f"{method}.json", head | result)
-    say(f"{title}: delta {result['delta']}, coherence {result['coherence']}")
+    delta, coherence = estimate(result["delta"]), estimate(result["coherence"])
+    say(f"{title}: delta {delta}, coherence {coherence}")
 
 
 def _settings(

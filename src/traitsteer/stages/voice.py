@@ -25,6 +25,7 @@ from traitsteer.maths.statistics import (
 )
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
+from traitsteer.words.findings import estimate
 from traitsteer.words.records import Interval, ScoredAnswer, Trait
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.seeds import seed_for
@@ -93,7 +94,9 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
     heard = voice.heard(answers, trait.report, trait.names, bench.judge, config.voice, bench.cache)
     seed = seed_for(config.seed, name)
     compared = voice.compared(heard, config.evaluate.confidence, seed, config.judge.missing_at_most)
-    say(f"voice {name}: equal trait score {verdict}, preference {compared['preference']}")
+    preference = compared["preference"]
+    share = estimate(preference and preference["natural"], " %")
+    say(f"voice {name}: equal trait score {verdict}, natural preferred in {share}")
     return head | {
         "arms": {
             setting: _setting(arms.get(setting), of, config.evaluate.confidence)
