@@ -21,6 +21,7 @@ from traitsteer.engine import decoding, trial
 from traitsteer.engine.decoding import Decoder, Use
 from traitsteer.engine.generation import _Stream, generate
 from traitsteer.engine.graphs import Uncapturable, capturable
+from traitsteer.engine.last_block import last_tokens, looking_at
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.trial import try_out
@@ -70,6 +71,9 @@ def away(request: pytest.FixtureRequest, built: Built) -> LanguageModel:
     model = load(str(built(request.param)), chat=True, device="cpu", dtype="bfloat16")
     # With one, some architectures look for padding among the ids of a pass without a mask.
     model.model.config.get_text_config().pad_token_id = None
+    # Whether its last block can do with some tokens is seen once, by reading numbers.
+    with torch.inference_mode(), looking_at(model, model.layers - 1, last_tokens):
+        pass
     model.model.to("meta")
     return model
 

@@ -12,6 +12,7 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from traitsteer.engine.added import steer
+from traitsteer.engine.last_block import last_tokens, looking_at
 from traitsteer.engine.rows import Row, Steering
 from traitsteer.engine.sharing import Alike, Level
 from traitsteer.engine.stairs import Stairs
@@ -50,7 +51,8 @@ def prefill(model: LanguageModel, rows: Sequence[Row]) -> Prefilled:
     full = bool(mask.all())
     ids, mask = ids.to(model.device), mask.to(model.device)
     kept = [_Recorded() for _ in range(model.layers)]
-    with Stairs(levels, len(ids)).climbed(model, _changes(levels, steerings, mask)):
+    climbed = Stairs(levels, len(ids)).climbed(model, _changes(levels, steerings, mask))
+    with looking_at(model, model.layers - 1, last_tokens), climbed:
         logits = model.model(
             input_ids=ids,
             attention_mask=None if full else mask.long(),

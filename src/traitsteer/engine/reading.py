@@ -3,8 +3,9 @@
 Only what is needed is run: the decoder's blocks up to the last layer asked for (no norm, no
 logits), and of each row no token after the last one that is pooled, since in a causal decoder
 nothing that follows changes it. For the same reason rows are padded on the right and need no
-attention mask. Each layer is pooled as soon as it is computed, so that no `[rows, tokens, width]`
-is kept for more than one layer at a time.
+attention mask. In the last block, what follows attention runs for the pooled tokens alone. Each
+layer is pooled as soon as it is computed, so that no `[rows, tokens, width]` is kept for more than
+one layer at a time.
 """
 
 import functools
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from traitsteer.engine.batches import causal, fill, run_blocks
+from traitsteer.engine.last_block import looking_at
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.inference import inference
@@ -194,6 +196,7 @@ def _batch(
         real[place, : len(chosen)] = True
     index += torch.arange(len(rows))[:, None] * width
     results = torch.empty(len(rows), *shape, device=model.device)
+    pooled = index[real].to(model.device)
     index, real = index.flatten().to(model.device), real.to(model.device)
 
     def keep(layer: int, hidden: Tensor) -> None:
@@ -202,5 +205,6 @@ def _batch(
         results[:, layer] = pool(selected, real.to(hidden.device)).to(results.device)
 
     seen = {layer: functools.partial(keep, layer) for layer in range(shape[0])}
-    run_blocks(model, ids, mask if masked else None, seen)
+    with looking_at(model, shape[0] - 1, lambda _rows, _tokens: pooled):
+        run_blocks(model, ids, mask if masked else None, seen)
     return results

@@ -1,9 +1,10 @@
-"""Hooks on decoder blocks: they live inside a context manager and are gone after an exception."""
+"""Hooks on a decoder: they live inside a context manager and are gone after an exception."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -88,3 +89,39 @@ def _before(change: Inputs) -> Callable[..., Any]:
         return change(args, kwargs)
 
     return run
+
+
+Places = Callable[[int, int], Tensor]
+"""(rows, tokens) of a batch -> places [n], int64, of some of its tokens, all rows in one line."""
+
+
+def for_some_tokens(part: nn.Module, places: Places) -> AbstractContextManager[None]:
+    """Run a part that takes one tensor `[rows, tokens, width]`, and gives one, for some tokens.
+
+    While the context is open it is given these alone, `[1, n, width]`; the others get 0.
+    """
+    some = _Some(places)
+
+    def handles() -> Iterator[RemovableHandle]:
+        yield part.register_forward_pre_hook(some.taken)
+        yield part.register_forward_hook(some.put_back)
+
+    return _open(handles())
+
+
+class _Some:
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.shape = torch.Size()
+        self.at = torch.empty(0)
+
+    def taken(self, _part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        (hidden,) = inputs
+        self.shape = hidden.shape
+        self.at = self.places(*hidden.shape[:2]).to(hidden.device)
+        return (hidden.flatten(0, 1).index_select(0, self.at)[None],)
+
+    def put_back(self, _part: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        whole = output.new_zeros(self.shape)
+        whole.flatten(0, 1).index_copy_(0, self.at, output[0])
+        return whole
