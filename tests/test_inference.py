@@ -43,7 +43,10 @@ def test_only_large_products_of_plain_layers_in_float32_are_changed() -> None:
     other, short = Doubled(512, 512), layers((512, 512))[0].bfloat16()
     model = nn.ModuleList([large, middle, small, other, short])
     calls = [(large, 600), (large, 1), (middle, 600), (middle, 3), (small, 600), (other, 600)]
-    with inference.inference(model), profile(activities=[ProfilerActivity.CPU]) as seen:
+    with (
+        inference.inference(model),
+        profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen,
+    ):
         for layer, rows in calls:
             layer(torch.randn(rows, layer.in_features))
     counted = {event.key: event.count for event in seen.key_averages()}
@@ -71,7 +74,7 @@ def test_answers_are_those_of_the_slow_reference_in_any_batch(
 ) -> None:
     monkeypatch.setattr(inference, "_LEAST", 1)
     rows, sampling = mixed_rows(llama), Sampling(12, temperature)
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen:
         together = generate(llama, rows, sampling, Batching(16))
     counted = {event.key: event.count for event in seen.key_averages()}
     assert "aten::linear" not in counted

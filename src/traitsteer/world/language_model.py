@@ -181,6 +181,9 @@ def load(
         if not options:
             model.to(place)
         model.eval().requires_grad_(False)
+        if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+            # torch's kernel knows no cap, and transformers 5.17 chooses it all the same.
+            model.set_attn_implementation("eager")
     except torch.OutOfMemoryError as error:
         raise TraitsteerError(
             f"{name} does not fit into the free memory of {place}; choose a smaller dtype, a "
