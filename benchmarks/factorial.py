@@ -19,6 +19,8 @@ from pathlib import Path
 from benchmarks.search.table import insert
 from traitsteer.words import layout
 from traitsteer.words.factor_tables import tables
+from traitsteer.world import ledger
+from traitsteer.world.files import read_jsonl
 from traitsteer.world.machine import described
 
 PROFILE = Path("profiles/pocket-factorial.yaml")
@@ -65,6 +67,8 @@ def tell(folder: Path, page: Path, took: str) -> None:
     """
     if folder.resolve() != Path.cwd():
         shutil.copy(folder / layout.FACTORIAL, layout.FACTORIAL)
+        for line in read_jsonl(folder / layout.LEDGER):
+            ledger.add(line)
     found = json.loads((folder / layout.FACTORIAL).read_text(encoding="utf-8"))
     machine = ", ".join(described().values())
     insert(page, "results", f"{tables(found)}\n\nMade on {machine}.{took}", "benchmarks.factorial")

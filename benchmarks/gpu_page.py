@@ -9,7 +9,7 @@ from typing import Any
 _SHOWN = 10
 _DECODING = (
     "| rows at once | seconds | of these the prompts | of the bandwidth limit | later "
-    "| answers/s | peak GB |",
+    "| answers/s | peak GiB |",
     "|--:|--:|--:|--:|--:|--:|--:|",
 )
 _PRODUCTS = re.compile("nvjet|gemm|gemv|splitK")

@@ -71,7 +71,7 @@ def _series(series: Series) -> str:
     lines += ["|---|" + "--:|" * len(series.sizes)]
     lines += ["| seconds | " + " | ".join(map(_short, series.seconds)) + " |"]
     peaks = ["-" if peak is None else f"{peak / 2**20:.0f}" for peak in series.peaks]
-    lines += ["| peak MB | " + " | ".join(peaks) + " |"]
+    lines += ["| peak MiB | " + " | ".join(peaks) + " |"]
     return "\n".join(lines) + "\n"
 
 

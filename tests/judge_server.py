@@ -130,6 +130,8 @@ class Endpoint(BaseHTTPRequestHandler):
             return self.fail(400, "unknown parameter")
         if "forbidden" in asked["messages"][0]["content"]:
             return self.fail(400, "withheld", "content_filter")
+        if "moderated" in asked["messages"][0]["content"]:
+            return self.fail(403, "your input was flagged")
         self.state.enter()
         with self.state.computing:
             made = self.state.complete(asked)

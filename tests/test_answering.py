@@ -203,6 +203,25 @@ def test_what_the_judge_failed_to_score_is_judged_again_and_not_generated_again(
     assert bench.judge.asked == len(lost), "judged again and not kept"
 
 
+def test_another_judge_scores_the_answers_that_there_are(bench: Bench, monkeypatch) -> None:
+    class Other(LetterJudge):
+        digest = "other"
+
+    settings, other = many(bench, 3), replace(bench, judge=Other("e"))
+    first = bench.answers(QUESTIONS, settings, 2)
+    straight = replace(other, cache=bench.cache / "other").answers(QUESTIONS, settings, 2)
+    monkeypatch.setattr("traitsteer.experiment.answering.generate", None)
+    asked, done = other.judge.asked, []
+    found = other.answers(QUESTIONS, settings, 2, progress=done.append)
+    assert found == straight != first
+    assert other.judge.asked == asked + 3 * 6 and sum(done) == 3 * 6
+    # Both are kept now, each beside the other.
+    asked = bench.judge.asked + other.judge.asked
+    assert bench.answers(QUESTIONS, settings, 2) == first
+    assert other.answers(QUESTIONS, settings, 2) == straight
+    assert bench.judge.asked + other.judge.asked == asked
+
+
 def test_some_questions_only_and_cut_loops(bench: Bench) -> None:
     settings = many(bench, 3)
     whole = bench.answers(QUESTIONS, settings, 2)

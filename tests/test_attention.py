@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from traitsteer.engine import attention
 from traitsteer.engine.attention import (
     PACKED,
     SUMMED,
@@ -52,6 +53,7 @@ def expected(
     return found.transpose(1, 2)
 
 
+@pytest.mark.parametrize("home", [False, True])
 @pytest.mark.parametrize("attend", [attend_packed, attend_summed])
 @pytest.mark.parametrize("heads", [2, 6])
 @pytest.mark.parametrize("columns", [slice(0, SIZE), slice(3, 10), slice(4, 5)])
@@ -62,7 +64,10 @@ def test_it_is_the_attention_of_torch(
     columns: slice,
     wide: int,
     scale: float | None,
+    home: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(attention, "blas_at_home", lambda: home)
     key, value = buffers(2, columns, wide=wide)
     # Queries come as a view of what a linear layer gave.
     query, mask = torch.randn(ROWS, 1, heads, 8).transpose(1, 2), masked(key.shape[2])

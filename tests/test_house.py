@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from traitsteer.experiment.activations import READING
 from traitsteer.experiment.responses import GENERATING
 from traitsteer.words import layout
+from traitsteer.words.model_config import ModelsConfig
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
@@ -203,7 +205,8 @@ def test_scenarios_are_read_by_elicitation_of_their_trait_alone() -> None:
 
 
 def test_stages_that_score_follow_the_judge_and_neither_its_patience_nor_its_budget() -> None:
-    scored = ("kind", "name", "revision", "prompts", "minimum_mass", "missing_at_most")
+    scored = {"kind", "name", "revision", "quantisation", "template", "prompts"}
+    scored |= {"minimum_mass", "missing_at_most"}
     asking = {"protocol", "vet", "search", "evaluate", "cross", "voice"}
     for name, stage in stages().items():
         named = {each for each in stage.get("params", []) if each.split(".")[0] == "judge"}
@@ -211,6 +214,15 @@ def test_stages_that_score_follow_the_judge_and_neither_its_patience_nor_its_bud
         assert ("models/pocket/judge" in stage["deps"]) == (name in asking)
         if name in asking | {"track"}:
             assert named == {f"judge.{each}" for each in scored}, name
+
+
+def test_how_much_is_computed_at_once_reruns_nothing() -> None:
+    """What does not fit may be made smaller in the middle of a study."""
+    lasting = {"base", "instruct", "dtype", "quantisation", "device", "trust_remote_code"}
+    assert lasting | {"rows", "tokens", "capture"} == ModelsConfig.model_fields.keys()
+    for name, stage in stages().items():
+        named = {each for each in stage.get("params", []) if each.split(".")[0] == "models"}
+        assert named in (set(), {f"models.{each}" for each in lasting}), name
 
 
 def test_no_pickle_is_loaded_and_no_remote_code_is_trusted_by_default() -> None:
@@ -234,16 +246,18 @@ def test_imports_form_no_circle() -> None:
     assert not graph
 
 
-def test_kept_answers_depend_on_all_code_that_generates_them() -> None:
-    generating = [path for path in GENERATING if path.parent.name == "engine"]
-    assert len(generating) > 10
+@pytest.mark.parametrize("files", [GENERATING, READING], ids=["answers", "activations"])
+def test_what_is_kept_depends_on_all_code_that_makes_it(files: tuple[Path, ...]) -> None:
+    making = [path for path in files if path.parent.name == "engine"]
+    assert len(making) > 2
     used = {
         found
-        for path in generating
+        for path in making
         for name in imports(path)
-        if name.startswith("traitsteer.world.") and (found := module_file(name))
+        if name.startswith(("traitsteer.engine.", "traitsteer.world."))
+        and (found := module_file(name))
     }
-    assert len(used) > 2 and used <= set(GENERATING)
+    assert len(used) > 4 and used <= set(files)
 
 
 def test_what_is_kept_lies_in_the_repository_that_an_experiment_came_from() -> None:

@@ -26,6 +26,26 @@ def layers(*shapes: tuple[int, int]) -> list[nn.Linear]:
     return [nn.Linear(inner, outer, bias=outer % 2 == 0) for inner, outer in shapes]
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor of another maker than the BLAS has."""
+    monkeypatch.setattr(inference, "blas_at_home", lambda: False)
+
+
+def test_mkl_is_left_alone_on_processors_of_its_maker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    model = nn.Sequential(*layers((512, 512)))
+    for maker, home in ((True, True), (False, False)):
+        monkeypatch.setattr(inference, "processor_of_intel", lambda maker=maker: maker)
+        assert inference.blas_at_home() == home
+        with inference.inference(model):
+            assert (type(model[0]) is nn.Linear) == home
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    monkeypatch.setattr(inference, "processor_of_intel", lambda: True)
+    assert not inference.blas_at_home()
+
+
+@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("shape", [(512, 513), (513, 512)])
 @pytest.mark.parametrize("rows", [(400,), (4, 100), (1, 1)])
 def test_it_is_the_product_of_torch(shape: tuple[int, int], rows: tuple[int, ...]) -> None:
@@ -38,6 +58,7 @@ def test_it_is_the_product_of_torch(shape: tuple[int, int], rows: tuple[int, ...
         assert torch.allclose(model(strided), expected, atol=1e-5)
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_only_large_products_of_plain_layers_in_float32_are_changed() -> None:
     large, middle, small = layers((512, 512), (256, 256), (8, 8))
     other, short = Doubled(512, 512), layers((512, 512))[0].bfloat16()
@@ -55,6 +76,7 @@ def test_only_large_products_of_plain_layers_in_float32_are_changed() -> None:
     assert type(short) is nn.Linear
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_the_model_is_as_before_after_an_exception_and_within_another_context() -> None:
     model = nn.Sequential(*layers((64, 64), (64, 64)))
     names = set(model.state_dict())
@@ -68,6 +90,7 @@ def test_the_model_is_as_before_after_an_exception_and_within_another_context() 
     assert model(torch.ones(1, 64)).requires_grad
 
 
+@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_answers_are_those_of_the_slow_reference_in_any_batch(
     llama: LanguageModel, monkeypatch: pytest.MonkeyPatch, temperature: float

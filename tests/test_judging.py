@@ -1,5 +1,6 @@
 """Judging beside generation and over interruptions; what identifies a judge; what it will cost."""
 
+import gc
 import math
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -23,7 +25,7 @@ from traitsteer.experiment.judging import Judging, judge_all
 from traitsteer.words.config import Config, load, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
-from traitsteer.world import judges
+from traitsteer.world import judges, language_model
 from traitsteer.world.judges import judge_terms, open_judge
 from traitsteer.world.model_judge import questions_about, tokens_of
 from traitsteer.world.prompt_files import read_prompts
@@ -256,7 +258,7 @@ def test_the_docs_say_what_the_check_of_a_real_profile_says(
     said = Path("docs/real_models.md").read_text()
     for name in ("llama-3.1-8b", "qwen2.5-7b", "gemma-2-2b", "qwen2.5-1.5b"):
         found = sum(of_study(load(Path(f"profiles/{name}.yaml"))).values(), Calls())
-        assert f"up to {found.calls:,} times" in said
+        assert f"about {found.calls:,} times" in said
         assert f"{found.tokens / 1e6:.1f} million tokens" in said
 
 
@@ -297,6 +299,52 @@ def test_the_calls_of_a_study_are_told_beforehand(
     assert f"the whole study takes about {sum(9 * n for n in answers.values()):,} calls" in said
     announce_study(configured(kind="pocket"))
     assert capsys.readouterr().err == ""
+
+
+def test_a_local_judge_is_known_by_its_quantisation_and_template(configured: Configured) -> None:
+    name = str(JUDGES / "split")
+    changes: list[dict[str, Any]] = [
+        {},
+        {"quantisation": "int8"},
+        {"template": {"enable_thinking": False}},
+        {"device": "cpu"},
+    ]
+    configs = [configured(kind="local", name=name, **change) for change in changes]
+    terms = [judge_terms(config, "evil") for config in configs]
+    assert terms[0] == terms[3] and len({str(each) for each in terms}) == 3
+    with pytest.raises(TraitsteerError, match=r"judge\.quantisation is int8, which needs a GPU"):
+        judges.find_judge(
+            configured(kind="local", name=name, device="cpu", quantisation="int8"), "evil"
+        )
+    with pytest.raises(TraitsteerError, match=r"judge\.device is 'banana'"):
+        judges.find_judge(configured(kind="local", name=name, device="banana"), "evil")
+    for change in changes[1:]:
+        with pytest.raises(TraitsteerError, match="are those of a local judge, and kind is openai"):
+            configured(**change)
+
+
+def test_one_local_judge_leaves_before_another_comes(configured: Configured, monkeypatch) -> None:
+    judge = open_judge(configured(kind="local", name=str(JUDGES / "split")), "evil")
+    (model,) = judges._kept.values()
+    left, there = weakref.ref(model.model), []
+    del judge, model
+    own = language_model.load
+
+    def load_(*args: Any, **options: Any) -> Any:
+        gc.collect()
+        there.append(left() is not None)
+        return own(*args, **options)
+
+    monkeypatch.setattr(language_model, "load", load_)
+    other = configured(kind="local", name=str(JUDGES / "whole"))
+    assert open_judge(other, "evil") and open_judge(other, "sycophancy")
+    assert there == [False]
+
+
+def test_a_local_model_that_answers_in_words_is_refused(configured: Configured, built) -> None:
+    config = configured(kind="local", name=str(built("llama")))
+    with pytest.raises(TraitsteerError, match="asked for a number and began its reply with"):
+        open_judge(config, "evil")
 
 
 def test_a_judge_without_a_name_is_refused(configured: Configured, monkeypatch) -> None:

@@ -95,6 +95,19 @@ def test_a_part_that_mixes_tokens_is_given_all_of_them(built: Built) -> None:
         assert close(pooled[row], block_outputs(model, item)[:, len(item.prompt_ids)])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mixes", [False, True])
+def test_massive_dimensions_hide_no_mixing(built: Built, dtype: str, mixes: bool) -> None:
+    """In real models a few dimensions are hundreds of times as large as what a part gives."""
+    model = load(str(built("llama")), chat=True, device="cpu", dtype=dtype)
+    model.model.get_input_embeddings().weight[:, 3] = 300.0
+    if mixes:
+        mixing(model, model.layers - 1)
+    before = hooks(model)
+    with torch.inference_mode(), looking_at(model, model.layers - 1, last_tokens):
+        assert (hooks(model) == before) == mixes
+
+
 def test_a_block_that_attends_to_what_its_part_gives_is_given_all_of_it(built: Built) -> None:
     model = load(str(built("llama")), chat=True, device="cpu")
     block = model.blocks[-1]

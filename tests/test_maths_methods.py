@@ -19,3 +19,12 @@ def test_each_method_is_the_fit_of_its_own_room() -> None:
     expected = fit_probe(rows, positive, fold_numbers(positive, pairs, 3, 4), (0.1, 10.0))
     torch.testing.assert_close(raw, expected.weights)
     assert torch.equal(probe.penalties, expected.penalties)
+
+
+def test_a_fold_of_an_outer_cross_validation_may_be_all_that_a_pair_too_few_is_due_to() -> None:
+    """Each pair left out once: the pairs that are left are one fewer than the folds."""
+    rows, positive, pairs, _ = planted(5, 12, 1.0)
+    left = pairs != pairs[0]
+    parts = rows[left], positive[left], pairs[left], "probe"
+    found = raw_vectors(*parts, penalties=(0.1, 10.0), folds=5, seed=4)[0]
+    assert torch.equal(found, raw_vectors(*parts, penalties=(0.1, 10.0), folds=4, seed=4)[0])

@@ -1,5 +1,6 @@
 """Memory: the estimate against what is really held, and what is said when it does not fit."""
 
+import re
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from traitsteer.engine.slots import Slots
 from traitsteer.experiment.models import check_memory, open_model
 from traitsteer.maths.memory import SPARE, Footprint, Load, Sizes
 from traitsteer.stages import check
+from traitsteer.words.config import load as load_config
 from traitsteer.words.config import parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import devices, memory
@@ -87,24 +89,33 @@ def test_quantised_weights_are_those_of_linear_layers_but_the_last(tmp_path: Pat
 
 def test_what_does_not_fit_says_what_to_change() -> None:
     needed = Footprint(LLAMA, Load(rows=128, columns=400, tokens=16384))
-    memory.require("m", needed, None)
-    memory.require("m", needed, needed.total)
+    memory.require("m", needed, "cpu", None)
+    memory.require("m", needed, "cpu", needed.total)
     with pytest.raises(TraitsteerError, match=r"weights 14.90 GiB.*; choose a dtype .*int4"):
-        memory.require("m", needed, 15 * GB)
+        memory.require("m", needed, "cpu", 15 * GB)
     with pytest.raises(TraitsteerError, match=r"set models.rows to \d+, which") as caught:
-        memory.require("m", needed, 26 * GB)
+        memory.require("m", needed, "cpu", 26 * GB)
     rows = int(str(caught.value).split("models.rows to ")[1].split(",")[0])
     fits, more = (replace(needed, load=replace(needed.load, rows=n)) for n in (rows, rows + 1))
     assert fits.total <= 26 * GB < more.total and 1 < rows < 128
-    with pytest.raises(TraitsteerError, match=r"set models.tokens to \d+ and models.rows to 1"):
-        memory.require("m", needed, 19 * GB)
+    with pytest.raises(TraitsteerError, match=r"set models.rows to \d+ and models.tok") as caught:
+        memory.require("m", needed, "cpu", 20 * GB)
+    told = re.search(r"rows to (\d+) and models.tokens to (\d+),", str(caught.value))
+    rows, tokens = int(told[1]), int(told[2])
+    assert tokens < 16384 and rows >= 16
+    load = Load(rows=rows, columns=400, tokens=tokens)
+    assert (
+        Footprint(LLAMA, load).total
+        <= 20 * GB
+        < Footprint(LLAMA, replace(load, rows=rows + 1)).total
+    )
     beside = replace(needed, load=Load(1, 100, 1), beside=10 * GB)
     assert beside.total == replace(beside, beside=0).total + round(SPARE * 10 * GB)
     with pytest.raises(TraitsteerError, match=r"judge's weights beside it 9\.31 .* or judge"):
-        memory.require("m", beside, 26 * GB)
+        memory.require("m", beside, "cpu", 26 * GB)
     with pytest.raises(TraitsteerError, match="choose shorter responses or a smaller model"):
         long = replace(needed, load=Load(1, 10**6, 1))
-        memory.require("m", long, round(SPARE * LLAMA.weights) + GB)
+        memory.require("m", long, "cpu", round(SPARE * LLAMA.weights) + GB)
 
 
 @pytest.fixture
@@ -125,11 +136,13 @@ def config(params: dict[str, Any], tmp_path: Path):
 def test_no_model_is_opened_that_does_not_fit(config, monkeypatch) -> None:
     made = config()
     said = check_memory(made, made.models.instruct, prompt_tokens=60)
-    assert "192 rows x 100 tokens" in said and "are free" in said
+    assert "192 rows x 100 tokens" in said and "; on cpu " in said and "are free" in said
     assert open_model(made, made.models.instruct).layers == 3
     monkeypatch.setattr(devices, "free_memory", lambda _name: 100_000)
     for work in (lambda: open_model(made, made.models.base), lambda: check.run(made)):
-        with pytest.raises(TraitsteerError, match=r"needs about .* 0\.1 MiB are free; choose"):
+        with pytest.raises(
+            TraitsteerError, match=r"needs about .* on cpu 0\.1 MiB are free; choose"
+        ):
             work()
 
 
@@ -216,3 +229,24 @@ def test_memory_that_runs_out_at_a_prompt_changes_no_steered_row(llama, monkeypa
     monkeypatch.setattr(generation, "prefill", limited)
     assert generate(llama, rows, Sampling(10, 1.0), Batching(64)) == expected
     assert refused == [16, 8, 4]
+
+
+PUBLISHED = {
+    "llama-3.1-8b": Sizes(16_060_522_496, 32, 4096, 14336, 2048, 128256, 2),
+    "qwen2.5-7b": Sizes(15_231_233_024, 28, 3584, 18944, 1024, 152064, 2),
+    "gemma-2-2b": Sizes(5_228_683_776, 26, 2304, 9216, 2048, 256000, 2),
+    "qwen2.5-1.5b": Sizes(3_087_428_608, 28, 1536, 8960, 512, 151936, 2),
+}
+"""Two bytes for each parameter of the published models."""
+
+
+@pytest.mark.parametrize("profile", [*PUBLISHED, "llama-3.1-8b-factorial"])
+def test_a_profile_fits_the_gpu_that_it_is_promised_for(profile: str, repository: Path) -> None:
+    known = profile.removesuffix("-factorial")
+    page = (repository / "docs/real_models.md").read_text(encoding="utf-8")
+    card = int(re.search(rf"^\| `{known}` \|.* (\d+) GB \|$", page, re.MULTILINE)[1])
+    config = load_config(repository / f"profiles/{profile}.yaml")
+    models, answer = config.models, config.answers.max_new_tokens
+    needed = Footprint(PUBLISHED[known], Load(models.rows, 200 + answer, models.tokens))
+    # What a driver and the kernels take of a card.
+    assert needed.total < (card - 0.75) * 2**30

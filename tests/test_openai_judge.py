@@ -201,6 +201,20 @@ def test_an_endpoint_that_only_fails_ends_the_run(
     assert len(list((tmp_path / "scores").rglob("*.json"))) == kept, "a failure was kept"
 
 
+def test_a_prompt_that_the_endpoint_will_not_take_is_missing_alone(
+    opened: Opened, judge_server: str
+) -> None:
+    endpoint = opened()
+    flagged, well = endpoint.ask([Question("moderated t"), Question("a zoo t")])
+    assert (flagged.state, flagged.number, well.state) == ("failed", None, "scored")
+    with pytest.raises(TraitsteerError, match=r"status 403 \(.*your input was flagged"):
+        endpoint.ask([Question(f"moderated {n} t") for n in range(30)])
+    before = counts(judge_server)
+    with pytest.raises(TraitsteerError, match="status 403"):
+        endpoint.ask([Question("another zoo t")])
+    assert counts(judge_server) == before
+
+
 def test_what_cannot_succeed_is_one_sentence_without_the_key(
     opened: Opened, judge_server: str, spoilt: Callable[..., Proxy], monkeypatch, caplog
 ) -> None:

@@ -22,6 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
+from traitsteer.world.inference import blas_at_home
 from traitsteer.world.language_model import LanguageModel
 
 PACKED, SUMMED = "traitsteer_packed", "traitsteer_summed"
@@ -118,8 +119,11 @@ def attend_summed(
     if not laid_out or others.get("position_bias") is not None or others.get("softcap") is not None:
         return attend_packed(module, query, key, value, attention_mask, scaling, **others)
     queries = query.reshape(rows * shared, heads // shared, width)
-    # Of a transposed view, as here, torch makes one product with the keys as they lie.
-    scores = torch.bmm(key.flatten(0, 1), queries.mT).mT.reshape(rows, heads, columns)
+    keys = key.flatten(0, 1)
+    # Of a transposed view torch makes one product with the keys as they lie; which of the two ways
+    # to write it reads them faster is a matter of the BLAS.
+    scores = torch.bmm(queries, keys.mT) if blas_at_home() else torch.bmm(keys, queries.mT).mT
+    scores = scores.reshape(rows, heads, columns)
     scores.mul_(width**-0.5 if scaling is None else scaling).add_(attention_mask[:, 0])
     weights = scores.softmax(dim=-1).view(rows * heads, columns)
     of_head = torch.arange(rows * shared, dtype=torch.int32)[:, None] * size

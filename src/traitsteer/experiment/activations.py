@@ -11,18 +11,30 @@ from pathlib import Path
 
 import torch
 
-from traitsteer.engine import batches, reading
+from traitsteer.engine import batches, last_block, reading
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
-from traitsteer.world import blocks, hooks, inference, language_model, tensors
+from traitsteer.world import blocks, hooks, inference, language_model, machine, tensors
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
 
-_CODE = digest_of_files(
+READING = tuple(
     Path(module.__file__ or "")
-    for module in (batches, reading, positions, blocks, hooks, inference, language_model)
+    for module in (
+        batches,
+        last_block,
+        reading,
+        positions,
+        blocks,
+        hooks,
+        inference,
+        language_model,
+        machine,
+    )
 )
+"""Files whose code decides what is read."""
+_CODE = digest_of_files(READING)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Settings, baseline and nulls are rows of one stream, judged while it runs. The answers of a setting
 are kept on disk, as soon as they are complete, under the hash of everything that they depend on,
-so that an interrupted study asks for nothing twice. What the judge failed to score is judged again.
+so that an interrupted study asks for nothing twice. What the judge failed to score is judged again,
+and another judge is given the same answers.
 """
 
 import hashlib
@@ -16,7 +17,14 @@ from torch import Tensor
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling, Steered, Steering
 from traitsteer.experiment.judging import Judging
-from traitsteer.experiment.kept_answers import judge_again, read_answers, write_answers
+from traitsteer.experiment.kept_answers import (
+    failed_in,
+    judge_again,
+    of_another_judge,
+    path_of,
+    read_answers,
+    write_answers,
+)
 from traitsteer.experiment.responses import GENERATING
 from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
@@ -152,12 +160,15 @@ class _Run:
     def answers(self, progress: Callable[[int], None]) -> list[list[ScoredAnswer]]:
         """Generate and judge what is not on disk yet."""
         first = {path: place for place, path in reversed(list(enumerate(self.paths)))}
-        missing = [place for path, place in first.items() if not path.exists()]
+        found = {
+            path: read_answers(path) if path.exists() else of_another_judge(path) for path in first
+        }
+        kept = {path: answers for path, answers in found.items() if answers is not None}
+        missing = [place for path, place in first.items() if path not in kept]
         planned = [each for place in sorted(missing) for each in self._planned(place)]
         there = sum(self.samples) - sum(self.samples[place] for place in missing)
-        progress(there * len(self.asked))
-        kept = {path: read_answers(path) for path in first if path.exists()}
-        judge_again(self.bench.judge, self.questions.trait, self.questions.texts, kept)
+        progress(there * len(self.asked) - len(failed_in(kept)))
+        judge_again(self.bench.judge, self.questions.trait, self.questions.texts, kept, progress)
         if planned:
             self._generate(planned, progress)
         return [kept[path] if path in kept else read_answers(path) for path in self.paths]
@@ -235,7 +246,6 @@ class _Run:
             "model": bench.model.digest,
             "dtype": str(bench.model.dtype),
             "device": str(bench.model.device),
-            "judge": bench.judge.digest,
             "sampling": asdict(self.sampling),
             "steered": bench.steered,
             "thinking": asdict(thinking) if (thinking := bench.model.thinking) else None,
@@ -249,4 +259,4 @@ class _Run:
             "setting": setting.key(),
             "samples": self.samples[place],
         }
-        return bench.cache / "answers" / f"{digest(key)}.json"
+        return path_of(bench.cache / "answers", digest(key), digest(bench.judge.digest))

@@ -89,8 +89,9 @@ def check_memory(config: Config, which: ModelConfig, prompt_tokens: int, beside:
         beside,
     )
     free = devices.free_memory(models.device)
-    memory.require(which.name, needed, free)
-    return memory.told(which.name, needed, free)
+    where = "all GPUs" if models.device in devices.SPREAD else str(place)
+    memory.require(which.name, needed, where, free)
+    return memory.told(which.name, needed, where, free)
 
 
 def sampling_of(section: SamplingConfig) -> Sampling:

@@ -9,6 +9,7 @@ from traitsteer.maths.statistics import (
     cosine,
     paired_difference_interval,
     paired_differences,
+    paired_means,
     ratio_interval,
 )
 from traitsteer.words import layout
@@ -34,7 +35,8 @@ def pairing(natural: Result | None, instruction: Result | None, confidence: floa
         return dict.fromkeys(names)
     new, old = deltas(natural), deltas(instruction)
     percent = None
-    if instruction["delta"]["value"] != 0:
+    # Over the questions that both have, which may be fewer than those of the delta.
+    if paired_means(new, old)[1].mean() != 0:
         percent = ratio_interval(new, old, confidence).rounded()
     first, second = vectors(natural), vectors(instruction)
     chosen = cosine(first[natural["layer"]], second[instruction["layer"]])

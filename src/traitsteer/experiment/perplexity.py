@@ -53,7 +53,7 @@ def surprise(
 def side_effect(steered: Tensor, unsteered: Tensor, confidence: float) -> dict[str, Any]:
     """Perplexity under a vector and without, and their ratio, from the surprise `[texts]` of each.
 
-    The ratio is exp of the mean difference, its limits exp of those of the paired t interval.
+    The ratio is exp of the mean difference, its limits exp of those of the paired difference.
     """
     after, before = (each[:, None].numpy() for each in (steered, unsteered))
     log = paired_difference_interval(after, before, confidence)

@@ -12,7 +12,7 @@ from pathlib import Path
 from traitsteer import engine
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling
-from traitsteer.world import blocks, hooks, inference, language_model
+from traitsteer.world import blocks, hooks, inference, language_model, machine
 from traitsteer.world.files import digest, digest_of_files, read_jsonl, write_jsonl
 from traitsteer.world.language_model import LanguageModel
 
@@ -23,9 +23,12 @@ GENERATING = (
     *(
         path
         for path in Path(engine.__path__[0]).glob("*.py")
-        if path.stem not in ("batches", "likelihood", "reading")
+        if path.stem not in ("likelihood", "reading")
     ),
-    *(Path(module.__file__ or "") for module in (blocks, hooks, inference, language_model)),
+    *(
+        Path(module.__file__ or "")
+        for module in (blocks, hooks, inference, language_model, machine)
+    ),
 )
 """Files whose code decides what is generated."""
 _CODE = digest_of_files(GENERATING)

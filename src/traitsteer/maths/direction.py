@@ -68,6 +68,8 @@ def held_out(
 ) -> HeldOut:
     """Cross-validation: each fold is scored along the vectors of all others.
 
+    Pairs of different folds may still share a question or a system prompt.
+
     `fold_of` numbers the fold that leaves each row out, both sides of a pair alike. Raises
     TraitsteerError when no fold holds both polarities.
     """
@@ -141,7 +143,7 @@ def seed_cosine(
 ) -> Float[Tensor, " layers"] | None:
     """Mean cosine between vectors fitted to different samples of the same prompts, over all twos.
 
-    Split halves share no prompt, samples share them all: this tells what sampling alone does.
+    Split halves share no pair, samples share them all: this tells what sampling alone does.
 
     Args:
         samples: number of the sample that each row is.

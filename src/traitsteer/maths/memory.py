@@ -4,7 +4,8 @@
     cached    keys and values: rows x columns x layers x (key width + value width)
     passing   what one forward pass holds at a time, and the logits of the rows
 
-Weights and cached are exact; passing is what implementations are seen to hold, rounded upwards.
+Weights are exact, and so is cached but for the columns that the engine keeps spare; passing is what
+implementations are seen to hold, rounded upwards.
 """
 
 from bisect import bisect_right
@@ -17,6 +18,8 @@ CHOOSING = 32
 SPARE = 1.1
 """Memory comes in blocks, and what was freed lies in between."""
 GIB = 2**30
+_ENOUGH = 16
+"""Rows from which smaller passes are worth no further row."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,18 @@ class Footprint:
         return bisect_right(range(1, self.load.rows + 1), free, key=lambda n: self._of(n).total)
 
     def tokens_that_fit(self, free: int) -> int:
-        """Most tokens of a pass, by halving those asked for, with which one row fits; 0 if none."""
+        """Most tokens of a pass, by halving those asked for, with which `_ENOUGH` rows fit, or as
+        many as with the fewest; 0 if none do.
+        """
         tokens = self.load.tokens
-        one = replace(self, load=replace(self.load, rows=1, tokens=tokens))
-        while tokens and one.total > free:
+        most = self.with_tokens(0).rows_that_fit(free)
+        while tokens and self.with_tokens(tokens).rows_that_fit(free) < min(_ENOUGH, most):
             tokens //= 2
-            one = replace(one, load=replace(one.load, tokens=tokens))
-        return tokens
+        return tokens if most else 0
+
+    def with_tokens(self, tokens: int) -> "Footprint":
+        """The same with another number of tokens in a pass."""
+        return replace(self, load=replace(self.load, tokens=tokens))
 
     def _of(self, rows: int) -> "Footprint":
         return replace(self, load=replace(self.load, rows=rows))

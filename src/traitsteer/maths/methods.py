@@ -31,17 +31,19 @@ def raw_vectors(
 
     Args:
         penalties: what the probe chooses from by cross-validation; the mean difference has none.
-        folds: of that cross-validation, grouped by pair.
+        folds: of that cross-validation, grouped by pair; where there are fewer pairs, as when those
+            of an outer one are left out, each pair is a fold.
         seed: which pairs share a fold depends on it.
 
     Raises:
         TraitsteerError: a polarity has no rows, a layer tells the polarities apart nowhere, or
-            there are fewer pairs than folds.
+            there are fewer than two pairs.
     """
     if method == "mean_difference":
         return mean_difference(activations, positive), None
     # Lightning takes seconds to import, and an arm without probes does without it.
     from traitsteer.maths.probe import fit_probe
 
+    folds = min(folds, len(pairs.unique()))
     probe = fit_probe(activations, positive, fold_numbers(positive, pairs, folds, seed), penalties)
     return probe.weights, probe

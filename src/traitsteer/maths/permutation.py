@@ -55,7 +55,8 @@ def rank_p_value(observed: float, nulls: Sequence[float]) -> float:
 
     The least that it can be is 1 / (1 + nulls): 5 null vectors tell apart no better than 0.17.
     All values must be means of equally many answers. Where the observed one was chosen among many,
-    the choice must rest on other answers, and the p-value is conditional on it.
+    the choice must rest on other answers; the p-value is conditional on it, and favours a value
+    whose setting was chosen among many while that of the nulls was not.
     """
     return (1 + sum(null >= observed for null in nulls)) / (1 + len(nulls))
 

@@ -59,7 +59,7 @@ def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
 
 def paired_differences(a: Clusters, b: Clusters) -> Float[np.ndarray, " clusters"]:
     """`a - b` of the cluster means, for every cluster that both have; float64."""
-    first, second = _paired_means(a, b)
+    first, second = paired_means(a, b)
     return first - second
 
 
@@ -150,7 +150,7 @@ def ratio_interval(
 
     Source: Fieller 1954, "Some problems in interval estimation".
     """
-    x, y = _paired_means(numerator, denominator)
+    x, y = paired_means(numerator, denominator)
     n = len(x)
     if n == 0:
         raise TraitsteerError("ratio: no cluster has a value on both sides; expected at least one")
@@ -206,8 +206,8 @@ def _cluster_means(values: Clusters) -> NDArray[np.float64]:
     return np.array(means, dtype=np.float64)
 
 
-def _paired_means(a: Clusters, b: Clusters) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cluster means of both sides where both have one; mappings pair by key, arrays by row."""
+def paired_means(a: Clusters, b: Clusters) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of the clusters for which both sides have one; mappings pair by key, arrays by row."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)) or len(a) != len(b):
             raise TraitsteerError(

@@ -16,7 +16,8 @@ from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.protocol import refuse_repeats
 from traitsteer.words.records import Pair, Trait
 from traitsteer.world import memory, model_files
-from traitsteer.world.judges import find_judge, judge_name
+from traitsteer.world.devices import SPREAD, usable_device
+from traitsteer.world.judges import find_judge, judge_name, local_device
 from traitsteer.world.progress import say
 from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -77,18 +78,21 @@ def run(config: Config) -> None:
 
 
 def judge_weights(config: Config) -> int:
-    """Bytes of the weights of a judge that is loaded here; 0 for other judges.
+    """Bytes of the weights of a judge beside the steered model; 0 for one that lies elsewhere.
 
     Raises:
         TraitsteerError: it cannot be read.
     """
-    if config.judge.kind != "local":
+    models, judge = config.models, config.judge
+    if judge.kind != "local":
         return 0
-    models = config.models
+    place = usable_device(local_device(config))
+    if models.device not in SPREAD and place != usable_device(models.device):
+        return 0
     skeleton = model_files.skeleton(
-        judge_name(config), config.judge.revision, models.trust_remote_code, models.dtype
+        judge_name(config), judge.revision, models.trust_remote_code, models.dtype
     )
-    return memory.sizes_of(skeleton, "none").weights
+    return memory.sizes_of(skeleton, judge.quantisation).weights
 
 
 def refuse_too_few(config: Config, trait: Trait, text: str) -> None:

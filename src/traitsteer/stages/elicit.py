@@ -57,10 +57,11 @@ def run(config: Config, trait_name: str, text: str) -> None:
     """
     elicitation = config.eliciting(text).elicitation
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    # Samples outermost: where more are wanted later, those that are kept still come first.
     planned = [
         (prompt, sample, seed_for(config.seed, text, prompt.system or "", prompt.text, sample))
-        for prompt in prompts_for(trait, elicitation)
         for sample in range(config.elicit.samples)
+        for prompt in prompts_for(trait, elicitation)
     ]
     model = open_model(config, config.source(text))
     # A scenario is text to be continued, for a chat model too.
@@ -104,4 +105,5 @@ def run(config: Config, trait_name: str, text: str) -> None:
             planned, rows, generated, parted, strict=True
         )
     ]
+    responses.sort(key=lambda each: (each.pair, POLARITIES.index(each.polarity), each.sample))
     write_jsonl(layout.responses(trait_name, text), map(asdict, responses))

@@ -46,17 +46,17 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             not fit, or baseline, steered or prompted answers lack too many scores.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
-    terms = frozen_protocol(config, trait)
+    sha = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
     # The terms stay with the results that were made under them.
     protocol = read_json(layout.protocol(trait_name))
     write_json(layout.evaluation(trait_name, arm) / "protocol.json", protocol)
     for method in config.arm(arm).methods:
         found = read_json(layout.search(trait_name, arm) / f"{method}.json")
-        if found["protocol"] != terms:
+        if found["protocol"] != sha:
             raise TraitsteerError(
                 f"The search of {trait_name} {arm} {method} was made under protocol "
-                f"{found['protocol'][:12]}, expected {terms[:12]}; run `dvc repro` to search again."
+                f"{found['protocol'][:12]}, expected {sha[:12]}; run `dvc repro` to search again."
             )
         _evaluate(config, bench, trait, arm, method, found)
 

@@ -30,7 +30,8 @@ Door = Callable[[Sequence[str]], int]
 """The command line: arguments in, exit status out."""
 
 EXPECTATIONS = Path("profiles/expected")
-REFERENCE = "../shared/reference"
+REFERENCE = "TRAITSTEER_REFERENCE"
+"""Names a folder of trait data of others."""
 STARTED_BY = "python -m traitsteer "
 NOT_REHEARSED = ("code", "pocket_pair", "pocket_judge")
 """What DVC alone needs, and what makes the embedded pair, which no real model's profile uses."""
@@ -106,15 +107,17 @@ def _listed(values: Any, of: Any) -> list[Any]:  # noqa: ANN401 - YAML holds any
 def _traits(config: Config, folder: Path, door: Door) -> tuple[list[Trait], list[str]]:
     """The traits of the study, and what is to be told of where they come from.
 
-    Those of the reference folder go through `traitsteer import`, as data of others would.
+    Data of others go through `traitsteer import`.
     """
-    reference = Path(os.environ.get("TRAITSTEER_REFERENCE", REFERENCE)).resolve()
+    reference = Path(os.environ[REFERENCE]).resolve() if REFERENCE in os.environ else None
     own = Path(config.study.trait_folder)
     traits, told = [], []
     for trait in config.study.traits:
-        sources = _sources(reference, trait)
+        sources = None if reference is None else _sources(reference, trait)
         if sources is None:
-            said = f"{trait}: trait data of {own}, since {reference} holds none"
+            said = f"{trait}: trait data of {own}"
+            if reference is not None:
+                said += f", since {reference} holds none"
             traits.append(read_trait(own / trait))
         else:
             natural, instruction = sources

@@ -23,6 +23,8 @@ FORMAT = 2
 
 PATIENCE = ("judge.request", "judge.deadline_s", "judge.budget.")
 """Beginnings of parameters that change no score: patience with the judge, and its cost."""
+AT_ONCE = ("models.rows", "models.tokens", "models.capture", "judge.device")
+"""And how much is computed at once, and where the judge lies."""
 
 LOCK = Path("dvc.lock")
 
@@ -83,7 +85,7 @@ def _key(config: Config, arm: Arm) -> str:
             "params": {
                 name: value
                 for name, value in params_of(config, arm).items()
-                if not name.startswith(PATIENCE)
+                if not name.startswith((*PATIENCE, *AT_ONCE))
             },
             "questions": [arm.trait.selection, arm.trait.report],
             "of_the_study": [arm.natural_percent, arm.perplexity_ratio, arm.naturalness],

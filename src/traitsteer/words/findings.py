@@ -117,8 +117,9 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
     if others:
         most = max(others, key=lambda row: abs(row["delta"]["value"]))
         sentences.append(
-            f"The largest effect on another trait is {estimate(most['delta'], form=signed)} "
-            f"points: {most['scored']} under the {most['arm']} vector of {most['vector']}."
+            f"The largest of {len(others)} effects on another trait is "
+            f"{estimate(most['delta'], form=signed)} points, with the interval of a single one: "
+            f"{most['scored']} under the {most['arm']} vector of {most['vector']}."
         )
     return sentences
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from traitsteer.words.records import Quantisation
 from traitsteer.words.section import Count, Section
 
 
@@ -25,6 +26,12 @@ class JudgeConfig(Section):
     OPENAI_MODEL), or hub id or folder of the local model."""
     revision: str | None
     """Of a local model on the hub."""
+    quantisation: Quantisation
+    """Of the weights of a local model; needs a GPU and the bitsandbytes library."""
+    device: str | None
+    """Of a local model; null: where the study's models lie."""
+    template: dict[str, bool | int | float | str]
+    """Further variables of a local model's chat template, such as `enable_thinking: false`."""
     prompts: str
     """Folder of what a judge model is asked."""
     minimum_mass: Annotated[float, Field(gt=0, le=1)]
@@ -40,9 +47,15 @@ class JudgeConfig(Section):
     budget: BudgetConfig
 
     @model_validator(mode="after")
-    def _named(self) -> "JudgeConfig":
+    def _fits_its_kind(self) -> "JudgeConfig":
         if self.name is None and self.kind != "openai":
             raise ValueError(f"name is null, expected the folder or hub id of a {self.kind} judge")
+        of_local = self.quantisation != "none" or self.device or self.template
+        if of_local and self.kind != "local":
+            raise ValueError(
+                f"quantisation, device and template are those of a local judge, and kind is "
+                f"{self.kind}; set them to none, null and {{}}"
+            )
         return self
 
 

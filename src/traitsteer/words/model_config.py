@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from traitsteer.words.records import Quantisation
 from traitsteer.words.section import Count, Section
 
 Mark = Annotated[str, Field(min_length=1)]
@@ -46,7 +47,7 @@ class ModelsConfig(Section):
     base: ModelConfig
     instruct: ModelConfig
     dtype: Literal["float32", "bfloat16", "float16"]
-    quantisation: Literal["none", "int8", "int4"]
+    quantisation: Quantisation
     """Of the weights, when they are loaded; needs a GPU and the bitsandbytes library."""
     device: str
     """auto (the first GPU, else the CPU), a cpu or cuda device, or balanced over all GPUs."""

@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 Polarity = Literal["positive", "negative"]
 Method = Literal["mean_difference", "probe"]
+Quantisation = Literal["none", "int8", "int4"]
+"""Of weights, when they are loaded."""
 VectorFormat = Literal["safetensors", "gguf", "json"]
 """Of an exported vector."""
 Finish = Literal["stop", "length", "loop"]
@@ -130,9 +132,9 @@ class ScoredAnswer:
     finish: Finish
     state: JudgedState = "scored"
     mass: float | None = None
+    """Both as in the judgement."""
     reasoning: str = ""
     """What the model wrote before its answer; the judge has not read it."""
-    """Both as in the judgement."""
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,37 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import BitsAndBytesConfig
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Quantisation
 
-Quantisation = Literal["none", "int8", "int4"]
 TYPES = ("cpu", "cuda")
 """Devices that have all that is computed, float64 included."""
 SPREAD = ("balanced", "sequential")
 """Devices of params.yaml that stand for all GPUs together."""
 
 
-def usable_device(name: str) -> torch.device:
+def usable_device(name: str, section: str = "models") -> torch.device:
     """The device of this name; `auto` is the first GPU of CUDA if there is one, else the CPU.
 
     For a model that is spread over all GPUs it is the first of them.
+
+    Args:
+        section: of params.yaml, for the messages.
 
     Raises:
         TraitsteerError: there is no such device here, it is of another type than `TYPES`, or a
             library is missing.
     """
     if name in SPREAD:
-        _require("accelerate", f"models.device is {name!r}", "set it to auto")
+        _require("accelerate", f"{section}.device is {name!r}", "set it to auto")
         if not torch.cuda.is_available():
             raise TraitsteerError(
-                f"models.device is {name!r}, which spreads a model over GPUs, but this machine "
+                f"{section}.device is {name!r}, which spreads a model over GPUs, but this machine "
                 "shows none; set it to auto or cpu."
             )
         name = "cuda:0"
@@ -41,15 +44,18 @@ def usable_device(name: str) -> torch.device:
             return torch.empty(0, device=place).device
     except (RuntimeError, AssertionError) as error:
         raise TraitsteerError(
-            f"models.device is {name!r}, which this machine does not have; set it to auto or cpu."
+            f"{section}.device is {name!r}, which this machine does not have; set it to auto or "
+            "cpu."
         ) from error
     raise TraitsteerError(
-        f"models.device is {name!r}, expected a {' or '.join(TYPES)} device, since scores are "
+        f"{section}.device is {name!r}, expected a {' or '.join(TYPES)} device, since scores are "
         "computed in float64; set it to auto or cpu."
     )
 
 
-def check_quantisation(quantisation: Quantisation, device: torch.device) -> None:
+def check_quantisation(
+    quantisation: Quantisation, device: torch.device, section: str = "models"
+) -> None:
     """Refuse a quantisation that cannot work here.
 
     Raises:
@@ -57,7 +63,7 @@ def check_quantisation(quantisation: Quantisation, device: torch.device) -> None
     """
     if quantisation == "none":
         return
-    said = f"models.quantisation is {quantisation}"
+    said = f"{section}.quantisation is {quantisation}"
     if device.type != "cuda":
         raise TraitsteerError(
             f"{said}, which needs a GPU, but the model goes to the {device.type}; set it to none."

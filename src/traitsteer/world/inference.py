@@ -1,8 +1,8 @@
 """Forward passes without gradients, by the kernels that are fastest for passes like ours.
 
-torch multiplies float32 matrices in the BLAS that it was built with. On some processors oneDNN,
-which it carries for other types, is faster at large ones, above all for few rows; the numbers are
-the same up to the order of summation.
+torch multiplies float32 matrices in the BLAS that it was built with, which on x86 is Intel's MKL.
+On processors of other makers oneDNN, which torch carries for other types, is faster at large ones,
+above all for few rows; the numbers are the same up to the order of summation.
 
 `transformers` writes a root mean square norm as eight operations. On a GPU each goes through the
 memory, or is a launch; torch has one kernel for all of them, which rounds once.
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import rms_norm
 
+from traitsteer.world.machine import processor_of_intel
+
 LAST_TOKEN = torch.tensor([-1])
 """`logits_to_keep` as positions. Told how many, `transformers` takes a view of the rows, and the
 product with a view goes through the output matrix once for each row on a GPU."""
@@ -26,6 +28,11 @@ _WEIGHTS = 1 << 18
 """Weights of a layer from which the faster product is worth its preparation for any input."""
 _LEAST = 1 << 25
 """Multiplications from which it is for a smaller layer."""
+
+
+def blas_at_home() -> bool:
+    """Whether torch's BLAS is MKL on a processor of its own maker."""
+    return torch.backends.mkl.is_available() and processor_of_intel()
 
 
 class _Linear(nn.Linear):
@@ -81,7 +88,7 @@ def _does_the_same(module: nn.Module, eps: float) -> bool:
 def inference(model: nn.Module) -> Iterator[None]:
     """Run the model without gradients while the context is open; after it, the model is as before.
 
-    Large linear layers in float32 on a CPU go through oneDNN, where torch has it. On a GPU, root
+    Large linear layers in float32 on a CPU go through oneDNN, where that is faster. On a GPU, root
     mean square norms in 16 bits are one kernel each, and cuDNN's attention is switched off for this
     process: it plans anew at every shape that it meets, and here shapes change from pass to pass.
     """
@@ -94,7 +101,8 @@ def inference(model: nn.Module) -> Iterator[None]:
             if (norm := one_kernel(module)) and module.weight.is_cuda
         }
     changed: list[nn.Module] = []
-    if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
+    onednn = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    if onednn and not blas_at_home():
         # A subclass, as layers of other libraries are, may do something else.
         changed = [
             module

@@ -1,7 +1,6 @@
 """Opens the judge that params.yaml names, and says what identifies it."""
 
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
@@ -34,7 +33,7 @@ _CODE = digest_of_files(
         # Not imported for this: transformers and the client take seconds.
         *(
             Path(__file__).with_name(f"{name}.py")
-            for name in ("local_judge", "openai_judge", "vocabulary")
+            for name in ("language_model", "local_judge", "openai_judge", "prompts", "vocabulary")
         ),
     ]
 )
@@ -70,8 +69,14 @@ def judge_terms(config: Config, trait: str) -> dict[str, Any]:
     from traitsteer.world import model_files
 
     models = config.models
-    weights = model_files.digest_of(name, judge.revision, models.trust_remote_code)
-    return terms | {"revision": judge.revision, "weights": weights, "dtype": models.dtype}
+    trust = models.trust_remote_code
+    weights = model_files.digest_of(name, judge.revision, trust, judge.quantisation)
+    return terms | {
+        "revision": judge.revision,
+        "weights": weights,
+        "dtype": models.dtype,
+        "template": judge.template,
+    }
 
 
 def scores_known_by(config: Config, trait: str) -> str:
@@ -127,9 +132,9 @@ def open_judge(config: Config, trait: str, attempt: int = 0, anew: bool = False)
     if judge.kind == "local":
         from traitsteer.world.local_judge import LocalModel
 
-        models = config.models
-        model = _loaded(name, judge.revision, models.dtype, models.device, models.trust_remote_code)
-        local = LocalModel(model, cache, models.rows, models.tokens, judge.minimum_mass)
+        rows, tokens = config.models.rows, config.models.tokens
+        local = LocalModel(_loaded(config), cache, rows, tokens, judge.minimum_mass)
+        local.require_number()
         return ModelJudge(local, prompts, rubrics, known_as)
     # Imported here, since the client takes a second that a pocket study need not wait for.
     from traitsteer.world.openai_judge import Endpoint, OpenAIJudge
@@ -163,10 +168,18 @@ def find_judge(config: Config, trait: str) -> None:
         open_judge(config, trait, anew=True).score(trait, [])
         return
     judge_terms(config, trait)
-    from traitsteer.world import model_files
+    from traitsteer.world import devices, model_files
 
-    trust = config.models.trust_remote_code
-    model_files.open_prompts(judge_name(config), judge.revision, trust, True, {}).encode("")
+    where = "models" if judge.device is None else "judge"
+    place = devices.usable_device(local_device(config), where)
+    devices.check_quantisation(judge.quantisation, place, "judge")
+    trust, name = config.models.trust_remote_code, judge_name(config)
+    model_files.open_prompts(name, judge.revision, trust, True, judge.template).encode("")
+
+
+def local_device(config: Config) -> str:
+    """Where a local judge lies, by params.yaml."""
+    return config.judge.device or config.models.device
 
 
 def prompts_of(config: Config) -> JudgePrompts:
@@ -195,18 +208,26 @@ def _rubric(config: Config, trait: str) -> str:
     return read_trait(Path(config.study.trait_folder) / trait).definition
 
 
-@lru_cache(maxsize=1)
-def _loaded(
-    name: str, revision: str | None, dtype: str, device: str, trust_remote_code: bool
-) -> "LanguageModel":
-    """The local judge's model, once for all traits."""
+_kept: dict[str, "LanguageModel"] = {}
+"""The local judge's model, once for all traits, by what it is loaded with."""
+
+
+def _loaded(config: Config) -> "LanguageModel":
+    """The local judge's model; that of another judge leaves the memory before."""
     from traitsteer.world import language_model
 
-    return language_model.load(
-        name,
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        chat=True,
-        trust_remote_code=trust_remote_code,
-    )
+    models, judge = config.models, config.judge
+    asked: dict[str, Any] = {
+        "revision": judge.revision,
+        "dtype": models.dtype,
+        "device": local_device(config),
+        "trust_remote_code": models.trust_remote_code,
+        "quantisation": judge.quantisation,
+        "variables": judge.template,
+    }
+    name = judge_name(config)
+    key = digest([name, asked])
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = language_model.load(name, chat=True, **asked)
+    return _kept[key]

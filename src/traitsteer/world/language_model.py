@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Quantisation
 from traitsteer.world import devices, reasoning
 from traitsteer.world.blocks import find_blocks
-from traitsteer.world.devices import Quantisation
 from traitsteer.world.model_files import cannot_load, digest_of, open_tokenizer, pinned
 from traitsteer.world.prompts import Prompts, Variables
 from traitsteer.world.reasoning import Parts, Thinking

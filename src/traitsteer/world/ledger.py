@@ -53,12 +53,21 @@ def record(attempt: Attempt) -> None:
     Raises:
         TraitsteerError: a line of the ledger cannot be read.
     """
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    add({"key": attempt.key, "time": time, **asdict(attempt)})
+
+
+def add(entry: dict[str, str]) -> None:
+    """Add a line of a ledger, such as one of another clone, unless its attempt is there.
+
+    Raises:
+        TraitsteerError: a line of the ledger cannot be read.
+    """
     path = in_repository(layout.LEDGER)
-    if any(line["key"] == attempt.key for line in _lines(path)):
+    if any(line["key"] == entry["key"] for line in _lines(path)):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    line = json.dumps({"key": attempt.key, "time": time, **asdict(attempt)}) + "\n"
+    line = json.dumps(entry) + "\n"
     # One write at the end of the file: searches that run at once do not mix their lines.
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:

@@ -19,11 +19,12 @@ from traitsteer.maths.expectation import Numerals, Tally, settle
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world import inference as passes
-from traitsteer.world import vocabulary
+from traitsteer.world import language_model, vocabulary
+from traitsteer.world import prompts as templates
 from traitsteer.world.files import digest_of_files
 from traitsteer.world.inference import LAST_TOKEN, inference
 from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.model_judge import Question, Said, said
+from traitsteer.world.model_judge import PROBE, Question, Said, said
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.vocabulary import Vocabulary
 
@@ -33,7 +34,8 @@ _SPACES = 2
 _SHOWN = 8
 """Tokens of a reply that is no number, from which a refusal is told."""
 _CODE = digest_of_files(
-    Path(name) for name in (__file__, expectation.__file__, passes.__file__, vocabulary.__file__)
+    Path(module.__file__ or "") if module else Path(__file__)
+    for module in (None, expectation, passes, vocabulary, templates, language_model)
 )
 """Distributions that older code read are not those of this one."""
 
@@ -96,12 +98,28 @@ class LocalModel:
                 self._cache.put(self._key(question), kept[question])
         return [self._said(question, kept[question]) for question in questions]
 
+    def require_number(self) -> None:
+        """Refuse a model whose reply to a question for a number does not begin with one.
+
+        Raises:
+            TraitsteerError: it reasons first, or replies in words.
+        """
+        (found,) = self.ask([Question(PROBE)])
+        if found.state != "scored":
+            begins = self._beginning(self._model.encode(PROBE))
+            raise TraitsteerError(
+                f"The judge {self._model.name} was asked for a number and began its reply with "
+                f"{begins!r}; a judge must answer with a bare number: choose a model that does so, "
+                "or turn its reasoning off by judge.template."
+            )
+
     def _key(self, question: Question) -> object:
         model = self._model
         return {
             "code": _CODE,
             "model": model.digest,
             "dtype": str(model.dtype),
+            "template": model.variables,
             "device": model.device.type,
             "prompt": question.prompt,
             "numerals": sorted(question.numerals.texts),

@@ -1,8 +1,17 @@
-"""The machine in words."""
+"""The machine in words, and whose processor it has."""
 
 import os
 import platform
+from functools import cache
 from pathlib import Path
+
+
+@cache
+def processor_of_intel() -> bool:
+    """Whether Intel made the processor."""
+    info = Path("/proc/cpuinfo")
+    known = info.read_text(encoding="utf-8") if info.exists() else platform.processor()
+    return "GenuineIntel" in known
 
 
 def described() -> dict[str, str]:

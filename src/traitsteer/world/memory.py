@@ -7,8 +7,8 @@ from transformers.pytorch_utils import Conv1D
 
 from traitsteer.maths.memory import GIB, SPARE, Footprint, Sizes
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Quantisation
 from traitsteer.world.blocks import find_blocks
-from traitsteer.world.devices import Quantisation
 
 _BYTES_A_WEIGHT = {"int8": 1.0, "int4": 0.5 + 4 / 64}
 """Four bits come with a float32 scale for each block of 64."""
@@ -36,19 +36,19 @@ def sizes_of(skeleton: Any, quantisation: Quantisation, blocks: str | None = Non
     )
 
 
-def told(name: str, needed: Footprint, free: int | None) -> str:
-    """The estimate as one line."""
+def told(name: str, needed: Footprint, place: str, free: int | None) -> str:
+    """The estimate as one line; `free` bytes are free at the place."""
     load = needed.load
     beside = f"the judge's weights beside it {_gib(needed.beside)}, " if needed.beside else ""
     kept = f"keys and values of {load.rows} rows x {load.columns} tokens {_gib(needed.cached)}"
-    there = "how much is free is not known here" if free is None else f"{_gib(free)} are free"
+    there = "how much is free is not known" if free is None else f"{_gib(free)} are free"
     return (
         f"{name} needs about {_gib(needed.total)}: weights {_gib(needed.weights)}, {beside}"
-        f"{kept}, a pass of {load.tokens} tokens {_gib(needed.passing)}; {there}"
+        f"{kept}, a pass of {load.tokens} tokens {_gib(needed.passing)}; on {place} {there}"
     )
 
 
-def require(name: str, needed: Footprint, free: int | None) -> None:
+def require(name: str, needed: Footprint, place: str, free: int | None) -> None:
     """Refuse what does not fit.
 
     Raises:
@@ -61,13 +61,14 @@ def require(name: str, needed: Footprint, free: int | None) -> None:
             "choose a dtype of two bytes, models.quantisation int8 or int4, several GPUs by "
             "models.device balanced, or a smaller model or judge"
         )
-    elif rows := needed.rows_that_fit(free):
-        change = f"set models.rows to {rows}, which changes no result"
     elif tokens := needed.tokens_that_fit(free):
-        change = f"set models.tokens to {tokens} and models.rows to 1, which changes no result"
+        change = f"set models.rows to {needed.with_tokens(tokens).rows_that_fit(free)}"
+        if tokens < needed.load.tokens:
+            change += f" and models.tokens to {tokens}"
+        change += ", which changes no result but by rounding"
     else:
         change = "choose shorter responses or a smaller model"
-    raise TraitsteerError(f"{told(name, needed, free)}; {change}.")
+    raise TraitsteerError(f"{told(name, needed, place, free)}; {change}.")
 
 
 def _weights(skeleton: Any, quantisation: Quantisation) -> int:  # noqa: ANN401

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.devices import Quantisation
+from traitsteer.words.records import Quantisation
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.prompts import Prompts, Variables
 

@@ -15,6 +15,8 @@ from traitsteer.words.records import Answer, JudgedState, Judgement
 from traitsteer.words.refusals import declines
 from traitsteer.world.prompt_files import JudgePrompts
 
+PROBE = "How many minutes are there in an hour? Answer with the number alone."
+"""What a judge model is asked first: one that reasons, or chats, gives no number."""
 OFF_TOPIC = 50.0
 """An expected on-topic score below this caps the coherence at this."""
 REPLY_TOKENS = 5

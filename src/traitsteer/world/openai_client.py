@@ -25,6 +25,10 @@ from traitsteer.world.replies import SENT, Malformed, NoLogprobs, Reply, read_re
 
 _TRANSIENT = (408, 409, 425, 429)
 """Statuses below 500 that another attempt may change."""
+_OF_ONE = (400, 403, 413, 422)
+"""Statuses that a prompt may bring about, by its length or by what it speaks of."""
+_SECRET = r"api.?key|token|bearer|credential|secret|\bsk-"
+"""What is said of these may repeat parts of them."""
 _ADVICE = {
     401: "check OPENAI_API_KEY",
     403: "check OPENAI_API_KEY and what it may use",
@@ -46,6 +50,11 @@ class Trouble:
 
 class Refused(Exception):
     """What no other attempt changes, as a sentence."""
+
+    def __init__(self, sentence: str, of_one: bool = False) -> None:
+        super().__init__(sentence)
+        self.of_one = of_one
+        """Whether it may be this prompt alone that is refused."""
 
 
 class Client:
@@ -125,13 +134,14 @@ class Client:
         words = " ".join(str(error).split()).replace(self._client.api_key or "***", "***")
         said = f" ({words[:160]})"
         advice = _ADVICE.get(status, "it needs a chat model with logprobs")
-        # What is said of a key may repeat parts of it.
         of_key = re.search("api.?key", words, re.IGNORECASE)
-        if of_key or status in (401, 403):
+        hidden = re.search(_SECRET, words, re.IGNORECASE) if status == 403 else of_key
+        if hidden or status == 401:
             said = ""
         if of_key:
             advice = _ADVICE[401]
         does = f"does not serve judge.name {self.model!r}" if status == 404 else "refuses requests"
         raise Refused(
-            f"The judge at {self.host} {does} with status {status}{said}; {advice}."
+            f"The judge at {self.host} {does} with status {status}{said}; {advice}.",
+            of_one=status in _OF_ONE and not of_key,
         ) from None

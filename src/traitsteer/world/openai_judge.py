@@ -19,6 +19,7 @@ from traitsteer.words.records import Answer, Judgement
 from traitsteer.world.background import Background
 from traitsteer.world.model_judge import (
     FAILED,
+    PROBE,
     ModelJudge,
     Question,
     Said,
@@ -33,7 +34,6 @@ from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.sending import GaveUp, Left, Limits, Sender
 from traitsteer.world.spending import Spending
 
-PROBE = "How many minutes are there in an hour? Answer with the number alone."
 _SAME = 0.05
 """Probabilities nearer than this are those of one distribution, computed twice."""
 _OPENING_S = 20.0

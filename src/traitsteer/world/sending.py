@@ -13,6 +13,7 @@ from traitsteer.world.files import digest
 from traitsteer.world.model_judge import tokens_of
 from traitsteer.world.openai_client import Client, Refused, Trouble
 from traitsteer.world.pacing import Fuse, Pace, Patience
+from traitsteer.world.progress import say
 from traitsteer.world.replies import SENT, Reply
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Spending
@@ -67,6 +68,7 @@ class Sender:
         self._pace, self._fuse = Pace(limits.per_minute), Fuse()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._sent: set[asyncio.Task[Reply | Trouble]] = set()
+        self._told: set[str] = set()
         self._over: str | None = None
         """Why nothing is sent any more."""
 
@@ -91,6 +93,10 @@ class Sender:
             try:
                 return await self.attempts(prompt, begun, left)
             except (Refused, TraitsteerError) as error:
+                # An endpoint that was opened may refuse what one prompt speaks of, or its length.
+                if isinstance(error, Refused) and error.of_one and not self._fuse.blown_by(True):
+                    self._tell_once(str(error))
+                    raise GaveUp(str(error)) from None
                 self._over = self._over or str(error)
                 raise TraitsteerError(self._over) from None
 
@@ -131,6 +137,11 @@ class Sender:
             if found.wait is not None:
                 self._pace.pause(wait)
             await asyncio.sleep(wait)
+
+    def _tell_once(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            say(f"judge: {sentence} The score of such a question is missing.")
 
     def _give_up(self, trouble: Trouble) -> None:
         if self._fuse.blown_by(True):

@@ -2,7 +2,7 @@
 
 The study that decides lives in memory and is a function of its seed and of what it was told, so
 that an interrupted search, replayed over the answers on disk, asks for the same settings again.
-The journal is a view of it for optuna-dashboard; deleting it loses nothing.
+The journal is a view of it for optuna-dashboard, from which nothing is read back.
 """
 
 from collections.abc import Mapping, Sequence
