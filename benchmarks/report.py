@@ -9,15 +9,15 @@ from traitsteer.world.files import write_text
 
 HEAD = """# Benchmarks
 
-Written by `make bench`, or part by part by `python -m benchmarks --only ...`, which makes the peers'
-environments from the pins in `benchmarks/peers/`, measures everybody side by side and checks every
-result against plain transformers. Each contender has a process of its own, with threads that wait
-for each other as those of `traitsteer` do; they take turns, and the median of the rounds counts.
-Batch size or solver is the one that each did best with in the warm-up. Seconds, hence less is
-better; *ratio* is to ours. *plain transformers* reads `output_hidden_states`, and generates with a
-hook for one setting at a time; *hand-written* is what a careful user writes in an afternoon:
-settings as rows of one batch, an early stop in reading. What
-`python -m benchmarks gpu` found on a GPU: [benchmarks_gpu.md](benchmarks_gpu.md).
+Written by `make bench`, or part by part by `python -m benchmarks --only ...`, which makes the
+peers' environments from the pins in `benchmarks/peers/`, measures everybody side by side and checks
+every result against plain transformers. Each contender has a process of its own, with threads that
+wait for each other as those of `traitsteer` do; they take turns, and the median of the rounds
+counts. Batch size or solver is the one that each did best with in the warm-up. Seconds, hence less
+is better; *ratio* is to ours. *plain transformers* reads `output_hidden_states`, and generates with
+a hook for one setting at a time; *hand-written* is what a careful user writes in an afternoon:
+settings as rows of one batch, an early stop in reading. What `python -m benchmarks gpu` found on a
+GPU: [benchmarks_gpu.md](benchmarks_gpu.md).
 
 """
 
