@@ -256,14 +256,17 @@ def test_of_another_parameter_file_the_judge_alone_counts(repository: Path, tmp_
     own = load(repository / "params.yaml")
     values = YAML(typ="safe").load((repository / "profiles/llama-3.1-8b.yaml").read_text())
     values["judge"] |= {"kind": "local", "name": "org/judge", "revision": "abc"}
+    values["judge"] |= {"quantisation": "int8", "device": "cuda:1", "template": {"short": True}}
     with (tmp_path / "other.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(values, file)
     other = audit_judge.judged_by(own, str(tmp_path / "other.yaml"))
     assert (other.judge.name, other.judge.revision) == ("org/judge", "abc")
     assert other == own.model_copy(update={"judge": other.judge})
-    # A revision belongs to the model that it was written for.
+    # What was written for a model belongs to it; where judges lie is the machine's.
     named = audit_judge.judged_by(other, "local:org/another").judge
-    assert (named.name, named.revision) == ("org/another", None)
+    assert (named.name, named.revision, named.device) == ("org/another", None, "cuda:1")
+    assert (named.quantisation, named.template) == ("none", {})
+    assert audit_judge.judged_by(other, "openai:org/another").judge.device is None
 
 
 def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(

@@ -201,3 +201,14 @@ def test_a_key_that_cannot_be_sent_is_one_sentence(
     with pytest.raises(TraitsteerError, match="OPENAI_API_KEY holds white space or") as caught:
         opened()
     assert KEY not in str(caught.value) and server.asked == 0
+
+
+def test_an_endpoint_that_comes_to_refuse_every_prompt_ends_the_run(server: Server, opened) -> None:
+    endpoint = opened()
+    server.status, server.reply = 403, {"error": {"message": "no longer served to you"}}
+    with pytest.raises(TraitsteerError, match=r"status 403 \(.*no longer served to you"):
+        endpoint.ask([Question(f"{number} t") for number in range(4)])
+    asked = server.asked
+    with pytest.raises(TraitsteerError, match="status 403"):
+        endpoint.ask([Question("another")])
+    assert server.asked == asked

@@ -1,6 +1,5 @@
 """Judging beside generation and over interruptions; what identifies a judge; what it will cost."""
 
-import gc
 import math
 import os
 import shutil
@@ -331,7 +330,6 @@ def test_one_local_judge_leaves_before_another_comes(configured: Configured, mon
     own = language_model.load
 
     def load_(*args: Any, **options: Any) -> Any:
-        gc.collect()
         there.append(left() is not None)
         return own(*args, **options)
 

@@ -159,6 +159,19 @@ def test_a_local_judge_is_counted_beside_the_steered_model(config, tmp_path, mon
     needed = made.models.instruct.name
     with pytest.raises(TraitsteerError, match=f"{needed} .* the judge's weights beside it"):
         check.run(made)
+    # Half of the weights where they are quantised, none where the judge lies elsewhere.
+    smaller = judge.model_copy(update={"quantisation": "int8"})
+    assert check.judge_weights(made.model_copy(update={"judge": smaller})) < 0.7 * weights
+    elsewhere = {"cpu": torch.device("cpu"), "cuda:1": torch.device("cuda:1")}
+    monkeypatch.setattr(check, "usable_device", lambda name, *_: elsewhere[name])
+    away = judge.model_copy(update={"device": "cuda:1"})
+    assert check.judge_weights(made.model_copy(update={"judge": away})) == 0
+    balanced = made.models.model_copy(update={"device": "balanced"})
+    beside = made.model_copy(update={"models": balanced, "judge": away})
+    assert check.judge_weights(beside) > 0
+    on_cpu = judge.model_copy(update={"device": "cpu"})
+    elsewhere["balanced"] = torch.device("cuda:0")
+    assert check.judge_weights(beside.model_copy(update={"judge": on_cpu})) == 0
 
 
 def test_free_memory_is_told_where_it_is_known(monkeypatch, tmp_path: Path) -> None:

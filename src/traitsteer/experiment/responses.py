@@ -61,6 +61,9 @@ def responses_to(
     paths = [_path(model, chunk, sampling, cache) for chunk in chunks]
     missing = [place for place, path in enumerate(paths) if not path.exists()]
     left = [(place, at) for place in missing for at in range(len(chunks[place]))]
+    # Equal prompts side by side, which share their pass, though their samples lie chunks apart.
+    seen: dict[tuple[int, ...], int] = {}
+    left.sort(key=lambda each: seen.setdefault(chunks[each[0]][each[1]].prompt_ids, len(seen)))
     parts: dict[int, dict[int, Generated]] = {place: {} for place in missing}
     progress(len(prompts) - len(left))
 

@@ -27,6 +27,7 @@ from traitsteer.words import layout
 from traitsteer.words.audit_card import card
 from traitsteer.words.config import Config, load, parse
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.judge_config import OF_NO_LOCAL_JUDGE
 from traitsteer.words.runs import Run, Series, Table
 from traitsteer.words.traps import Trap
 from traitsteer.world.files import digest, digest_of_files, write_json, write_text
@@ -65,7 +66,7 @@ def run(
     second = None if against is None else judged_by(config, against)
     folder = folder or Path(config.audit.traps)
     traps = _traps(config, folder)
-    # All that can be refused, before the first judge is asked.
+    # All that can be refused without loading a model, before the first judge is asked.
     store = TrackingStore(store_in_repository(config.track.mlflow), config.track.experiment)
     for who in filter(None, (audited, second)):
         for trait in traps:
@@ -115,7 +116,9 @@ def judged_by(config: Config, who: str | None) -> Config:
             "as openai:gpt-4.1-mini."
         )
     values = config.model_dump(mode="json")
-    values["judge"] |= {"kind": kind, "name": name, "revision": None}
+    place = config.judge.device if kind == "local" else None
+    values["judge"] |= OF_NO_LOCAL_JUDGE
+    values["judge"] |= {"kind": kind, "name": name, "revision": None, "device": place}
     return parse(values, f"the judge {who!r}")
 
 

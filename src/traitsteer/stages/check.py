@@ -17,7 +17,12 @@ from traitsteer.words.protocol import refuse_repeats
 from traitsteer.words.records import Pair, Trait
 from traitsteer.world import memory, model_files
 from traitsteer.world.devices import SPREAD, usable_device
-from traitsteer.world.judges import find_judge, judge_name, local_device
+from traitsteer.world.judges import (
+    find_judge,
+    judge_name,
+    local_device,
+    section_of_device,
+)
 from traitsteer.world.progress import say
 from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -86,8 +91,9 @@ def judge_weights(config: Config) -> int:
     models, judge = config.models, config.judge
     if judge.kind != "local":
         return 0
-    place = usable_device(local_device(config))
-    if models.device not in SPREAD and place != usable_device(models.device):
+    place = usable_device(local_device(config), section_of_device(config))
+    spread = SPREAD if place.type == "cuda" else ()
+    if models.device not in spread and place != usable_device(models.device):
         return 0
     skeleton = model_files.skeleton(
         judge_name(config), judge.revision, models.trust_remote_code, models.dtype

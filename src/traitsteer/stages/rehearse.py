@@ -1,7 +1,7 @@
 """rehearse: every stage of a profile, in its order, on a tiny random model and a judge behind HTTP.
 
-Reads the profile, dvc.yaml and trait data: that of $TRAITSTEER_REFERENCE or ../shared/reference if
-it is there, else the profile's own. Writes into a folder of its own, never into the study's.
+Reads the profile, dvc.yaml and trait data: of others in $TRAITSTEER_REFERENCE where that is set,
+else the profile's own. Writes into a folder of its own, never into the study's.
 """
 
 import io
@@ -21,6 +21,7 @@ from traitsteer.rehearsal.models import LAYERS, WIDTH, build_pair, family_of
 from traitsteer.rehearsal.sizes import RehearsalSizes, shortened, shrunk
 from traitsteer.words.config import Config, load, parse
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.judge_config import OF_NO_LOCAL_JUDGE
 from traitsteer.words.records import Trait
 from traitsteer.world.files import read_text, write_text
 from traitsteer.world.progress import say
@@ -151,6 +152,7 @@ def _settle(config: Config, profile: Path, folder: Path, sizes: RehearsalSizes) 
     values["study"]["trait_folder"] = "traits"
     for which in ("base", "instruct"):
         values["models"][which] |= {"name": f"models/rehearsed/{which}", "revision": None}
+    values["judge"] |= OF_NO_LOCAL_JUDGE
     values["judge"] |= {"kind": "openai", "name": judge_server.MODEL, "prompts": "prompts"}
     for path in Path(config.judge.prompts).glob("*.txt"):
         write_text(folder / "prompts" / path.name, read_text(path))

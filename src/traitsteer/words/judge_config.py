@@ -2,12 +2,16 @@
 `audit`: what a judge is examined on.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from traitsteer.words.records import Quantisation
 from traitsteer.words.section import Count, Section
+
+OF_NO_LOCAL_JUDGE: Mapping[str, Any] = {"quantisation": "none", "device": None, "template": {}}
+"""What belongs to a local judge, as it stands beside any other."""
 
 
 class BudgetConfig(Section):

@@ -1,5 +1,6 @@
 """Opens the judge that params.yaml names, and says what identifies it."""
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,8 +171,7 @@ def find_judge(config: Config, trait: str) -> None:
     judge_terms(config, trait)
     from traitsteer.world import devices, model_files
 
-    where = "models" if judge.device is None else "judge"
-    place = devices.usable_device(local_device(config), where)
+    place = devices.usable_device(local_device(config), section_of_device(config))
     devices.check_quantisation(judge.quantisation, place, "judge")
     trust, name = config.models.trust_remote_code, judge_name(config)
     model_files.open_prompts(name, judge.revision, trust, True, judge.template).encode("")
@@ -180,6 +180,11 @@ def find_judge(config: Config, trait: str) -> None:
 def local_device(config: Config) -> str:
     """Where a local judge lies, by params.yaml."""
     return config.judge.device or config.models.device
+
+
+def section_of_device(config: Config) -> str:
+    """The section of params.yaml that says where a local judge lies."""
+    return "models" if config.judge.device is None else "judge"
 
 
 def prompts_of(config: Config) -> JudgePrompts:
@@ -224,10 +229,13 @@ def _loaded(config: Config) -> "LanguageModel":
         "trust_remote_code": models.trust_remote_code,
         "quantisation": judge.quantisation,
         "variables": judge.template,
+        "section": section_of_device(config),
     }
     name = judge_name(config)
     key = digest([name, asked])
     if key not in _kept:
         _kept.clear()
+        # Some libraries tie a model's parts in circles.
+        gc.collect()
         _kept[key] = language_model.load(name, chat=True, **asked)
     return _kept[key]

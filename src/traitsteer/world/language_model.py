@@ -138,6 +138,7 @@ def load(
     blocks: str | None = None,
     variables: Variables | None = None,
     thinking: Thinking | None = None,
+    section: str = "models",
 ) -> LanguageModel:
     """Load a causal decoder from safetensors.
 
@@ -151,13 +152,14 @@ def load(
         blocks: dotted path of the decoder blocks; None: they are looked for.
         variables: further variables of the chat template.
         thinking: the marks of a model that reasons before it answers.
+        section: of params.yaml that names the device, for the messages.
 
     Raises:
         TraitsteerError: the model cannot be found or read, does not fit on its devices, or its
             blocks cannot be found.
     """
-    place = devices.usable_device(device)
-    devices.check_quantisation(quantisation, place)
+    place = devices.usable_device(device, section)
+    devices.check_quantisation(quantisation, place, section)
     revision = pinned(name, revision)
     if not sys.stderr.isatty():
         # A bar that redraws itself makes a plain log unreadable.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest
-from traitsteer.world.model_judge import tokens_of
+from traitsteer.world.model_judge import PROBE, tokens_of
 from traitsteer.world.openai_client import Client, Refused, Trouble
 from traitsteer.world.pacing import Fuse, Pace, Patience
 from traitsteer.world.progress import say
@@ -68,7 +68,8 @@ class Sender:
         self._pace, self._fuse = Pace(limits.per_minute), Fuse()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._sent: set[asyncio.Task[Reply | Trouble]] = set()
-        self._told: set[str] = set()
+        self._answered = self._told = False
+        """Whether it answered since it last refused a prompt, and whether that was told."""
         self._over: str | None = None
         """Why nothing is sent any more."""
 
@@ -93,9 +94,8 @@ class Sender:
             try:
                 return await self.attempts(prompt, begun, left)
             except (Refused, TraitsteerError) as error:
-                # An endpoint that was opened may refuse what one prompt speaks of, or its length.
-                if isinstance(error, Refused) and error.of_one and not self._fuse.blown_by(True):
-                    self._tell_once(str(error))
+                if isinstance(error, Refused) and error.of_one and await self._answers(left):
+                    self._tell(str(error))
                     raise GaveUp(str(error)) from None
                 self._over = self._over or str(error)
                 raise TraitsteerError(self._over) from None
@@ -125,6 +125,7 @@ class Sender:
                 found = await asyncio.shield(task)
             left.seconds -= loop.time() - began
             if isinstance(found, Reply):
+                self._answered = True
                 self._fuse.blown_by(False)
                 return found
             failures += 1
@@ -138,10 +139,22 @@ class Sender:
                 self._pace.pause(wait)
             await asyncio.sleep(wait)
 
-    def _tell_once(self, sentence: str) -> None:
-        if sentence not in self._told:
-            self._told.add(sentence)
-            say(f"judge: {sentence} The score of such a question is missing.")
+    async def _answers(self, left: Left) -> bool:
+        """Whether the endpoint answers other prompts than one that it refused: since the last that
+        it refused, or now.
+        """
+        if not self._answered:
+            try:
+                await self.attempts(PROBE, "", left)
+            except Refused:
+                return False
+        self._answered = False
+        return True
+
+    def _tell(self, sentence: str) -> None:
+        if not self._told:
+            say(f"judge: {sentence} Such a question has no score; others like it are not told of.")
+        self._told = True
 
     def _give_up(self, trouble: Trouble) -> None:
         if self._fuse.blown_by(True):
