@@ -100,6 +100,18 @@ def test_arms_that_do_the_same_do_not_differ(config: Config) -> None:
     assert row["natural_percent"]["value"] == pytest.approx(100)
 
 
+def test_a_share_of_nothing_does_not_exist_and_the_difference_does(config: Config) -> None:
+    """What the arms share is what counts: the delta of all answers may be another."""
+    up_and_down = np.resize([5.0, -5.0], QUESTIONS)
+    rises = {key: up_and_down if key[0] == "instruction" else up_and_down + 9 for key in LAYER}
+    results = planted(rises)
+    for found in results["evil", "instruction"]:
+        found["delta"] = found["delta"] | {"value": 1.0}
+    row = compare._comparison(config, "evil", results)
+    assert row["natural_percent"] is None
+    assert row["difference"]["value"] == pytest.approx(9, abs=1e-3)
+
+
 def test_without_a_feasible_setting_of_both_nothing_is_compared(config: Config) -> None:
     results = planted(dict.fromkeys(LAYER, np.full(QUESTIONS, 20.0)))
     for found in results["evil", "natural"]:

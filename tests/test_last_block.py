@@ -21,8 +21,8 @@ from traitsteer.maths.positions import Position
 from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel, load
 
-WITHOUT = {"mpt", "opt"}
-"""Architectures whose block calls it otherwise, or gives it more than the residual stream."""
+WITHOUT = {"mpt"}
+"""The architecture whose block calls it otherwise."""
 
 
 @contextmanager

@@ -365,6 +365,11 @@ def test_interrupted_elicitation_goes_on_and_ends_with_the_same_file(
         elicit.run(config, "evil", "natural")
         assert path.read_bytes() == expected
         assert asked.pop() == left
+    # More samples of each prompt add to those that are kept, but for those of the last chunk.
+    samples = config.elicit.samples
+    more = config.elicit.model_copy(update={"samples": samples + 1})
+    elicit.run(config.model_copy(update={"elicit": more}), "evil", "natural")
+    assert asked.pop() == 16 * (samples + 1) // samples - 15
     # Other seeds are other responses.
     elicit.run(config.model_copy(update={"seed": 1}), "evil", "natural")
     assert asked.pop() == 16
