@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
-.PHONY: help env repro factorial test slow-test bench lint mlflow optuna
+.PHONY: help env repro factorial test bench lint mlflow optuna
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -30,15 +30,12 @@ factorial: $(READY) ## run a factorial profile and print how much each factor ex
 	dvc repro evaluate
 	@python -m traitsteer factorial
 
-test: $(READY) ## lint, types and the fast tests
+test: $(READY) ## lint, types and the fast tests; with ALL=1 those that take minutes too
 	ruff check src tests benchmarks
 	ruff format --check src tests benchmarks
 	mypy
 	python -m traitsteer lint data/traits/*
-	pytest -n 2 --dist loadfile
-
-slow-test: $(READY) ## the tests that take minutes
-	pytest -n 2 --dist loadfile -m slow
+	pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "slow or not slow")
 
 bench: $(READY) ## measure against the peers and write docs/benchmarks.md
 	python -m benchmarks

@@ -24,6 +24,7 @@ def labelled(count: int, first: int = 0) -> list[Labelled]:
             Recorded(f"item-{at}", (7,) * (1 + at % 3), tuple(range(10 + at, 13 + at + at % 4))),
             at % 2 == 0,
             at // 2,
+            at // 4,
             at % 3,
         )
         for at in range(first, first + count)
@@ -53,6 +54,7 @@ def test_shards_join_to_what_one_reading_gives(reader: Reader, tmp_path: Path) -
     torch.testing.assert_close(found.tensors["activations"], whole)
     assert found.tensors["positive"].bool().tolist() == [row.positive for row in rows]
     assert found.tensors["pair"].tolist() == [row.pair for row in rows]
+    assert found.tensors["group"].tolist() == [row.group for row in rows]
     assert found.tensors["sample"].tolist() == [row.sample for row in rows]
     assert found.provenance == {"trait": "evil", "shards": "3"}
 
@@ -98,7 +100,7 @@ def test_a_shard_is_of_the_tokens_that_were_the_response(reader: Reader) -> None
     def path(reasoning: int) -> Path:
         ids = tuple(range(20, 28))
         item = Recorded("one", (7, 8), ids[reasoning:], ids[:reasoning])
-        [found] = reader.shards([Labelled(item, True, 0, 0)], 4, {})
+        [found] = reader.shards([Labelled(item, True, 0, 0, 0)], 4, {})
         return found
 
     assert path(3) == path(3) != path(0), "the same ids, with and without reasoning"

@@ -171,11 +171,26 @@ def test_an_interrupted_run_keeps_the_settings_that_were_complete(bench: Bench) 
     settings = many(bench, 40)
     with pytest.raises(TraitsteerError, match="gone"):
         replace(bench, judge=Dying("q")).answers(QUESTIONS, settings, 2)
-    kept = len(list((bench.cache / "answers").iterdir()))
-    assert 1 <= kept <= 128 // 6
+    files = [path.read_text() for path in (bench.cache / "answers").iterdir()]
+    judged = sum('"failed"' not in text for text in files)
+    assert 1 <= judged <= 128 // 6
     answers = bench.answers(QUESTIONS, settings, 2)
-    assert bench.judge.asked == (40 - kept) * 6, "what was paid for is asked again"
+    asked = sum(text.count('"failed"') for text in files) + (40 - len(files)) * 6
+    assert bench.judge.asked == asked, "what was paid for is asked again"
     assert answers == replace(bench, cache=bench.cache / "other").answers(QUESTIONS, settings, 2)
+
+
+def test_answers_that_wait_for_the_judge_are_kept(bench: Bench, monkeypatch) -> None:
+    class Killed(LetterJudge):
+        def score(self, trait: str, answers: Sequence[Answer]) -> list[Judgement]:
+            raise KeyboardInterrupt
+
+    settings = many(bench, 3)
+    whole = replace(bench, cache=bench.cache / "other").answers(QUESTIONS, settings, 2)
+    with pytest.raises(KeyboardInterrupt):
+        replace(bench, judge=Killed("q")).answers(QUESTIONS, settings, 2)
+    monkeypatch.setattr("traitsteer.experiment.answering.generate", None)
+    assert bench.answers(QUESTIONS, settings, 2) == whole
 
 
 def test_what_the_judge_failed_to_score_is_judged_again_and_not_generated_again(

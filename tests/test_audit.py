@@ -194,7 +194,12 @@ def test_a_wrong_file_of_traps_is_one_sentence(
 
 
 def test_the_command_audits_the_pocket_judge(
-    repository: Path, tmp_path: Path, params: dict[str, Any], monkeypatch, capsys
+    repository: Path,
+    tmp_path: Path,
+    params: dict[str, Any],
+    empty_store: Path,
+    monkeypatch,
+    capsys,
 ) -> None:
     params["judge"]["name"] = str(repository / "models/pocket/judge")
     params["study"]["traits"] = ["evil", "hallucination"]
@@ -207,6 +212,8 @@ def test_the_command_audits_the_pocket_judge(
         YAML().dump(params, file)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
+    (tmp_path / "original/mlruns").mkdir(parents=True)
+    shutil.copyfile(empty_store, tmp_path / "original/mlruns/mlflow.db")
 
     assert main(["audit-judge", "--against", "params.yaml"]) == 0
     printed = capsys.readouterr()
@@ -270,7 +277,12 @@ def test_of_another_parameter_file_the_judge_alone_counts(repository: Path, tmp_
 
 
 def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
-    repository: Path, tmp_path: Path, traps: tuple[Trap, ...], monkeypatch, capsys
+    repository: Path,
+    tmp_path: Path,
+    traps: tuple[Trap, ...],
+    empty_store: Path,
+    monkeypatch,
+    capsys,
 ) -> None:
     """The rehearsal's judge tells loops from sound text, and knows nothing of the trait."""
     values = YAML(typ="safe").load((repository / "profiles/llama-3.1-8b.yaml").read_text())
@@ -287,6 +299,8 @@ def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
     values["judge"]["prompts"] = str(repository / "prompts")
     config = parse(values)
     monkeypatch.chdir(tmp_path)
+    Path("mlruns").mkdir()
+    shutil.copyfile(empty_store, "mlruns/mlflow.db")
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     with judge_server.served() as address:
         monkeypatch.setenv("OPENAI_BASE_URL", address)

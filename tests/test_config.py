@@ -40,6 +40,7 @@ NULLS = {"random": 5, "shuffled": 1, "orthogonal": 1, "samples": 1}
         ("study", "arms", ["sideways"], "names 'sideways'"),
         ("study", "texts", ["natural"], "study.texts is ['natural'], expected the arms of study"),
         ("elicit", "temperature", -1, "elicit.temperature"),
+        ("answers", "temperature", 0, "answers.temperature"),
         (
             "evaluate",
             "nulls",

@@ -1,5 +1,7 @@
 """What is reported of one vector, held against direct computation, with planted answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -66,9 +68,9 @@ class Planted:
         self.given["frontier-0.25"] = answers(self.before + 0.2 * rise, 91)
         self.given["frontier-0.6"] = answers(self.before + 1.1 * rise, 50)
 
-    def summary(self) -> dict:
+    def summary(self, terms: Terms = TERMS) -> dict:
         return summary(
-            FOUND, scored(self.selected, self.unsteered), self.given, self.cosines, LADDER, TERMS
+            FOUND, scored(self.selected, self.unsteered), self.given, self.cosines, LADDER, terms
         )
 
 
@@ -159,6 +161,14 @@ def test_prompting_is_pooled_over_its_prompts_and_null_without_any() -> None:
     pooled = np.concatenate(list(planted.prompted.values()), axis=1).mean(axis=1)
     assert list(interval(found["trait_score"])) == over_questions(pooled)
     assert list(interval(found["delta"])) == over_questions(pooled - planted.before.mean(axis=1))
+    # One prompt lost all of its scores: of the pool that is a part.
+    lost = next(iter(planted.prompted))
+    whole = planted.given[lost]
+    planted.given[lost] = [replace(a, trait_score=None, coherence=None) for a in whole]
+    share = len(whole) / sum(len(planted.given[name]) for name in planted.prompted)
+    allowed = replace(TERMS, missing_at_most=share)
+    assert planted.summary(allowed)["prompted"]["trait_score"]["n"] == len(pooled)
+    assert planted.summary(replace(TERMS, missing_at_most=0.9 * share))["prompted"] is None
     for name in planted.prompted:
         del planted.given[name]
     assert planted.summary()["prompted"] is None

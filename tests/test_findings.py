@@ -1,5 +1,6 @@
 """The sentences of the report follow the numbers, whatever these are."""
 
+from traitsteer.maths.permutation import rank_p_value
 from traitsteer.words.evidence_findings import arms_differ, beats_nulls, factor_sentences
 from traitsteer.words.findings import (
     MISSING,
@@ -22,14 +23,19 @@ def test_the_lead_follows_the_data():
             "arm": "natural",
             "delta": {"value": delta, "lower": delta - 5, "upper": delta + 5, "n": 20},
             "random": {"value": random, "lower": random - 2, "upper": random + 2, "n": 20},
+            "random_each": [{"delta": 0.0}, {"delta": 2.0 * random}],
             "coherence": {"value": 75.0, "lower": 72.0, "upper": 78.0, "n": 20},
         }
 
-    strong = lead({"calm": {"natural": result(60, 1)}}, [])
+    strong = lead({"calm": {"natural": result(60, 1)}}, [], 70)
     assert "in 1 of 1 combinations" in strong[0]
-    # A control: a vector that does no more than a random one is not said to work.
-    weak = lead({"calm": {"natural": result(4, 3)}}, [])
-    assert "in 0 of 1 combinations" in weak[0]
+    assert not any("fell below" in sentence for sentence in strong)
+    # A control: a vector that does no more than a random one is not said to work, be it that all
+    # of them do as much, or one.
+    for weak in (result(4, 3), result(60, 31)):
+        assert "in 0 of 1 combinations" in lead({"calm": {"natural": weak}}, [], 70)[0]
+    sunk = lead({"calm": {"natural": result(60, 1)}}, [], 76)
+    assert sunk[2].endswith("fell below the floor of 76: calm (natural, 75.0).")
 
 
 def test_whether_the_arms_differ_is_read_from_the_difference_alone():
@@ -57,22 +63,35 @@ def test_the_largest_part_is_said_between_the_arms_of_the_study():
         "whole": _between(-9, -12, -6),
         "parts": [{"factor": "text", "part": _between(-7, -15, 1)}],
     }
-    one = {"trait": "calm", "nothing_feasible": [], "decompositions": [way]}
-    assert factor_sentences({"traits": [one]}) == [
-        "calm: asked to told changes delta by −9.0 (−12.0 to −6.0); the largest part is that of "
-        "text, −7.0 (−15.0 to 1.0), which cannot be told from none."
-    ]
+    other = way | {
+        "to": {"arm": "told", "method": "mean_difference"},
+        "parts": [{"factor": "method", "part": _between(9, 5, 12)}, *way["parts"]],
+    }
+    one = {"trait": "very_calm", "nothing_feasible": [], "decompositions": [other, way]}
+    first, said = factor_sentences({"traits": [one]})
+    assert "a protocol and a budget of its own" in first
+    assert said == (
+        "Very calm: from asked (probe) to told (mean difference) delta changes by −9.0 (−12.0 to "
+        "−6.0), and the largest part is that of method, +9.0 (5.0 to 12.0); from asked (probe) to "
+        "told (probe) delta changes by −9.0 (−12.0 to −6.0), and the largest part is that of text, "
+        "−7.0 (−15.0 to 1.0), which cannot be told from none."
+    )
 
 
 def test_null_vectors_are_beaten_untold_or_ahead():
     def said(difference, *deltas):
         each = [{"delta": delta} for delta in deltas]
-        best = {"nulls": {"random": {"difference": difference, "each": each}}, "p_value": 0.01}
+        rank = rank_p_value(60, deltas)
+        family = {"difference": difference, "each": each, "p_value": rank}
+        best = {"nulls": {"random": family}, "p_value": 0.01, "delta": _between(60, 50, 70)}
         return beats_nulls({"calm": {"natural": best}})
 
     beaten = said(_between(60, 50, 70), -3.0, -1.0)
     assert beaten.startswith("Every best vector beats its nulls")
-    assert "the largest null delta is −1.0" in beaten, "no null moved the score up"
+    assert "null vector is −1.0 (random, calm, natural, whose own vector has +60.0)" in beaten
+    # Its mean lies far below the vector, and one of it does more.
+    one = said(_between(40, 30, 50), 0.0, 0.0, 80.0)
+    assert one.startswith("Not every") and "hold 1 of 3 that moved the score as much" in one
     assert "random vectors of calm (natural) cannot be told" in said(_between(1, -2, 4), 3.0)
     ahead = said(_between(-9, -12, -6), 14.0)
     assert "moved the score more than the vector" in ahead and "cannot be told" not in ahead

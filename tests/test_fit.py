@@ -37,6 +37,7 @@ def place(config: Config, samples: int, massive: bool) -> None:
         "activations": rows,
         "positive": positive.to(torch.uint8),
         "pair": pairs // samples,
+        "group": pairs // samples,
         "sample": pairs % samples,
     }
     tensors.write(layout.activations("evil", "natural") / "00000.safetensors", held, provenance)

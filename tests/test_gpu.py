@@ -56,6 +56,9 @@ def on_gpu(request: pytest.FixtureRequest, built: Built) -> LanguageModel:
 def test_captured_steps_say_what_slow_passes_say(
     on_gpu: LanguageModel, captures: list[int]
 ) -> None:
+    # The trial captures too.
+    try_out(on_gpu)
+    captures.clear()
     rows = mixed_rows(on_gpu)
     for sampling in (Sampling(24, 0.0), SAMPLED):
         expected = [slow_reference(on_gpu, row, sampling) for row in rows[::2]]
@@ -68,6 +71,19 @@ def test_captured_steps_say_what_slow_passes_say(
     # The first two attend in ways of their own; experts in float32 read numbers back.
     assert on_gpu.tried.get(True, False) == (kind not in ("falcon", "mpt", "mixtral"))
     assert captures or not on_gpu.tried.get(True)
+
+
+@pytest.mark.parametrize("on_gpu", ["llama"], indirect=True)
+def test_loops_are_cut_in_captured_steps_too(on_gpu: LanguageModel, captures: list[int]) -> None:
+    """Slots whose rows have left go on counting, here beyond the longest response."""
+    try_out(on_gpu)
+    captures.clear()
+    on_gpu.model.generation_config.eos_token_id = list(range(1, 60))
+    rows = [Row(tuple(range(20, 26 + n % 5)), n) for n in range(90)]
+    sampling = Sampling(40, 1.0, cut_loops=True)
+    found = generate(on_gpu, rows, sampling, Batching(30))
+    assert captures
+    assert found == generate(on_gpu, rows, sampling, Batching(90, capture=False))
 
 
 @pytest.mark.parametrize("on_gpu", KINDS, indirect=True)
@@ -114,6 +130,7 @@ def test_memory_that_runs_out_halves_the_rows_and_no_answer(
 ) -> None:
     # Libraries take memory of their own at their first use.
     try_out(on_gpu)
+    captures.clear()
     halved: list[int] = []
     own = decoding.Decoder.drop
 
@@ -140,6 +157,7 @@ def test_a_judge_may_use_the_gpu_while_steps_are_captured(
     judging = load(str(built("qwen2")), chat=True, device=GPU, dtype="bfloat16")
     # As when a study opens its model: whether steps can be captured is seen before others begin.
     try_out(on_gpu)
+    captures.clear()
     done = threading.Event()
     failed: list[Exception] = []
 

@@ -180,6 +180,31 @@ def test_a_stage_depends_on_its_own_code_alone(name: str) -> None:
     assert f"python -m traitsteer {name.replace('_', '-')}" in stage["cmd"]
 
 
+def test_stages_write_where_the_layout_says() -> None:
+    trait, arm, text = "${item.trait}", "${item.arm}", "${item.text}"
+    expected = {
+        "calibrate": [layout.CALIBRATION],
+        "protocol": [layout.extraction_protocol(trait), layout.protocol(trait)],
+        "elicit": [layout.responses(trait, text)],
+        "vet": [layout.verdicts(trait, text), layout.vet_counts(trait, text)],
+        "cache": [layout.activations(trait, arm)],
+        "fit": [layout.vectors(trait, arm)],
+        "search": [layout.search(trait, arm)],
+        "evaluate": [layout.evaluation(trait, arm)],
+        "cross": [layout.CROSS, layout.PERPLEXITY],
+        "voice": [layout.VOICE, layout.VOICE_ANSWERS],
+        "compare": [layout.COMPARISON, layout.METRICS, layout.PLOTS],
+        "report": [layout.REPORT, layout.FIGURES],
+        "track": [layout.TRACKING],
+    }
+    for name, paths in expected.items():
+        stage = stages()[name]
+        written = [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]
+        names = {next(iter(each)) if isinstance(each, dict) else each for each in written}
+        assert names == {path.as_posix() for path in paths}, name
+    assert set(stages()) - set(expected) == {"code", "pocket_pair", "pocket_judge"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_files_stay_readable_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 330

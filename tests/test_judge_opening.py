@@ -63,7 +63,7 @@ class Server:
                 """Keep the test's output clean."""
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.http.serve_forever)
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
         self.thread.start()
 
 
@@ -133,10 +133,12 @@ def test_who_checks_asks_even_an_endpoint_that_is_known(server: Server, opened) 
 def test_an_endpoint_that_fails_when_it_is_to_go_on_is_used_without(
     server: Server, opened, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr(openai_judge, "_OPENING_S", 0.05)
+    # The first wait is longer than all that is left.
+    monkeypatch.setattr(openai_judge, "_OPENING_S", 10.0)
+    impatient = Patience(30, 30, 60.0)
     server.reply = said("8", "5")
     server.further = itertools.repeat((500, {"error": {"message": "the last is no user"}}))
-    endpoint = opened()
+    endpoint = opened(impatient)
     assert not endpoint._continues
     assert "fails when it is to continue a reply (status 500)" in capsys.readouterr().err
     [heard] = endpoint.ask([Question("one")])

@@ -257,6 +257,26 @@ def test_a_trial_in_few_bits_takes_rounding_for_what_it_is(tmp_path: Path) -> No
     try_out(load(str(tmp_path), device="cpu", dtype="bfloat16"))
 
 
+def test_a_model_that_overflows_is_told_from_one_that_the_engine_cannot_run(tmp_path: Path) -> None:
+    build(tmp_path, "llama")
+    model = load(str(tmp_path), device="cpu", dtype="float16")
+    for block in model.blocks:
+        block.mlp.down_proj.weight.data.fill_(6e4)
+    with pytest.raises(TraitsteerError, match=r"unsteered; load it in bfloat16 or float32"):
+        try_out(model)
+
+
+def test_rows_are_filled_with_a_token_that_the_model_has(tmp_path: Path) -> None:
+    build(tmp_path, "llama")
+    model = load(str(tmp_path), chat=True, device="cpu")
+    model.tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    embedded = model.model.get_input_embeddings().weight.shape[0]
+    assert model.tokenizer.pad_token_id >= embedded > model.pad_id
+    rows = [Row((6, 7, 8), 0), Row((9,), 1)]
+    for row, found in zip(rows, generate(model, rows, Sampling(4, 0.0), Batching(2)), strict=True):
+        assert found.ids == slow_reference(model, row, Sampling(4, 0.0))
+
+
 def test_a_row_longer_than_the_positions_is_refused_before_any_work(tmp_path: Path) -> None:
     build(tmp_path, "gpt2", n_positions=24)
     model = load(str(tmp_path), chat=True, device="cpu")

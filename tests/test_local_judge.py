@@ -215,6 +215,22 @@ def test_too_little_memory_is_one_sentence_wherever_it_shows(tmp_path: Path, mon
             asked.ask([Question(prompt)])
 
 
+def test_a_prompt_longer_than_the_context_is_missing_alone(tmp_path: Path, capsys) -> None:
+    model = load(str(JUDGES / "split"), chat=True, device="cpu")
+    questions = [Question(prompt) for prompt in ASKED]
+    whole = local(model, tmp_path / "whole").ask(questions)
+    lengths = [len(model.encode(prompt)) for prompt in ASKED]
+    longest = lengths.index(max(lengths))
+    model.model.config.max_position_embeddings = max(lengths) + 4
+    found = local(model, tmp_path / "short").ask(questions)
+    assert found[longest].state == "refused" and found[longest].number is None
+    for n, (one, other) in enumerate(zip(found, whole, strict=True)):
+        assert n == longest or one.number == pytest.approx(other.number, rel=1e-5)
+    assert f"a prompt of the judge has {max(lengths)}" in capsys.readouterr().err
+    model.model.config.max_position_embeddings += 1
+    assert local(model, tmp_path / "fits").ask(questions) == whole
+
+
 def test_batches_fill_the_budget(tmp_path: Path, monkeypatch) -> None:
     model = load(str(JUDGES / "split"), chat=True, device="cpu")
     longest = max(len(model.encode(prompt)) for prompt in ASKED)

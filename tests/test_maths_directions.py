@@ -21,17 +21,18 @@ from traitsteer.maths.probe import fit_probe
 from traitsteer.words.errors import TooFewRows, TraitsteerError
 
 
-def by_mean(activations: Tensor, positive: Tensor, pairs: Tensor) -> Tensor:
+def by_mean(activations: Tensor, positive: Tensor, groups: Tensor) -> Tensor:
     return mean_difference(activations, positive)
 
 
-def by_probe(activations: Tensor, positive: Tensor, pairs: Tensor) -> Tensor:
-    fold_of = fold_numbers(positive, pairs, 4, seed=0)
+def by_probe(activations: Tensor, positive: Tensor, groups: Tensor) -> Tensor:
+    fold_of = fold_numbers(positive, groups, 4, seed=0)
     return fit_probe(activations, positive, fold_of, [0.1, 10.0, 1000.0]).weights
 
 
 def by_folds(fit, rows: Tensor, positive: Tensor, pairs: Tensor, folds: int, seed: int) -> HeldOut:
-    return held_out(fit, rows, positive, pairs, fold_numbers(positive, pairs, folds, seed))
+    fold_of = fold_numbers(positive, pairs, folds, seed)
+    return held_out(fit, rows, positive, pairs, fold_of, pairs)
 
 
 METHODS = pytest.mark.parametrize("fit", [by_mean, by_probe])
@@ -142,6 +143,28 @@ def test_held_out_rows_and_their_partners_are_never_fitted() -> None:
     assert all(not (a & b) and len(a | b) == 20 for a, b in zip(seen[::2], seen[1::2], strict=True))
 
 
+def test_what_is_true_of_single_questions_alone_is_not_found_on_others() -> None:
+    questions, prompts, width = 40, 5, 800
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.arange(questions * prompts).repeat_interleave(2) // prompts
+    pairs = torch.arange(questions * prompts).repeat_interleave(2)
+    positive = torch.arange(len(pairs)) % 2 == 0
+    # What tells the sides apart is another direction for every question.
+    own = torch.randn(questions, width, generator=generator)
+    rows = 2 * torch.randn(len(pairs), width, generator=generator)
+    rows = (rows + torch.where(positive, 1.0, -1.0)[:, None] * own[groups])[:, None]
+    apart, shared = (
+        held_out(
+            by_mean, rows, positive, groups, fold_numbers(positive, by, questions, seed=0), pairs
+        )
+        for by in (pairs, groups)
+    )
+    assert float(apart.auroc) > 0.9 and float(shared.auroc) < 0.65
+    assert float(apart.pair_agreement) > 0.9 and float(shared.pair_agreement) < 0.65
+    assert float(split_half_cosine(by_mean, rows, positive, pairs, 0)) > 0.3
+    assert abs(float(split_half_cosine(by_mean, rows, positive, groups, 0))) < 0.1
+
+
 @METHODS
 def test_pairs_agree_with_a_vector_that_they_took_no_part_in(fit) -> None:
     rows, positive, pairs, _ = planted(60, 16, 1.0)
@@ -159,7 +182,7 @@ def test_pairs_agree_with_a_vector_that_they_took_no_part_in(fit) -> None:
         difference = rows[both & positive][0] - rows[both & ~positive][0]
         agreeing.append((fitted[fold_of[both][0]] * difference.double()).sum(dim=1) > 0)
     expected = torch.stack(agreeing).double().mean(dim=0)
-    found = held_out(fit, rows, positive, pairs, fold_of).pair_agreement
+    found = held_out(fit, rows, positive, pairs, fold_of, pairs).pair_agreement
     torch.testing.assert_close(found, expected)
     assert (found > 0.7).all() and (found < 1).any()
 
@@ -232,11 +255,11 @@ def test_impossible_input_is_one_sentence() -> None:
         Direction.from_raw(torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
     with pytest.raises(TraitsteerError, match="layer 0 has norm nan"):
         Direction.from_raw(torch.tensor([[float("nan"), 0.0]]))
-    with pytest.raises(TraitsteerError, match="5 folds of 4 pairs"):
+    with pytest.raises(TraitsteerError, match="5 folds of 4 groups"):
         fold_numbers(positive, pairs, 5, seed=0)
     with pytest.raises(TraitsteerError, match="fold 0 hold one polarity only"):
         fold_numbers(torch.ones_like(positive), pairs, 2, seed=0)
-    with pytest.raises(TraitsteerError, match="found 1 pair"):
+    with pytest.raises(TraitsteerError, match="found 1 group"):
         split_half_cosine(by_mean, rows[:2], positive[:2], pairs[:2], 0)
 
 
@@ -265,5 +288,5 @@ def test_what_cannot_be_fitted_alone_is_left_out_and_nothing_left_is_said() -> N
         raise TooFewRows("too few")
 
     assert seed_cosine(never, rows, positive, pairs, samples, 2) is None
-    with pytest.raises(TooFewRows, match="none of 10 halvings of 30 pairs can be fitted"):
+    with pytest.raises(TooFewRows, match="none of 10 halvings of 30 groups can be fitted"):
         split_half_cosine(never, rows, positive, pairs, seed=0)

@@ -28,10 +28,9 @@ from traitsteer.world.model_files import skeleton
 GB = 10**9
 LLAMA = Sizes(
     weights=16 * GB,
-    layers=32,
     width=4096,
     inner=14336,
-    cached_width=2048,
+    cached_width=32 * 2048,
     vocabulary=128256,
     bytes_each=2,
 )
@@ -70,7 +69,7 @@ def test_weights_and_keys_are_those_of_the_loaded_model(
 def test_one_head_of_keys_for_all_queries_is_counted_once(changes: dict, tmp_path: Path) -> None:
     build(tmp_path, "falcon", **changes)
     sizes = memory.sizes_of(skeleton(str(tmp_path), None, False, "float32"), "none")
-    assert sizes.cached_width == 2 * 8 * (2 if changes else 1)
+    assert sizes.cached_width == 3 * 2 * 8 * (2 if changes else 1)
 
 
 def test_quantised_weights_are_those_of_linear_layers_but_the_last(tmp_path: Path) -> None:
@@ -245,10 +244,10 @@ def test_memory_that_runs_out_at_a_prompt_changes_no_steered_row(llama, monkeypa
 
 
 PUBLISHED = {
-    "llama-3.1-8b": Sizes(16_060_522_496, 32, 4096, 14336, 2048, 128256, 2),
-    "qwen2.5-7b": Sizes(15_231_233_024, 28, 3584, 18944, 1024, 152064, 2),
-    "gemma-2-2b": Sizes(5_228_683_776, 26, 2304, 9216, 2048, 256000, 2),
-    "qwen2.5-1.5b": Sizes(3_087_428_608, 28, 1536, 8960, 512, 151936, 2),
+    "llama-3.1-8b": Sizes(16_060_522_496, 4096, 14336, 32 * 2048, 128256, 2),
+    "qwen2.5-7b": Sizes(15_231_233_024, 3584, 18944, 28 * 1024, 152064, 2),
+    "gemma-2-2b": Sizes(5_228_683_776, 2304, 9216, 26 * 2048, 256000, 2),
+    "qwen2.5-1.5b": Sizes(3_087_428_608, 1536, 8960, 28 * 512, 151936, 2),
 }
 """Two bytes for each parameter of the published models."""
 

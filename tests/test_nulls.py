@@ -39,7 +39,15 @@ def test_shuffled_labels_lose_the_direction_that_true_labels_find(
 ) -> None:
     along, fitted = planted(config, method)
     fit = fitted.fit
-    parts = (fitted.activations, fitted.positive, fitted.pairs, method, fit.penalties, fit.folds, 5)
+    parts = (
+        fitted.activations,
+        fitted.positive,
+        fitted.groups,
+        method,
+        fit.penalties,
+        fit.folds,
+        5,
+    )
     true = torch.nn.functional.normalize(raw_vectors(*parts)[0][0].float(), dim=0)
     assert abs(float(true @ along)) > 0.95
     shuffled = shuffled_directions(fitted, 12, 0)

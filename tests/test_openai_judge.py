@@ -177,7 +177,7 @@ def test_a_reply_that_does_not_end_is_left_at_the_deadline(
     questions = [Question("a zoo t")]
     straight = opened().ask(questions)
     proxy = spoilt(lambda prompt, attempt: "" if attempt or "minutes" in prompt else fault)
-    patience = Patience(request=4, answer=300, first_wait=0.01)
+    patience = Patience(request=1, answer=300, first_wait=0.01)
     assert opened(patience=patience).ask(questions) == straight
     assert proxy.faults[fault] == 1
 

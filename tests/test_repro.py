@@ -13,34 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study_clone import cloned, dvc, environment, files
 
 from traitsteer.words.results import best_of_arm
 
 pytestmark = pytest.mark.slow
 
-SEARCH = "search@sycophancy-instruction"
-AGAIN = ("fit@evil-natural", "search@evil-instruction", "evaluate@evil-instruction")
-"""Both methods are fitted; the arm of one method is searched and evaluated."""
-
-
-def environment() -> dict[str, str]:
-    # A newcomer's Python keeps the bytecode of each stage for the next.
-    foreign = ("DVC_", "PYTEST_", "OMP_", "PYTHONDONTWRITEBYTECODE")
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
-    return variables | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-def dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        ["dvc", *arguments], cwd=folder, env=environment(), capture_output=True, text=True
-    )
-    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-def cloned(repository: Path, folder: Path) -> Path:
-    subprocess.run(["git", "clone", "--quiet", str(repository), str(folder)], check=True)
-    return folder
+SEARCH = "search@evil-instruction"
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +30,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     assert "Running stage 'search@evil-natural'" in ran
     assert "Running stage 'pocket_pair'" not in ran, "the committed pair is not up to date"
     return folder
-
-
-def files(folder: Path, *parts: str) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for part in parts
-        for path in sorted((folder / part).rglob("*"))
-        if path.is_file()
-    }
 
 
 def best_results(clone: Path) -> list[dict[str, Any]]:
@@ -132,19 +102,14 @@ def test_a_second_run_does_nothing(clone: Path) -> None:
     assert "Running stage" not in dvc(clone, "repro").stdout
 
 
-def test_the_same_files_come_out_again_without_any_cache(clone: Path) -> None:
+def test_the_same_files_come_out_again_without_any_cache_and_after_a_kill(clone: Path) -> None:
+    """Both methods are fitted; the arm of one method is searched, killed and resumed."""
     parts = ("models/vectors/evil", "data/search/evil", "data/evaluation/evil")
     before = files(clone, *parts)
     shutil.rmtree(clone / ".cache")
-    for stage in AGAIN:
-        dvc(clone, "repro", "--force", "--no-run-cache", "--single-item", stage)
-    assert files(clone, *parts) == before
-
-
-def test_a_killed_search_goes_on_where_it_was(clone: Path) -> None:
-    before = files(clone, "data/search/sycophancy/instruction")
-    shutil.rmtree(clone / ".cache", ignore_errors=True)
-    command = ["dvc", "repro", "--force", "--no-run-cache", "--single-item", SEARCH]
+    again = ["repro", "--force", "--no-run-cache", "--single-item"]
+    dvc(clone, *again, "fit@evil-natural")
+    command = ["dvc", *again, SEARCH]
     running = subprocess.Popen(
         command,
         cwd=clone,
@@ -162,10 +127,13 @@ def test_a_killed_search_goes_on_where_it_was(clone: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    finished = {path: path.stat().st_mtime_ns for path in answers.glob("*.json")}
+    # Those that waited for the judge are written again when they are judged.
+    judged = [path for path in answers.glob("*.json") if '"failed"' not in path.read_text()]
+    finished = {path: path.stat().st_mtime_ns for path in judged}
     dvc(clone, "repro", "--no-run-cache", "--single-item", SEARCH)
-    assert files(clone, "data/search/sycophancy/instruction") == before
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "answered again"
+    dvc(clone, *again, "evaluate@evil-instruction")
+    assert files(clone, *parts) == before
 
 
 def test_changes_rerun_what_they_touch_and_nothing_else(clone: Path) -> None:
@@ -205,17 +173,3 @@ def test_changes_rerun_what_they_touch_and_nothing_else(clone: Path) -> None:
     finally:
         module.write_text(text)
         dvc(clone, "repro", "code")
-
-
-def test_an_unknown_parameter_stops_the_study_before_any_work(
-    repository: Path, tmp_path: Path
-) -> None:
-    bare = cloned(repository, tmp_path / "bare")
-    params = bare / "params.yaml"
-    params.write_text(params.read_text().replace("search:\n", "search:\n  nope: 1\n"))
-    done = dvc(bare, "repro", check=False)
-    assert done.returncode != 0
-    assert "search.nope is no known parameter" in done.stdout + done.stderr
-    assert done.stdout.count("Running stage") == 1, "a later stage ran"
-    for made in ("data/responses", "data/protocols", "models/calibration.json"):
-        assert not files(bare, made) and not (bare / made).is_file()

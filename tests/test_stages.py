@@ -395,6 +395,7 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> No
     assert (own.provenance["text"], other.provenance["text"]) == ("natural", "natural")
     assert own.provenance["responses"] == other.provenance["responses"]
     assert torch.equal(own.tensors["pair"], other.tensors["pair"])
+    assert torch.equal(own.tensors["group"], own.tensors["pair"]), "scenarios share nothing"
     assert not torch.allclose(own.tensors["activations"], other.tensors["activations"])
     # Vectors and activations of one text are refused where params.yaml names another.
     described = config.arms["reader"].model_copy(
@@ -508,15 +509,16 @@ def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) 
         ({"arms": {"natural": {"methods": ["sum"]}}}, "arms.natural.methods"),
         ({"vet": {"minimum": 7}}, "'instruction' has 6 responses of each polarity, fewer than"),
         ({"judge": {"kind": "local", "name": "bare"}}, "bare has no chat template"),
+        ({"models": {"base": {"name": "bare", "revision": None, "chat": False}}}, "of one shape"),
     ],
 )
 def test_check_refuses_before_any_work(
     study: Study, capsys, changes: dict[str, Any], sentence: str
 ) -> None:
     study()
-    build(Path("bare"), "llama")
-    Path("bare/chat_template.jinja").unlink()
-    assert main(["check"]) == 0
+    if "bare" in str(changes):
+        build(Path("bare"), "llama", num_hidden_layers=2)
+        Path("bare/chat_template.jinja").unlink()
     values = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     for section, keys in changes.items():
         for key, value in keys.items():
@@ -529,6 +531,11 @@ def test_check_refuses_before_any_work(
     printed = capsys.readouterr().err
     assert sentence in printed
     assert printed.count("\n") == 1
+
+
+def test_check_takes_a_study_that_is_well(study: Study) -> None:
+    study()
+    assert main(["check"]) == 0
 
 
 def test_check_refuses_question_sets_that_share_a_question(study: Study, capsys) -> None:

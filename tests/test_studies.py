@@ -13,24 +13,26 @@ from traitsteer.maths.cliffs import Point, coarse_design
 from traitsteer.world.studies import LayerStrengthStudy, Outcome
 
 
-def surface(point: Point) -> Outcome:
+def surface(point: Point, times: float = 1.0) -> Outcome:
     """Delta rises with strength and peaks at layer 5; coherence falls off a cliff near 0.75."""
-    delta = 90 * min(point.strength, 0.9) * (1 - abs(point.layer - 5) / 10)
+    delta = times * 90 * min(point.strength, 0.9) * (1 - abs(point.layer - 5) / 10)
     coherence = 95.0 if point.strength < 0.75 else 95 - 300 * (point.strength - 0.75)
     return Outcome(delta, coherence, delta + 5, point.strength * 3)
 
 
-def search(batch: int = 8, trials: int = 48) -> tuple[LayerStrengthStudy, list[Point]]:
+def search(
+    batch: int = 8, trials: int = 48, times: float = 1.0
+) -> tuple[LayerStrengthStudy, list[Point]]:
     study = LayerStrengthStudy(
         "trait-arm-method", 12, (0.1, 1.0), 0.05, 70, seed=3, protocol="ab" * 32
     )
     coarse = coarse_design(12, 4, (0.1, 1.0), 4, 0.05)
     asked = study.ask(coarse)
     assert asked == coarse
-    study.tell([surface(point) for point in asked])
+    study.tell([surface(point, times) for point in asked])
     while len(asked) < trials:
         points = study.ask(batch)
-        study.tell([surface(point) for point in points])
+        study.tell([surface(point, times) for point in points])
         asked += points
     return study, asked
 
@@ -76,6 +78,15 @@ def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> N
     for trial in shown.trials:
         violation = 70 - trial.user_attrs["coherence"]
         assert trial.system_attrs["constraints"] == pytest.approx([violation])
+    best = shown.best_value
+    # What was scored otherwise is another study of the same name.
+    other, _ = search(trials=24, times=2.0)
+    other.publish(journal)
+    replaced = optuna.load_study(
+        study_name="trait-arm-method", storage=JournalStorage(JournalFileBackend(str(journal)))
+    )
+    assert [t.value for t in replaced.trials] == [t.value for t in other._study.trials]
+    assert replaced.best_value == pytest.approx(2 * best)
 
 
 def test_a_trial_without_scores_fails_and_the_study_goes_on() -> None:

@@ -69,6 +69,7 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
             "held_out_accuracy",
             "held_out_auroc",
             "split_half_cosine",
+            "seed_cosine",
             "pair_agreement",
             "largest_share",
         ),
@@ -118,21 +119,14 @@ def write_method(trait: str, arm: str, method: str, trials: int, strength: float
     evaluated |= {"p_value": 0.0002, "first_delta": 90 * strength, "shrinkage": interval}
     evaluated |= {"at_floor": {"delta": interval}, "at_baseline_minus_5": None, "both": interval}
     evaluated["nulls"] = {
-        kind: {"pooled": interval} for kind in ("random", "shuffled", "orthogonal", "negated")
+        kind: {"pooled": interval, "p_value": 0.05}
+        for kind in ("random", "shuffled", "orthogonal", "negated")
     }
-    evaluated["prompted"] = {"delta": interval}
+    evaluated |= {"prompted": {"delta": interval}, "missing": 4}
     folder = layout.evaluation(trait, arm)
     write_json(folder / "protocol.json", {"sha256": PROTOCOL, "terms": {}})
     write_json(folder / f"{method}.json", head | evaluated)
     write_jsonl(folder / f"{method}.answers.jsonl", [{"setting": "steered"} | a for a in scored])
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs; making its tables takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture

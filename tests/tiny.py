@@ -44,7 +44,7 @@ OTHER: dict[str, dict[str, Any]] = {
     # The last blocks keep no keys, but read those of earlier ones.
     "gemma4_text": {
         "head_dim": 8,
-        "global_head_dim": 8,
+        "global_head_dim": 16,
         "hidden_size_per_layer_input": 8,
         "vocab_size_per_layer_input": 262,
         "num_hidden_layers": 4,

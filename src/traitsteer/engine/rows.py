@@ -61,7 +61,7 @@ class Batching:
     """What is decoded together: it changes speed and memory, and in 16 bits the rounding."""
 
     rows: int
-    """Most rows at once; halved when memory runs out."""
+    """Most rows at once; halved when the memory of a GPU runs out."""
     tokens: int = 8192
     """Most prompt tokens of one forward pass, of one row at least."""
     capture: bool | None = None

@@ -142,7 +142,8 @@ def looping(
     if written.shape[1] < LOOP_TOKENS:
         return torch.zeros_like(counts, dtype=torch.bool)
     back = torch.arange(LOOP_TOKENS, device=counts.device) - LOOP_TOKENS
-    tail = written.gather(1, (counts[:, None] + back).clamp_min(0))
+    # The slots of rows that have left go on counting in steps of fixed shapes.
+    tail = written.gather(1, (counts[:, None] + back).clamp(0, written.shape[1] - 1))
     repeats = torch.zeros_like(counts, dtype=torch.bool)
     for period in range(1, LOOP_PERIOD + 1):
         repeats |= (tail[:, period:] == tail[:, :-period]).all(dim=1)

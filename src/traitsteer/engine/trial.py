@@ -15,7 +15,7 @@ from torch import Tensor
 from traitsteer.engine.decoding import Decoder, Use
 from traitsteer.engine.graphs import Uncapturable, capturable, nothing_read_back
 from traitsteer.engine.prefill import prefill
-from traitsteer.engine.rows import Row, Steering, too_large
+from traitsteer.engine.rows import Row, Steering, no_numbers, too_large
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
 from traitsteer.world.hooks import on_blocks
@@ -118,6 +118,9 @@ class _Trial:
             for steering in some
         }
         self.expected = {key: _plain(model, row, self.token) for key, row in self.rows.items()}
+        for key, logits in self.expected.items():
+            if not bool(logits.isfinite().all()):
+                raise no_numbers(model, self.rows[key])
         self.groups = [
             # Prompts of one length and of several take different ways.
             [(short, None), (short, middle)],

@@ -13,25 +13,16 @@ import torch
 
 from traitsteer.engine import batches, last_block, reading
 from traitsteer.engine.reading import Recorded, pooled_activations
+from traitsteer.experiment.responses import PASSES
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
-from traitsteer.world import blocks, hooks, inference, language_model, machine, tensors
+from traitsteer.world import tensors
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
 
-READING = tuple(
-    Path(module.__file__ or "")
-    for module in (
-        batches,
-        last_block,
-        reading,
-        positions,
-        blocks,
-        hooks,
-        inference,
-        language_model,
-        machine,
-    )
+READING = (
+    *(Path(module.__file__ or "") for module in (batches, last_block, reading, positions)),
+    *PASSES,
 )
 """Files whose code decides what is read."""
 _CODE = digest_of_files(READING)
@@ -39,11 +30,15 @@ _CODE = digest_of_files(READING)
 
 @dataclass(frozen=True)
 class Labelled:
-    """A recorded response, the polarity that it was elicited for, its pair and its sample."""
+    """A recorded response, the polarity that it was elicited for, its pair, group and sample.
+
+    Pairs that share a prompt are a group.
+    """
 
     recorded: Recorded
     positive: bool
     pair: int
+    group: int
     sample: int
 
 
@@ -66,9 +61,9 @@ class Reader:
     ) -> Iterator[Path]:
         """Yield the file of each shard when it is finished; no more than `size` rows are held.
 
-        A file holds activations `[rows, layers, width]` float32, positive `[rows]` uint8, and pair
-        and sample `[rows]` int64, in the order of the rows, and `provenance` with the number of the
-        shard.
+        A file holds activations `[rows, layers, width]` float32, positive `[rows]` uint8, and pair,
+        group and sample `[rows]` int64, in the order of the rows, and `provenance` with the number
+        of the shard.
 
         Raises:
             TraitsteerError: a response of the shard cannot be read; earlier shards are kept.
@@ -102,6 +97,7 @@ class Reader:
             "activations": pooled,
             "positive": torch.tensor([row.positive for row in part], dtype=torch.uint8),
             "pair": torch.tensor([row.pair for row in part]),
+            "group": torch.tensor([row.group for row in part]),
             "sample": torch.tensor([row.sample for row in part]),
         }
         tensors.write(path, held, provenance)
@@ -115,7 +111,7 @@ class Reader:
             "position": str(self.position),
             "tokens": self.tokens,
             "provenance": dict(provenance),
-            "labels": [[one.positive, one.pair, one.sample] for one in part],
+            "labels": [[one.positive, one.pair, one.group, one.sample] for one in part],
             "rows": [[one.recorded.id, *one.recorded.parts] for one in part],
         }
         return self.cache / "activations" / f"{digest(key)}.safetensors"

@@ -2,8 +2,8 @@
 
 Settings, baseline and nulls are rows of one stream, judged while it runs. The answers of a setting
 are kept on disk, as soon as they are complete, under the hash of everything that they depend on,
-so that an interrupted study asks for nothing twice. What the judge failed to score is judged again,
-and another judge is given the same answers.
+so that an interrupted study asks for nothing twice. A judge may lag behind: what it has not scored,
+or failed to, is judged later, and another judge is given the same answers.
 """
 
 import hashlib
@@ -187,30 +187,38 @@ class _Run:
 
     def _generate(self, planned: Sequence[_Planned], progress: Callable[[int], None]) -> None:
         bench = self.bench
-        responses: dict[int, Generated] = {}
-        scored: dict[int, dict[int, ScoredAnswer]] = {}
+        found: dict[int, dict[int, ScoredAnswer]] = {}
+        """By setting, its answers: those that wait for the judge count as failed until then."""
+        waiting: dict[int, int] = {}
+        """By setting, how many answers wait for the judge."""
+
+        def write(place: int) -> None:
+            """Keep a setting's answers once the last is generated, and again once it is judged."""
+            of_setting = found[place]
+            if len(of_setting) == len(self.asked) * self.samples[place]:
+                write_answers(self.paths[place], [of_setting[each] for each in sorted(of_setting)])
+                if not waiting[place]:
+                    del found[place]
 
         def keep(number: int, judgement: Judgement) -> None:
-            """Write a setting's answers once the last of them is judged."""
-            plan = planned[number]
-            of_setting = scored.setdefault(plan.setting, {})
-            of_setting[number] = self._scored(plan, responses.pop(number), judgement)
-            if len(of_setting) == len(self.asked) * self.samples[plan.setting]:
-                path = self.paths[plan.setting]
-                write_answers(path, [of_setting[each] for each in sorted(of_setting)])
-                del scored[plan.setting]
+            place = planned[number].setting
+            found[place][number] = replace(found[place][number], **asdict(judgement))
+            waiting[place] -= 1
+            if not waiting[place]:
+                write(place)
 
         with Judging(bench.judge, self.questions.trait) as judging:
 
             def finished(number: int, response: Generated) -> None:
-                responses[number] = response
                 plan = planned[number]
-                said = self._said(plan, response)
+                said = bench.model.parts(plan.row.prompt_ids, response.ids)
+                unjudged = self._unjudged(plan, response, said)
+                found.setdefault(plan.setting, {})[number] = unjudged
+                waiting[plan.setting] = waiting.get(plan.setting, 0) + said.answered
+                write(plan.setting)
                 if said.answered:
                     question = self.questions.texts[plan.question]
-                    judging.add(number, Answer(question, bench.model.decode(said.answer)))
-                else:
-                    keep(number, Judgement(None, None, "no answer"))
+                    judging.add(number, Answer(question, unjudged.text))
                 for judged in judging.ready():
                     keep(*judged)
                 progress(1)
@@ -220,22 +228,19 @@ class _Run:
             for judged in judging.rest():
                 keep(*judged)
 
-    def _said(self, plan: _Planned, response: Generated) -> Parts:
-        return self.bench.model.parts(plan.row.prompt_ids, response.ids)
-
-    def _scored(self, plan: _Planned, response: Generated, judged: Judgement) -> ScoredAnswer:
-        said = self._said(plan, response)
+    def _unjudged(self, plan: _Planned, response: Generated, said: Parts) -> ScoredAnswer:
+        """An answer without scores, which counts as one that the judge failed at until it has."""
         return ScoredAnswer(
             question=plan.question,
             sample=plan.sample,
             seed=plan.row.seed,
             text=self.bench.model.decode(said.answer),
-            trait_score=judged.trait_score,
-            coherence=judged.coherence,
+            trait_score=None,
+            coherence=None,
             tokens=len(response.ids),
             finish=response.finish,
-            state=judged.state,
-            mass=judged.mass,
+            state="failed" if said.answered else "no answer",
+            mass=None,
             reasoning=self.bench.model.decode(said.reasoning),
         )
 

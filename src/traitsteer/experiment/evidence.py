@@ -78,9 +78,14 @@ class Evidence:
         }
 
     def prompted(self) -> dict[str, Any] | None:
-        """What positive system prompts reach without steering; None where none was given."""
+        """What positive system prompts reach without steering, all of them pooled.
+
+        None where none was given, or too many of their answers lack a score.
+        """
         names = self.named("prompted")
-        return self.measured(names) if names else None
+        rows = [row for name in names for row in self.answers[name]]
+        held = names and scores.enough(rows, self.terms.missing_at_most)
+        return self.measured(names) if held else None
 
     def p_value(self) -> float:
         """Of the steered delta, by turning the signs of whole questions."""

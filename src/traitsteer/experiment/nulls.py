@@ -4,7 +4,7 @@ random      drawn evenly from the sphere: does any push of this length do it?
 shuffled    fitted as the vector was, on the same activations, with the labels dealt out anew:
             does any direction in which responses differ do it?
 orthogonal  random, with what points along the vector taken out: is it this direction?
-negated     the vector turned round: does it lower the trait?
+negated     the vector times -1: does it lower the trait?
 
 The fifth null, the vector of another trait, needs all traits, and is measured by `cross`.
 """
@@ -36,7 +36,7 @@ class Fitted:
     """[n, 1, width], float32."""
     positive: Tensor
     """[n], bool."""
-    pairs: Tensor
+    groups: Tensor
     """[n], int64."""
     method: Method
     fit: FitConfig
@@ -55,7 +55,7 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
     return Fitted(
         found["activations"][:, layer : layer + 1].clone(),
         found["positive"].bool(),
-        found["pair"],
+        found["group"],
         method,
         config.fit,
         fit_seed(config, trait, arm),
@@ -74,7 +74,7 @@ def shuffled_directions(fitted: Fitted, count: int, seed: int) -> Tensor:
         raw, _ = raw_vectors(
             fitted.activations,
             fitted.positive[torch.from_numpy(order)],
-            fitted.pairs,
+            fitted.groups,
             fitted.method,
             fitted.fit.penalties,
             fitted.fit.folds,

@@ -90,7 +90,7 @@ def recovered(
         areas = []
         for labels in (positive, positive ^ changed[numbers]):
             fold_of = fold_numbers(labels, numbers, folds, seed % 2**31)
-            areas.append(held_out(fit, rows, labels, numbers, fold_of).auroc.tolist())
+            areas.append(held_out(fit, rows, labels, numbers, fold_of, numbers).auroc.tolist())
         true, shuffled = areas
         found.append(
             Recovered(

@@ -19,16 +19,17 @@ from traitsteer.world.language_model import LanguageModel
 CHUNK = 64
 """Responses of one file."""
 
+PASSES = tuple(
+    Path(module.__file__ or "") for module in (blocks, hooks, inference, language_model, machine)
+)
+"""Files beside the engine's whose code decides what a forward pass gives."""
 GENERATING = (
     *(
         path
         for path in Path(engine.__path__[0]).glob("*.py")
         if path.stem not in ("likelihood", "reading")
     ),
-    *(
-        Path(module.__file__ or "")
-        for module in (blocks, hooks, inference, language_model, machine)
-    ),
+    *PASSES,
 )
 """Files whose code decides what is generated."""
 _CODE = digest_of_files(GENERATING)

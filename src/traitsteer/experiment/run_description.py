@@ -38,6 +38,7 @@ SERIES = {
     "largest_share": "largest_share",
     "pair_agreement": "pair_agreement",
     "raw_norm": "raw_norm",
+    "seed_cosine": "seed_cosine",
     "split_half_cosine": "split_half_cosine",
 }
 
@@ -131,6 +132,8 @@ def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series
         "delta_shrinkage": best["shrinkage"]["value"],
         **{f"delta_{at}": best[at] and best[at]["delta"]["value"] for at in EQUAL_COHERENCE},
         **{f"null_{kind}_delta": _value(best["nulls"][kind]["pooled"]) for kind in NULL_KINDS},
+        "null_shuffled_rank_p": best["nulls"]["shuffled"]["p_value"],
+        "missing_scores": best["missing"],
         "prompted_delta": best["prompted"] and best["prompted"]["delta"]["value"],
         "coherent_and_up_percent": best["both"]["value"],
         "delta_lower": best["delta"]["lower"],
@@ -157,7 +160,7 @@ def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
         f"per_layer_{short}_{method.name}": Series(method.fitted[long])
         for method in arm.methods
         for short, long in SERIES.items()
-        # No pair may have both sides.
+        # No pair may have both sides, and one sample has no other.
         if method.fitted[long] is not None
     }
 

@@ -1,8 +1,9 @@
 """A direction in every layer, and how far it can be trusted before anything is steered with it.
 
-Reliability works for any way of finding a direction: `fit` takes activations, polarity and pair
-of some rows and returns one raw vector a layer. Both sides of a pair stay on the same side of
-every split. Signs and thresholds come from the rows that fit the vector, never from held-out ones.
+Reliability works for any way of finding a direction: `fit` takes activations, polarity and
+group of some rows and returns one raw vector a layer. A group (see `folds.py`) stays whole on one
+side of every split. Signs and thresholds come from the rows that fit the vector, never from
+held-out ones.
 """
 
 import itertools
@@ -17,7 +18,7 @@ from traitsteer.words.errors import TooFewRows, TraitsteerError
 from traitsteer.words.shapes import Bool, Float, Int
 
 Fit = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(activations [n layers d], positive [n], pairs [n]) -> raw vectors [layers d]."""
+"""(activations [n layers d], positive [n], groups [n]) -> raw vectors [layers d]."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +64,24 @@ def held_out(
     fit: Fit,
     activations: Float[Tensor, "n layers d"],
     positive: Bool[Tensor, " n"],
-    pairs: Int[Tensor, " n"],
+    groups: Int[Tensor, " n"],
     fold_of: Int[Tensor, " n"],
+    pairs: Int[Tensor, " n"],
 ) -> HeldOut:
     """Cross-validation: each fold is scored along the vectors of all others.
 
-    Pairs of different folds may still share a question or a system prompt.
+    Pairs of different folds may still share a system prompt.
 
-    `fold_of` numbers the fold that leaves each row out, both sides of a pair alike. Raises
-    TraitsteerError when no fold holds both polarities.
+    `fold_of` numbers the fold that leaves each row out, a group alike. Raises TraitsteerError when
+    no fold holds both polarities.
     """
     correct = torch.zeros(activations.shape[1], dtype=torch.float64)
     areas, along = [], []
     for fold in torch.unique(fold_of):
         left, train = fold_of == fold, fold_of != fold
-        vectors = Direction.from_raw(fit(activations[train], positive[train], pairs[train])).vectors
+        vectors = Direction.from_raw(
+            fit(activations[train], positive[train], groups[train])
+        ).vectors
         projected = torch.einsum("nld,ld->nl", activations.float(), vectors).double()
         means = [projected[train & side].mean(dim=0) for side in (positive, ~positive)]
         scores, truth = projected[left] - (means[0] + means[1]) / 2, positive[left]
@@ -101,25 +105,28 @@ def split_half_cosine(
     fit: Fit,
     activations: Float[Tensor, "n layers d"],
     positive: Bool[Tensor, " n"],
-    pairs: Int[Tensor, " n"],
+    groups: Int[Tensor, " n"],
     seed: int,
     splits: int = 10,
 ) -> Float[Tensor, " layers"]:
-    """Cosine of the vectors fitted to two random halves of the pairs, mean over `splits` splits.
+    """Cosine of the vectors fitted to two random halves of the groups, mean over `splits` splits.
 
     A split whose halves cannot be fitted alone is left out. Raises TooFewRows when none is left.
     """
-    groups = torch.unique(pairs)  # sorted, so that the order of rows plays no part
-    if len(groups) < 2:
-        raise TraitsteerError(f"split-half cosine: found {len(groups)} pair; expected 2 or more")
+    each = torch.unique(groups)  # sorted, so that the order of rows plays no part
+    if len(each) < 2:
+        raise TooFewRows(
+            f"split-half cosine: found {len(each)} group of pairs that share a prompt; "
+            "expected 2 or more"
+        )
     generator = torch.Generator().manual_seed(seed)
     cosines = []
     for _ in range(splits):
-        order = torch.randperm(len(groups), generator=generator).to(groups.device)
-        first = torch.isin(pairs, groups[order[: len(groups) // 2]])
+        order = torch.randperm(len(each), generator=generator).to(groups.device)
+        first = torch.isin(groups, each[order[: len(each) // 2]])
         try:
             halves = [
-                Direction.from_raw(fit(activations[half], positive[half], pairs[half])).vectors
+                Direction.from_raw(fit(activations[half], positive[half], groups[half])).vectors
                 for half in (first, ~first)
             ]
         except TooFewRows:
@@ -127,7 +134,7 @@ def split_half_cosine(
         cosines.append((halves[0].double() * halves[1].double()).sum(dim=1).cpu())
     if not cosines:
         raise TooFewRows(
-            f"split-half cosine: none of {splits} halvings of {len(groups)} pairs can be fitted; "
+            f"split-half cosine: none of {splits} halvings of {len(each)} groups can be fitted; "
             "expected both polarities on each side, so give more pairs"
         )
     return torch.stack(cosines).mean(dim=0)
@@ -137,7 +144,7 @@ def seed_cosine(
     fit: Fit,
     activations: Float[Tensor, "n layers d"],
     positive: Bool[Tensor, " n"],
-    pairs: Int[Tensor, " n"],
+    groups: Int[Tensor, " n"],
     samples: Int[Tensor, " n"],
     least: int,
 ) -> Float[Tensor, " layers"] | None:
@@ -159,7 +166,7 @@ def seed_cosine(
         above = int(positive[rows].sum())
         if min(above, int(rows.sum()) - above) >= least:
             try:
-                raw = fit(activations[rows], positive[rows], pairs[rows])
+                raw = fit(activations[rows], positive[rows], groups[rows])
             except TooFewRows:
                 continue
             vectors.append(Direction.from_raw(raw).vectors.double().cpu())

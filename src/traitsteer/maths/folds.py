@@ -1,4 +1,9 @@
-"""Folds of a cross-validation: both sides of a pair lie in one fold."""
+"""Folds of a cross-validation: pairs of one group lie in one fold.
+
+A group is what pairs have in common: under every pair of system prompts the same question is asked,
+and a vector fitted to it would be held out on what it has seen. A pair that shares its prompts with
+no other is a group of its own.
+"""
 
 import numpy as np
 import torch
@@ -10,24 +15,25 @@ from traitsteer.words.shapes import Bool, Int
 
 
 def fold_numbers(
-    positive: Bool[Tensor, " n"], pairs: Int[Tensor, " n"], folds: int, seed: int
+    positive: Bool[Tensor, " n"], groups: Int[Tensor, " n"], folds: int, seed: int
 ) -> Int[Tensor, " n"]:
-    """Number of the fold that leaves each row out, 0 to `folds - 1`, on the device of `pairs`.
+    """Number of the fold that leaves each row out, 0 to `folds - 1`, on the device of `groups`.
 
-    It depends on the pairs and the seed and not on the order of the rows.
+    It depends on the groups and the seed and not on the order of the rows.
 
-    Raises TooFewRows when there are fewer pairs than folds, or when the rows that a fold
+    Raises TooFewRows when there are fewer groups than folds, or when the rows that a fold
     leaves to fit on hold one polarity only.
     """
-    found = len(torch.unique(pairs))
+    found = len(torch.unique(groups))
     if not 2 <= folds <= found:
         raise TooFewRows(
-            f"cross-validation: {folds} folds of {found} pairs; expected 2 to {found} folds"
+            f"cross-validation: {folds} folds of {found} groups of pairs that share a "
+            f"prompt; expected 2 to {found} folds"
         )
     random = np.random.RandomState(np.random.MT19937(seed))
     splitter = GroupKFold(folds, shuffle=True, random_state=random)
-    fold_of = torch.zeros(len(pairs), dtype=torch.int64)
-    splits = splitter.split(np.arange(len(pairs)), groups=pairs.cpu().numpy())
+    fold_of = torch.zeros(len(groups), dtype=torch.int64)
+    splits = splitter.split(np.arange(len(groups)), groups=groups.cpu().numpy())
     for fold, (train, held_out) in enumerate(splits):
         fold_of[torch.from_numpy(held_out)] = fold
         shown = positive.cpu()[torch.from_numpy(train)]
@@ -36,4 +42,4 @@ def fold_numbers(
                 f"cross-validation: the training rows of fold {fold} hold one polarity only; "
                 "expected both, so give more pairs or use other folds"
             )
-    return fold_of.to(pairs.device)
+    return fold_of.to(groups.device)

@@ -1,7 +1,7 @@
 """How much memory a model needs while it answers: arithmetic on counts, in bytes.
 
     weights   every parameter once, at its own width
-    cached    keys and values: rows x columns x layers x (key width + value width)
+    cached    keys and values: rows x columns x (key width + value width of all layers)
     passing   what one forward pass holds at a time, and the logits of the rows
 
 Weights are exact, and so is cached but for the columns that the engine keeps spare; passing is what
@@ -28,13 +28,11 @@ class Sizes:
 
     weights: int
     """Bytes of all parameters, tied ones once."""
-    layers: int
-    """Blocks that keep keys and values of their own."""
     width: int
     inner: int
     """Width of the widest layer within a block."""
     cached_width: int
-    """Numbers that one block keeps for one token: its keys and its values."""
+    """Numbers that all blocks keep for one token: their keys and their values."""
     vocabulary: int
     bytes_each: int
     """Of one number of the residual stream."""
@@ -68,7 +66,7 @@ class Footprint:
     @property
     def cached(self) -> int:
         """Keys and values of all rows."""
-        of_token = self.sizes.layers * self.sizes.cached_width * self.sizes.bytes_each
+        of_token = self.sizes.cached_width * self.sizes.bytes_each
         return self.load.rows * self.load.columns * of_token
 
     @property

@@ -1,4 +1,4 @@
-"""Every way of finding a direction by its name: activations, polarity and pair in, raw vectors out.
+"""Ways of finding a direction by their names: activations, polarity and group in, raw vectors out.
 
 What fits the study's vectors also refits them: for reliability on parts of the rows, for a
 shuffled-label null on labels that mean nothing.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def raw_vectors(
     activations: Float[Tensor, "n layers d"],
     positive: Bool[Tensor, " n"],
-    pairs: Int[Tensor, " n"],
+    groups: Int[Tensor, " n"],
     method: Method,
     penalties: Sequence[float],
     folds: int,
@@ -31,19 +31,19 @@ def raw_vectors(
 
     Args:
         penalties: what the probe chooses from by cross-validation; the mean difference has none.
-        folds: of that cross-validation, grouped by pair; where there are fewer pairs, as when those
-            of an outer one are left out, each pair is a fold.
-        seed: which pairs share a fold depends on it.
+        folds: of that cross-validation, whole groups of pairs; where there are fewer groups, as
+            when those of an outer one are left out, each is a fold.
+        seed: which groups share a fold depends on it.
 
     Raises:
         TraitsteerError: a polarity has no rows, a layer tells the polarities apart nowhere, or
-            there are fewer than two pairs.
+            there are fewer than two groups.
     """
     if method == "mean_difference":
         return mean_difference(activations, positive), None
     # Lightning takes seconds to import, and an arm without probes does without it.
     from traitsteer.maths.probe import fit_probe
 
-    folds = min(folds, len(pairs.unique()))
-    probe = fit_probe(activations, positive, fold_numbers(positive, pairs, folds, seed), penalties)
+    folds = min(folds, len(groups.unique()))
+    probe = fit_probe(activations, positive, fold_numbers(positive, groups, folds, seed), penalties)
     return probe.weights, probe

@@ -23,6 +23,7 @@ from traitsteer.world.judges import (
     local_device,
     section_of_device,
 )
+from traitsteer.world.model_shape import shape_of
 from traitsteer.world.progress import say
 from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, read_trait
@@ -37,8 +38,8 @@ def run(config: Config) -> None:
             responses than vet.minimum, the judge cannot be reached, does not know a trait or has
             no chat template, a model cannot be found, needs more memory than there is (that of a
             local judge counted) or has no blocks that can be found, instruction elicitation is
-            asked of a model without a chat template, or a text is read with another vocabulary
-            than it was written with.
+            asked of a model without a chat template, a text is read with another vocabulary than it
+            was written with, or vectors of the source model do not fit the steered one.
     """
     for name in config.study.arms:
         Position.parse(config.arm(name).position)
@@ -69,6 +70,7 @@ def run(config: Config) -> None:
     ]
     for name in config.study.arms:
         check_vocabulary(config, name)
+        refuse_other_shape(config, name)
     for name in config.study.traits:
         find_judge(config, name)
     for estimate in estimates:
@@ -99,6 +101,21 @@ def judge_weights(config: Config) -> int:
         judge_name(config), judge.revision, models.trust_remote_code, models.dtype
     )
     return memory.sizes_of(skeleton, judge.quantisation).weights
+
+
+def refuse_other_shape(config: Config, arm: str) -> None:
+    """Raise TraitsteerError when vectors of the arm's source model do not fit the steered one."""
+    models, source = config.models, config.source(arm)
+    read, steered = (
+        shape_of(which.name, which.revision, models.trust_remote_code)
+        for which in (source, models.instruct)
+    )
+    if (read.layers, read.width) != (steered.layers, steered.width):
+        raise TraitsteerError(
+            f"The arm {arm!r} fits vectors on {source.name} with {read.layers} blocks of width "
+            f"{read.width}, which do not fit {models.instruct.name} with {steered.layers} of "
+            f"{steered.width}; name a base and an instruct model of one shape."
+        )
 
 
 def refuse_too_few(config: Config, trait: Trait, text: str) -> None:

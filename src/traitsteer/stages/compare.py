@@ -37,7 +37,6 @@ def run(config: Config) -> None:
     }
     protocols = _protocols(results)
     comparison = {
-        "protocol": protocol_hash(protocols),
         "protocols": protocols,
         "profile": config.profile,
         "models": {"base": config.models.base.name, "instruct": config.models.instruct.name},
@@ -138,7 +137,8 @@ def flat_metrics(comparison: dict[str, Any]) -> dict[str, float]:
             if row[name] is not None:
                 metrics[f"{key}.{name}"] = row[name]["value"]
         if row["delta"] is not None:
-            metrics[f"{key}.delta_lower"] = row["delta"]["lower"]
+            if row["delta"]["lower"] is not None:
+                metrics[f"{key}.delta_lower"] = row["delta"]["lower"]
             metrics[f"{key}.strength"] = row["strength"]
             metrics[f"{key}.layer"] = row["layer"]
     for row in comparison["comparisons"]:

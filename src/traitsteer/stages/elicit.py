@@ -14,6 +14,7 @@ from traitsteer.experiment.models import batching_of, open_model, sampling_of
 from traitsteer.experiment.responses import Seeded, responses_to
 from traitsteer.words import layout
 from traitsteer.words.config import Config
+from traitsteer.words.protocol import refuse_repeats
 from traitsteer.words.records import Polarity, Response, Trait
 from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_jsonl
@@ -53,10 +54,13 @@ def run(config: Config, trait_name: str, text: str) -> None:
 
     Raises:
         TraitsteerError: `text` is no arm or one that reads the text of another, the trait folder
-            or the model cannot be read, or a prompt does not fit the model.
+            or the model cannot be read, a question or contrast pair stands twice, or a prompt does
+            not fit the model.
     """
     elicitation = config.eliciting(text).elicitation
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    # Scenarios are no dependency of the stage that refused repeats.
+    refuse_repeats(trait)
     # Samples outermost: where more are wanted later, those that are kept still come first.
     planned = [
         (prompt, sample, seed_for(config.seed, text, prompt.system or "", prompt.text, sample))

@@ -43,7 +43,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 
     Raises:
         TraitsteerError: a search was made under another protocol, the vectors or activations do
-            not fit, or baseline, steered or prompted answers lack too many scores.
+            not fit, or baseline or steered answers lack too many scores.
     """
     trait = read_trait(Path(config.study.trait_folder) / trait_name)
     sha = frozen_protocol(config, trait)
@@ -160,7 +160,8 @@ def _answers(
         found = bench.answers(questions, list(settings.values()), samples, advance)
     answers = dict(zip(settings, found, strict=True))
     for name, rows in answers.items():
-        # A null or a strength above the cliff may leave a judge nothing to score: it is left out.
-        if name.partition("-")[0] not in (*NULL_KINDS, "frontier"):
+        # A null, a strength above the cliff or a model that was told to be evil may leave a judge
+        # nothing that it scores: it is left out.
+        if name.partition("-")[0] not in (*NULL_KINDS, "frontier", "prompted"):
             scores.refuse_missing(rows, config.judge.missing_at_most, f"{title}, {name}")
     return answers

@@ -29,11 +29,12 @@ from traitsteer.world.progress import progress, say
 
 @dataclass(frozen=True)
 class Data:
-    """Activations [n, layers, d] with polarity, pair and sample [n]."""
+    """Activations [n, layers, d] with polarity, pair, group and sample [n]."""
 
     activations: Tensor
     positive: Tensor
     pairs: Tensor
+    groups: Tensor
     samples: Tensor
 
 
@@ -50,6 +51,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         found.tensors["activations"].to(device),
         found.tensors["positive"].bool().to(device),
         found.tensors["pair"].to(device),
+        found.tensors["group"].to(device),
         found.tensors["sample"].to(device),
     )
     seed = fit_seed(config, trait, arm)
@@ -76,11 +78,11 @@ def _fit(
         folds=config.fit.folds,
         seed=seed,
     )
-    raw, probe = fitted(data.activations, data.positive, data.pairs)
+    raw, probe = fitted(data.activations, data.positive, data.groups)
     direction = Direction.from_raw(raw)
-    parts = (lambda *rows: fitted(*rows)[0], data.activations, data.positive, data.pairs)
-    fold_of = fold_numbers(data.positive, data.pairs, config.fit.folds, seed)
-    held = held_out(*parts, fold_of)
+    parts = (lambda *rows: fitted(*rows)[0], data.activations, data.positive, data.groups)
+    folds = min(config.fit.folds, len(data.groups.unique()))
+    held = held_out(*parts, fold_numbers(data.positive, data.groups, folds, seed), data.pairs)
     share = largest_share(direction.vectors)
     massive = (share >= config.fit.massive_share).nonzero().flatten().tolist()
     measures = {

@@ -88,7 +88,7 @@ def run(config: Config) -> None:
             "arms": {arm: arm_place(arm, config.study.arms) for arm in config.study.arms},
             "traits": traits,
             "figures": drawn,
-            "lead": _lead(traits, comparison, own, voice, factorial),
+            "lead": _lead(config, traits, comparison, own, voice, factorial),
             "limit": POCKET_LIMIT if config.judge.kind == "pocket" else None,
             "apart": apart,
             "verdict": verdict,
@@ -132,6 +132,7 @@ def _factorial(config: Config) -> Record | None:
 
 
 def _lead(
+    config: Config,
     traits: Sequence[TraitFiles],
     comparison: Record,
     own: Sequence[Record],
@@ -143,7 +144,7 @@ def _lead(
     A question that the study's arms do not pose is left out.
     """
     bests = {files.name: files.best for files in traits}
-    first, *more = lead(bests, own)
+    first, *more = lead(bests, own, config.study.coherence_floor)
     answered: list[tuple[str, Sequence[str | None]]] = [
         ("", [first]),
         ("What did steering do?", more),
@@ -190,7 +191,12 @@ def _figures(
 
 def _drawn(figures: dict[str, Any]) -> dict[str, object]:
     """Every figure as SVG, and some as files."""
+    drawn: dict[str, object] = {
+        name: svg(inline_svg(figure, name)) for name, figure in figures.items()
+    }
     for name, figure in figures.items():
         if name.partition("-")[0] in PNG:
+            # Its parts have found their places, which takes as long as drawing them.
+            figure.set_layout_engine("none")
             save_png(figure, layout.FIGURES / f"{name}.png")
-    return {name: svg(inline_svg(figure, name)) for name, figure in figures.items()}
+    return drawn

@@ -26,7 +26,8 @@ def table(config: Config) -> str:
     found = read_json(layout.COMPARISON)
     arm = max(len("instruction"), *(len(row["arm"]) for row in found["results"])) + 2
     trait = max(12, *(len(row["trait"]) for row in found["results"])) + 2
-    lines = [f"profile {found['profile']}   protocol {found['protocol'][:12]}", ""]
+    protocols = ", ".join(f"{sha[:12]} ({name})" for name, sha in found["protocols"].items())
+    lines = [f"profile {found['profile']}   protocols {protocols}", ""]
     lines += [f"{'trait':<{trait}}{'arm':<{arm}}{HEADER}"]
     lines += [f"{row['trait']:<{trait}}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
     if found["comparisons"]:

@@ -86,8 +86,12 @@ class FitConfig(Section):
 
 
 class AnswersConfig(SamplingConfig):
-    """How the steered model answers evaluation questions, in search and report alike."""
+    """How the steered model answers evaluation questions, in search and report alike.
 
+    Never greedily: the best settings are answered again, and that must not give the same answers.
+    """
+
+    temperature: Annotated[float, Field(gt=0)]
     steered: Literal["all", "prompt", "response"]
 
 

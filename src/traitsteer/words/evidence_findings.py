@@ -31,7 +31,9 @@ _BESIDE = {
 
 def beats_nulls(bests: Mapping[str, Best]) -> str:
     """Does each vector beat its nulls? A null family is beaten when the whole interval of the
-    vector's delta minus the family's lies above 0.
+    vector's delta minus the family's lies above 0, and no single one of it does as much.
+
+    The interval is over questions and tells nothing of how null vectors differ from each other.
     """
     cells = _cells(bests)
     if not cells:
@@ -39,22 +41,50 @@ def beats_nulls(bests: Mapping[str, Best]) -> str:
     said: dict[str, list[str]] = {}
     for trait, arm, best in cells:
         for kind, family in best["nulls"].items():
-            difference = family["difference"]
-            found = _BESIDE[verdict(difference)] if difference else "lack scores"
+            found = _beside(family)
             said.setdefault(found, []).append(f"the {kind} vectors of {trait} ({arm})")
-    families = [family for *_, best in cells for family in best["nulls"].values()]
-    deltas = [each["delta"] for family in families for each in family["each"]]
-    greatest = f"the largest null delta is {signed(max(deltas, default=None))}"
+    greatest = _largest_null(cells)
     kinds = listed(list(cells[0][2]["nulls"]))
     said.pop("", None)
     if not said:
         largest = max(best["p_value"] for *_, best in cells)
         return (
-            f"Every best vector beats its nulls ({kinds}, of the same length at the same layer): "
-            f"{greatest}, and the largest permutation p-value of a delta is {number(largest, 4)}."
+            f"Every best vector beats its nulls ({kinds}, of the same norm at the same layer): its "
+            "delta lies above the mean of each family with the whole interval of the difference, "
+            f"and no single null vector does as much. {greatest} The largest permutation p-value "
+            f"of a delta, held against unsteered answers, is {number(largest, 4)}."
         )
     short = "; ".join(f"{listed(names)} {found}" for found, names in said.items())
-    return f"Not every best vector beats its nulls ({kinds}): {short}; {greatest}."
+    return f"Not every best vector beats its nulls ({kinds}): {short}. {greatest}"
+
+
+def _beside(family: Record) -> str:
+    """What is said of a family of null vectors; nothing where it is beaten."""
+    if not family["difference"]:
+        return "lack scores"
+    said = _BESIDE[verdict(family["difference"])]
+    # The rank p-value is 1 / (1 + nulls) where no null does as much.
+    among = 1 + len(family["each"])
+    as_much = round(family["p_value"] * among) - 1
+    if said or not as_much:
+        return said
+    return f"hold {as_much} of {among - 1} that moved the score as much as the vector"
+
+
+def _largest_null(cells: Sequence[tuple[str, str, Record]]) -> str:
+    found = [
+        (each["delta"], kind, trait, arm, best)
+        for trait, arm, best in cells
+        for kind, family in best["nulls"].items()
+        for each in family["each"]
+    ]
+    if not found:
+        return "No single null vector has a delta."
+    delta, kind, trait, arm, best = max(found, key=lambda one: one[0])
+    return (
+        f"The largest delta of a single null vector is {signed(delta)} ({kind}, {trait}, {arm}, "
+        f"whose own vector has {signed(best['delta']['value'])})."
+    )
 
 
 def arms_differ(comparisons: Sequence[Record]) -> str | None:
@@ -98,29 +128,36 @@ def luck(bests: Mapping[str, Best]) -> str | None:
 
 
 def factor_sentences(factorial: Record | None) -> list[str]:
-    """Which factor explains the difference between the founding arms? The largest part of each
-    trait, in the factorial study.
+    """Which factor explains the difference between the two original arms? The largest part for
+    each trait, in the factorial study: as the arms are, and with one method in both.
     """
     if factorial is None:
         return [
             "Which factor explains the difference is asked by a study of its own, which was not "
             "run for this profile: make factorial."
         ]
-    return [_largest_part(one) for one in factorial["traits"]]
+    first = "In the factorial study, which has a protocol and a budget of its own:"
+    return [first, *(_largest_parts(one) for one in factorial["traits"])]
 
 
-def _largest_part(one: Record) -> str:
-    trait = one["trait"]
+def _largest_parts(one: Record) -> str:
+    trait = one["trait"].replace("_", " ").capitalize()
     if one["nothing_feasible"]:
-        return f"For {trait} some cells found nothing feasible, so no factor's part is computed."
-    # The last one holds the method fixed, which both arms have in common.
-    decomposition = one["decompositions"][-1]
+        return f"{trait}: some cells found nothing feasible, so no factor's part is computed."
+    return f"{trait}: {'; '.join(map(_largest_part, one['decompositions']))}."
+
+
+def _largest_part(decomposition: Record) -> str:
+    ends = [
+        f"{end['arm']} ({end['method'].replace('_', ' ')})"
+        for end in (decomposition["from"], decomposition["to"])
+    ]
     part = max(decomposition["parts"], key=lambda part: abs(part["part"]["value"]))
     return (
-        f"{trait}: {decomposition['from']['arm']} to {decomposition['to']['arm']} changes delta by "
-        f"{estimate(decomposition['whole'], form=signed)}; the largest part is that of "
+        f"from {' to '.join(ends)} delta changes by "
+        f"{estimate(decomposition['whole'], form=signed)}, and the largest part is that of "
         f"{part['factor']}, {estimate(part['part'], form=signed)}"
-        f"{'' if apart(part['part']) else ', which cannot be told from none'}."
+        f"{'' if apart(part['part']) else ', which cannot be told from none'}"
     )
 
 
@@ -133,8 +170,8 @@ def unequal_terms(budgets: Mapping[str, Record]) -> str | None:
     return (
         f"The arms had the same search space and budget for each method, but {most} had "
         f"{counts[most]} methods to choose from "
-        f"({listed([f'{arm} {count}' for arm, count in counts.items() if arm != most])}): its best "
-        "of all is the best of more draws, and only cells of one method compare like with like."
+        f"({listed([f'{arm} {count}' for arm, count in counts.items() if arm != most])}), so that "
+        "its best of all is picked from more candidates; a fair comparison is that of one method."
     )
 
 

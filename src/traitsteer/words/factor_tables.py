@@ -28,7 +28,7 @@ def tables(found: Record) -> str:
 _CELLS = (
     "The delta in points at each cell's own best layer and strength, with its interval; in "
     "brackets the mean coherence. **What would make it false:** a delta no larger than "
-    "that of random vectors of the same length in its evaluation."
+    "that of random vectors of the same norm in its evaluation."
 )
 _PARTS = (
     "A factor's part is what it adds when it is switched, averaged over all orders of switching "

@@ -84,18 +84,18 @@ Best = Mapping[str, Record | None]
 """For each arm the result that stands for it, or None when nothing was feasible."""
 
 
-def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
+def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> list[str]:
     """What the study found; the first sentence stands alone under the title.
 
-    `bests` is keyed by trait.
+    `bests` is keyed by trait; the floor is that of the mean coherence.
     """
     cells = [(trait, arm, best) for trait, arms in bests.items() for arm, best in arms.items()]
     found = [best for _, _, best in cells if best is not None]
-    above = [r for r in found if r["random"] and _lower(r["delta"]) > _upper(r["random"])]
+    above = [r for r in found if _above_random(r)]
     share = "all" if len(above) == len(cells) > 1 else f"{len(above)} of"
     sentences = [
         f"One vector, added to one layer, raised the trait score beyond what random vectors of "
-        f"the same length did in {share} {len(cells)} combinations of trait and arm."
+        f"the same norm did in {share} {len(cells)} combinations of trait and arm."
     ]
     for arm in dict.fromkeys(arm for _, arm, _ in cells):
         rows = [r for r in found if r["arm"] == arm]
@@ -106,10 +106,20 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
             )
             beside = f"moved it by {_span(random, signed)}" if random else "lack scores"
             sentences.append(
-                f"{arm.capitalize()} vectors moved it by {_span(deltas, signed)} points at a mean "
+                f"{arm.capitalize()} vectors raised it by {_span(deltas, signed)} points at a mean "
                 f"coherence of {_span(coherence, number)}; random vectors at the same layers and "
-                f"lengths {beside}."
+                f"norms {beside}."
             )
+    sunk = [
+        f"{trait} ({arm}, {number(best['coherence']['value'])})"
+        for trait, arm, best in cells
+        if best is not None and best["coherence"]["value"] < floor
+    ]
+    if sunk:
+        sentences.append(
+            "On the report questions the mean coherence fell below the floor of "
+            f"{number(floor, 0)}: {listed(sunk)}."
+        )
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:
         sentences.append(f"Nothing feasible was found for {listed(nothing)}.")
@@ -118,10 +128,19 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record]) -> list[str]:
         most = max(others, key=lambda row: abs(row["delta"]["value"]))
         sentences.append(
             f"The largest of {len(others)} effects on another trait is "
-            f"{estimate(most['delta'], form=signed)} points, with the interval of a single one: "
-            f"{most['scored']} under the {most['arm']} vector of {most['vector']}."
+            f"{estimate(most['delta'], form=signed)} points (its interval is not adjusted for "
+            f"picking the largest): {most['scored']} under the {most['arm']} vector of "
+            f"{most['vector']}."
         )
     return sentences
+
+
+def _above_random(best: Record) -> bool:
+    """Whether a vector did more than its random ones, all of them together and each alone."""
+    if not best["random"] or _lower(best["delta"]) <= _upper(best["random"]):
+        return False
+    delta: float = best["delta"]["value"]
+    return all(each["delta"] < delta for each in best["random_each"])
 
 
 def nothing_feasible(searches: Sequence[Record]) -> str:

@@ -13,7 +13,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Judge
 from traitsteer.world import model_judge, replies
 from traitsteer.world.files import digest, digest_of_files
-from traitsteer.world.model_judge import OFF_TOPIC, ModelJudge
+from traitsteer.world.model_judge import OFF_TOPIC, OFF_TOPIC_MOST, ModelJudge
 from traitsteer.world.pacing import Patience
 from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.prompt_files import JudgePrompts, read_prompts
@@ -62,6 +62,7 @@ def judge_terms(config: Config, trait: str) -> dict[str, Any]:
         "prompts": digest(dict(prompts_of(config).texts)),
         "minimum_mass": judge.minimum_mass,
         "off_topic": OFF_TOPIC,
+        "off_topic_most": OFF_TOPIC_MOST,
     }
     if judge.kind == "openai":
         host = _address().hostname or ""

@@ -107,9 +107,14 @@ class LanguageModel:
 
     @property
     def pad_id(self) -> int:
-        """A token id to fill rows with; it is masked, so any id serves; raises as `end_ids`."""
-        pad = self.tokenizer.pad_token_id
-        return int(pad) if pad is not None else (self.end_ids or (0,))[0]
+        """A token id to fill rows with; raises as `end_ids`.
+
+        It is masked, so any id serves that the model embeds: a pad token that was added to a
+        tokenizer may lie beyond.
+        """
+        pad, embedded = self.tokenizer.pad_token_id, self.model.get_input_embeddings().weight
+        known = pad is not None and pad < embedded.shape[0]
+        return int(pad) if known else (self.end_ids or (0,))[0]
 
     def encode(
         self, prompt: str, system: str | None = None, plain: bool = False

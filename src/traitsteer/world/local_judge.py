@@ -2,7 +2,8 @@
 
 The probabilities of all next tokens are read, first after the prompt and then after each beginning
 of a number, whichever way the tokenizer cuts it (`maths/expectation.py`). That is exact but for
-beginnings less likely than `LEAST`, of which a number has at most 110: they are taken to end there.
+beginnings less likely than `LEAST`, of which a number has at most 110: they are left out where a
+number could go on from them, and taken to end where none could.
 """
 
 import copy
@@ -25,17 +26,25 @@ from traitsteer.world.files import digest_of_files
 from traitsteer.world.inference import LAST_TOKEN, inference
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.model_judge import PROBE, Question, Said, said
+from traitsteer.world.progress import say
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.vocabulary import Vocabulary
 
 LEAST = 1e-4
 _SPACES = 2
 """After so many tokens of white space no number is waited for."""
+_LONGEST = _SPACES + 3
+"""Most tokens of a number, each digit its own."""
 _SHOWN = 8
 """Tokens of a reply that is no number, from which a refusal is told."""
 _CODE = digest_of_files(
-    Path(module.__file__ or "") if module else Path(__file__)
-    for module in (None, expectation, passes, vocabulary, templates, language_model)
+    [
+        Path(__file__),
+        *(
+            Path(module.__file__ or "")
+            for module in (expectation, passes, vocabulary, templates, language_model)
+        ),
+    ]
 )
 """Distributions that older code read are not those of this one."""
 
@@ -71,9 +80,13 @@ class LocalModel:
         size = model.model.get_output_embeddings().weight.shape[0]
         self._vocabulary = Vocabulary(model.tokenizer, size)
         self._ids = torch.tensor(self._vocabulary.ids, device=model.device)
+        self._told = False
+        """Whether it was said that prompts are too long."""
 
     def ask(self, questions: Sequence[Question]) -> list[Said]:
         """What is said to each question, in order; it is kept as soon as its batch is done.
+
+        A prompt longer than the model's context counts as one that it refused.
 
         Raises:
             TraitsteerError: the model has no chat template, one prompt alone does not fit in the
@@ -85,6 +98,9 @@ class LocalModel:
             for question, found in kept.items()
             if found is None
         }
+        for question in [each for each, ids in prompts.items() if self._too_long(ids)]:
+            del prompts[question]
+            kept[question] = {"chances": {}, "text": "", "refused": True}
         for batch in self._batches(prompts):
             tallies = self._tallies(
                 [prompts[question] for question in batch],
@@ -129,7 +145,24 @@ class LocalModel:
 
     def _said(self, question: Question, kept: dict[str, Any]) -> Said:
         chances = {int(number): chance for number, chance in kept["chances"].items()}
-        return said(Tally(question.numerals, chances), kept["text"], False, self._minimum_mass)
+        refused = kept.get("refused", False)
+        return said(Tally(question.numerals, chances), kept["text"], refused, self._minimum_mass)
+
+    def _too_long(self, prompt: tuple[int, ...]) -> bool:
+        """Whether a prompt and the longest number are more than the model can tell apart.
+
+        It would not only be misread: beyond some contexts the rotation of all positions changes,
+        and with it what is said to the prompts beside it.
+        """
+        most = self._model.context
+        too_long = most is not None and len(prompt) + _LONGEST > most
+        if too_long and not self._told:
+            self._told = True
+            say(
+                f"{self._model.name} takes {most} tokens, and a prompt of the judge has "
+                f"{len(prompt)}: such answers get no score; choose a judge with a longer context."
+            )
+        return too_long
 
     def _batches(self, prompts: dict[Question, tuple[int, ...]]) -> Iterator[list[Question]]:
         """Prompts of like length together, the longest first, so that memory runs out at once."""

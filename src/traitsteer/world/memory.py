@@ -27,10 +27,9 @@ def sizes_of(skeleton: Any, quantisation: Quantisation, blocks: str | None = Non
     )
     return Sizes(
         weights=_weights(skeleton, quantisation),
-        layers=len(found) - (getattr(config, "num_kv_shared_layers", None) or 0),
         width=config.hidden_size,
         inner=widest,
-        cached_width=_cached_width(config),
+        cached_width=sum(map(_cached_width, _keeping(config, len(found)))),
         vocabulary=config.vocab_size,
         bytes_each=skeleton.dtype.itemsize,
     )
@@ -99,6 +98,13 @@ def _bytes_a_weight(config: Any, quantisation: Quantisation) -> float | None:  #
     known = own if isinstance(own, dict) else own.to_dict()
     bits = known.get("bits") or (4 if known.get("load_in_4bit") else 8)
     return float(bits / 8 + 4 / 64)
+
+
+def _keeping(config: Any, blocks: int) -> list[Any]:  # noqa: ANN401
+    """For each block that keeps keys of its own, its configuration; some differ (Gemma 4)."""
+    differ = getattr(config, "is_heterogeneous", False)
+    each = list(config.per_layer_config) if differ else [config] * blocks
+    return each[: blocks - (getattr(config, "num_kv_shared_layers", None) or 0)]
 
 
 def _cached_width(config: Any) -> int:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """A judge that is a language model: what it is asked about an answer, and what its numbers mean.
 
 Each answer is asked about three times: the trait by its rubric, the writing, and whether the text
-is on the subject. Coherence is the score of the writing, at most 50 where the text is off the
+is on the subject. Coherence is the score of the writing, below 50 where the text is off the
 subject. Who answers, an endpoint or a local model, is handed in.
 """
 
@@ -18,7 +18,9 @@ from traitsteer.world.prompt_files import JudgePrompts
 PROBE = "How many minutes are there in an hour? Answer with the number alone."
 """What a judge model is asked first: one that reasons, or chats, gives no number."""
 OFF_TOPIC = 50.0
-"""An expected on-topic score below this caps the coherence at this."""
+"""An expected on-topic score below this caps the coherence."""
+OFF_TOPIC_MOST = 49.0
+"""What it is capped at: below OFF_TOPIC, so that vetting at 50 keeps nothing that is off topic."""
 REPLY_TOKENS = 5
 """Space, three digits and an end."""
 PREFERRED = {0: 0.5, 1: 1.0, 2: 0.0}
@@ -62,7 +64,7 @@ def judgement(trait: Said, writing: Said, topic: Said) -> Judgement:
     """The scores of one answer from what was said of it; a part that is missing stays missing."""
     coherence = None
     if writing.number is not None and topic.number is not None:
-        most = OFF_TOPIC if topic.number < OFF_TOPIC else 100.0
+        most = OFF_TOPIC_MOST if topic.number < OFF_TOPIC else 100.0
         coherence = min(writing.number, most)
     heard = (trait, writing, topic)
     return Judgement(

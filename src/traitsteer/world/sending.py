@@ -81,7 +81,8 @@ class Sender:
         """The reply to a prompt, or how it goes on from `begun`; from the cache if it is there.
 
         Raises:
-            GaveUp: no reply came in the time that was left.
+            GaveUp: no reply came in the time that was left, or the endpoint will not take this
+                prompt and takes others.
             TraitsteerError: the endpoint cannot be used any further, or the budget would be passed.
         """
         key = self._key(prompt, begun)

@@ -99,7 +99,9 @@ class LayerStrengthStudy:
     def publish(self, journal: Path) -> None:
         """Add to the journal the finished trials that it does not hold yet.
 
-        The journal is a view: one that a killed writer left broken is set aside and begun anew.
+        The journal is a view: one that a killed writer left broken is set aside and begun anew, and
+        a study of this name whose trials were others (of older code, or of another judge's scores)
+        is replaced.
         """
         journal.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -109,16 +111,21 @@ class LayerStrengthStudy:
             self._publish(journal)
 
     def _publish(self, journal: Path) -> None:
-        shown = optuna.create_study(
-            study_name=self.name,
-            storage=JournalStorage(JournalFileBackend(str(journal.resolve()))),
-            direction="maximize",
-            load_if_exists=True,
-        )
-        shown.set_user_attr("protocol", self._protocol)
-        known = len(shown.get_trials(deepcopy=False))
+        storage = JournalStorage(JournalFileBackend(str(journal.resolve())))
         finished = self._study.get_trials(deepcopy=False, states=_FINISHED)
-        shown.add_trials([self._for_dashboard(trial) for trial in finished[known:]])
+        shown = self._shown(storage)
+        known = [_told(trial) for trial in shown.get_trials(deepcopy=False)]
+        if known != [_told(trial) for trial in finished[: len(known)]]:
+            optuna.delete_study(study_name=self.name, storage=storage)
+            shown, known = self._shown(storage), []
+        shown.add_trials([self._for_dashboard(trial) for trial in finished[len(known) :]])
+
+    def _shown(self, storage: JournalStorage) -> optuna.Study:
+        study = optuna.create_study(
+            study_name=self.name, storage=storage, direction="maximize", load_if_exists=True
+        )
+        study.set_user_attr("protocol", self._protocol)
+        return study
 
     def _for_dashboard(self, trial: FrozenTrial) -> FrozenTrial:
         """The trial with its constraint also in the list that optuna-dashboard 0.21 reads."""
@@ -133,6 +140,11 @@ class LayerStrengthStudy:
             intermediate_values=trial.intermediate_values,
             system_attrs={**trial.system_attrs, **violated},
         )
+
+
+def _told(trial: FrozenTrial) -> tuple[object, ...]:
+    """What a trial was told, by which two are the same."""
+    return trial.state, trial.value, trial.params, trial.user_attrs
 
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
