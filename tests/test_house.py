@@ -31,6 +31,24 @@ HOMES = {
     "matplotlib": {"world/plot_style.py", "world/plot_parts.py", *PLOTS},
     "openai": {"world/openai_client.py"},
     "jinja2": {"world/page.py", "world/prompts.py"},
+    "markupsafe": {"world/page.py"},
+    "sqlalchemy": {"world/sqlite_store.py", "world/tracking.py"},
+    "safetensors": {
+        "world/tensors.py",
+        "world/pocket_judge.py",
+        "world/language_model.py",
+        "pocket/judge_training.py",
+    },
+    "tokenizers": {"rehearsal/models.py", "pocket/tokens.py"},
+    "transformers": {
+        *(f"engine/{name}.py" for name in ("attention", "prefill", "slots")),
+        *(
+            f"world/{name}.py"
+            for name in ("devices", "language_model", "memory", "model_files", "random_model")
+        ),
+        *(f"pocket/{name}.py" for name in ("gates", "pair", "tokens", "training")),
+        "rehearsal/models.py",
+    },
     "gguf": {"world/gguf_vectors.py"},
     "pydantic": {
         f"words/{name}.py"

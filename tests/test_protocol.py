@@ -17,13 +17,12 @@ from traitsteer.words.protocol import (
     common_terms,
     extraction_terms,
     first_difference,
-    protocol_hash,
     protocol_terms,
     refuse_difference,
     refuse_repeats,
 )
 from traitsteer.world import language_model, ledger, model_files
-from traitsteer.world.files import read_json, write_json
+from traitsteer.world.files import digest, read_json, write_json
 from traitsteer.world.trait_folder import read_trait
 
 JUDGE = {"kind": "pocket", "name": "judge", "digest": "d"}
@@ -42,7 +41,7 @@ def config(repository, monkeypatch) -> Config:
 def test_the_hash_follows_its_terms_and_nothing_else(config) -> None:
     trait = read_trait(layout.Path("data/pocket/traits/evil"))
     terms = protocol_terms(config, trait, JUDGE, "model", ["Why?"])
-    assert protocol_hash(terms) == protocol_hash(dict(reversed(terms.items())))
+    assert digest(terms) == digest(dict(reversed(terms.items())))
     for other in (
         protocol_terms(config, trait, JUDGE | {"digest": "e"}, "model", ["Why?"]),
         protocol_terms(config, trait, JUDGE, "another", ["Why?"]),
@@ -58,7 +57,7 @@ def test_the_hash_follows_its_terms_and_nothing_else(config) -> None:
             )
         ),
     ):
-        assert protocol_hash(other) != protocol_hash(terms)
+        assert digest(other) != digest(terms)
     # How a vector is made is no part of how it is scored, but has a record of its own.
     elsewhere = changed(config, "elicit", samples=9)
     assert protocol_terms(elsewhere, trait, JUDGE, "model", ["Why?"]) == terms
@@ -113,7 +112,7 @@ def test_terms_that_changed_after_they_were_written_stop_the_stage(config, tmp_p
 
 
 def _result(trait: str, arm: str, terms: dict, carried: str | None = None) -> list[dict]:
-    sha = protocol_hash(terms)
+    sha = digest(terms)
     write_json(layout.evaluation(trait, arm) / "protocol.json", {"sha256": sha, "terms": terms})
     return [{"method": "probe", "protocol": carried or sha}]
 
@@ -129,7 +128,7 @@ def test_results_of_different_protocols_share_no_table(config, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     cells = [(trait, arm) for trait in traits for arm in ("instruction", "natural")]
     results = {(t, a): _result(t, a, traits[t]) for t, a in cells}
-    assert _protocols(results) == {t: protocol_hash(terms) for t, terms in traits.items()}
+    assert _protocols(results) == {t: digest(terms) for t, terms in traits.items()}
 
     other = traits["evil"] | {"coherence_floor": 50.0}
     mixed = results | {("evil", "natural"): _result("evil", "natural", other)}

@@ -1,6 +1,8 @@
 """The parts of a rehearsal against what they stand for, and a whole one at the smallest size."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,34 @@ def test_commands_follow_dvc_yaml_for_every_trait_and_arm(repository: Path, monk
     assert names == [name.replace("_", "-") for name in rehearse._stages()]
     assert not any("$" in part for command in commands for part in command)
     assert len([c for c in commands if c[0] == "elicit"]) == 6
+
+
+def test_trait_data_of_others_are_imported_where_they_lie(
+    repository: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(repository)
+    reference = tmp_path / "reference"
+    natural, instruction = reference / "some/pv_natural", reference / "some/pv_instruction"
+    for folder in (natural / "evil_v2", natural / "evil_v3", instruction / "evil"):
+        folder.mkdir(parents=True)
+    # One elicitation of a trait is not enough.
+    (natural / "sycophancy").mkdir()
+    monkeypatch.setenv("TRAITSTEER_REFERENCE", str(reference))
+    commands: list[list[str]] = []
+
+    def door(command: Sequence[str]) -> int:
+        commands.append(list(command))
+        shutil.copytree(repository / "data/traits/evil", command[command.index("--into") + 1])
+        return 0
+
+    config = load(repository / "profiles/llama-3.1-8b.yaml")
+    traits, told = rehearse._traits(config, tmp_path / "imported", door)
+    assert [trait.name for trait in traits] == ["evil", "sycophancy", "hallucination"]
+    [command] = commands
+    assert command[:3] == ["import", str(natural / "evil_v3"), str(instruction / "evil")]
+    assert command[command.index("--definition") + 1] == str(instruction / "evil/definition.txt")
+    assert told[0].startswith("evil: imported from")
+    assert told[1].endswith(f"since {reference} holds none")
 
 
 def test_what_cannot_be_rehearsed_is_one_sentence(

@@ -19,6 +19,7 @@ from benchmarks.search.compare import SEEDS, compare
 from benchmarks.search.procedures import Procedure, missing, procedures
 from traitsteer.experiment.searching import Search
 from traitsteer.words.config import Config, load
+from traitsteer.world.files import write_text
 
 MARGINS = (0.0, 0.5, 1.0, 2.0)
 RESULTS = Path(__file__).with_name("results.json")
@@ -63,7 +64,7 @@ def _compare(config: Config, chosen: argparse.Namespace) -> None:
         for record in compare(config, surfaces, listed, chosen.seeds, print):
             kept[part][record["name"]] = record
             # The slow ones take half an hour: what is done stays done.
-            chosen.results.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+            write_text(chosen.results, json.dumps(kept) + "\n")
 
 
 def _write(results: dict[str, Any], chosen: argparse.Namespace) -> None:

@@ -10,6 +10,8 @@ import matplotlib
 import optuna
 
 from benchmarks.search.compare import BUDGETS, TARGET
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.files import between_marks, read_text, write_text
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -76,13 +78,11 @@ def _count(answers: int | None) -> str:
 
 def insert(page: Path, name: str, text: str, by: str = "benchmarks.search") -> None:
     """Put the text between the marks of this name; the page must have them."""
-    begin, end = BEGIN.format(name=name, by=by), END.format(name=name)
-    whole = page.read_text(encoding="utf-8")
-    before, _, rest = whole.partition(begin)
-    _, mark, after = rest.partition(end)
-    if not mark:
-        raise SystemExit(f"{page} has no place for {name}; put {begin} and {end} into it.")
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    marks = BEGIN.format(name=name, by=by), END.format(name=name)
+    try:
+        write_text(page, between_marks(read_text(page), page, *marks, text))
+    except TraitsteerError as error:
+        raise SystemExit(str(error)) from None
 
 
 def curves(records: Sequence[Record], path: Path) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from traitsteer.experiment.evidence import Evidence, Step, Terms, minus
+from traitsteer.experiment.evidence import Evidence, Step, Terms
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import EQUAL_COHERENCE, NULL_KINDS
-from traitsteer.words.scores import ByQuestion
+from traitsteer.words.scores import ByQuestion, minus
 
 CHOSEN = ("layer", "strength", "coefficient")
 

@@ -137,7 +137,7 @@ class Evidence:
         found: ByQuestion = {}
         for answer in self.answers[name]:
             partner = partners[answer.question, answer.sample]
-            rise = minus(answer.trait_score, partner.trait_score)
+            rise = scores.minus(answer.trait_score, partner.trait_score)
             good = None
             if rise is not None and answer.coherence is not None:
                 good = float(rise >= self.terms.up_by and answer.coherence >= self.terms.floor)
@@ -193,11 +193,6 @@ def _pooled(values: Mapping[str, ByQuestion], names: Sequence[str]) -> ByQuestio
         question: [value for name in names for value in values[name][question]]
         for question in values[names[0]]
     }
-
-
-def minus(a: float | None, b: float | None) -> float | None:
-    """`a - b`; None where either is missing."""
-    return None if a is None or b is None else a - b
 
 
 def _read_off(found: AtCoherence | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from traitsteer.maths.statistics import (
     ratio_interval,
 )
 from traitsteer.words import layout
-from traitsteer.words.scores import ByQuestion
+from traitsteer.words.scores import ByQuestion, minus
 from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
 from traitsteer.world.files import read_jsonl
@@ -59,10 +59,15 @@ def vectors(found: Result) -> Tensor:
 
 def deltas(found: Result) -> ByQuestion:
     """Steered minus baseline by question; missing where either is missing."""
-    by_question: ByQuestion = {}
-    for (question, _), rise in rises(found["trait"], found["arm"], found["method"]).items():
-        by_question.setdefault(str(question), []).append(rise)
-    return by_question
+    return by_question(rises(found["trait"], found["arm"], found["method"]))
+
+
+def by_question(risen: Rises) -> ByQuestion:
+    """The same differences, those of one question together."""
+    found: ByQuestion = {}
+    for (question, _), rise in risen.items():
+        found.setdefault(str(question), []).append(rise)
+    return found
 
 
 def rises(trait: str, arm: str, method: str) -> Rises:
@@ -72,7 +77,5 @@ def rises(trait: str, arm: str, method: str) -> Rises:
     found: Rises = {}
     for (setting, question, sample), steered in score.items():
         if setting == "steered":
-            before = score["baseline", question, sample]
-            whole = steered is not None and before is not None
-            found[question, sample] = steered - before if whole else None
+            found[question, sample] = minus(steered, score["baseline", question, sample])
     return found

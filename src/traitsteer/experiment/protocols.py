@@ -8,12 +8,11 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.protocol import (
     Terms,
     extraction_terms,
-    protocol_hash,
     protocol_terms,
     refuse_difference,
 )
 from traitsteer.words.records import Trait
-from traitsteer.world.files import read_json
+from traitsteer.world.files import digest, read_json
 from traitsteer.world.judges import judge_terms
 from traitsteer.world.trait_folder import read_lines, read_trait
 
@@ -76,10 +75,10 @@ def read_terms(path: Path) -> Terms:
     """
     found = read_json(path)
     terms: Terms = found["terms"]
-    if protocol_hash(terms) != found["sha256"]:
+    if digest(terms) != found["sha256"]:
         raise TraitsteerError(
             f"{path} was changed after it was written: its terms have SHA-256 "
-            f"{protocol_hash(terms)[:12]}, it says {found['sha256'][:12]}; run `dvc repro` to "
+            f"{digest(terms)[:12]}, it says {found['sha256'][:12]}; run `dvc repro` to "
             "write it again."
         )
     return terms
@@ -87,4 +86,4 @@ def read_terms(path: Path) -> Terms:
 
 def _frozen(path: Path, now: Terms) -> str:
     refuse_difference(read_terms(path), now, (str(path), "params.yaml"))
-    return protocol_hash(now)
+    return digest(now)

@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
+from traitsteer.maths.limits import student_quantile
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
 
@@ -52,7 +52,7 @@ def higher_order_margin(
     if not higher:
         return None
     square = float(np.mean([float(effect(cells, term).mean()) ** 2 for term in higher]))
-    return float(stats.t.ppf((1.0 + confidence) / 2.0, len(higher))) * math.sqrt(square)
+    return student_quantile(confidence, len(higher)) * math.sqrt(square)
 
 
 def shapley(

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from traitsteer.maths.limits import student_quantile
 from traitsteer.maths.statistics import ByCluster
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
@@ -156,7 +157,7 @@ def _limits(
     `left_out` is what is read off without each of the questions in turn.
     """
     n = len(left_out)
-    student = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * math.sqrt(n / (n - 1))
+    student = student_quantile(confidence, n - 1) * math.sqrt(n / (n - 1))
     missing = np.isnan(resampled)
     if missing.all() or np.isnan(left_out).any():
         return None, None

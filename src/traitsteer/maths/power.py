@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from traitsteer.maths.limits import student_quantile
 from traitsteer.maths.statistics import ByCluster
 from traitsteer.words.errors import TraitsteerError
 
@@ -125,7 +126,7 @@ def questions_needed(
 def _power(distance: float, questions: int, confidence: float) -> float:
     """Power at a true difference of so many standard errors."""
     free = questions - 1
-    limit = float(stats.t.ppf((1 + confidence) / 2, free))
+    limit = student_quantile(confidence, free)
     above = stats.nct.sf(limit, free, distance)
     below = stats.nct.cdf(-limit, free, distance)
     return float(above + below)

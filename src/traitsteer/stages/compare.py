@@ -15,9 +15,9 @@ from traitsteer.experiment.results import read_results
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.protocol import Terms, common_terms, protocol_hash, refuse_difference
+from traitsteer.words.protocol import Terms, common_terms, refuse_difference
 from traitsteer.words.results import best_of_arm, tried
-from traitsteer.world.files import read_json, write_json, write_text
+from traitsteer.world.files import digest, read_json, write_json, write_text
 
 Results = dict[tuple[str, str], list[dict[str, Any]]]
 """Results of every method by trait and arm."""
@@ -59,10 +59,10 @@ def _protocols(results: Results) -> dict[str, str]:
     for (trait, arm), rows in results.items():
         terms = read_terms(layout.evaluation(trait, arm) / "protocol.json")
         for found in rows:
-            if found["protocol"] != protocol_hash(terms):
+            if found["protocol"] != digest(terms):
                 raise TraitsteerError(
                     f"The result of {trait} {arm} {found['method']} carries protocol "
-                    f"{found['protocol'][:12]}, its terms have {protocol_hash(terms)[:12]}; run "
+                    f"{found['protocol'][:12]}, its terms have {digest(terms)[:12]}; run "
                     "`dvc repro` to evaluate it again."
                 )
         name, before = first.setdefault(trait, (arm, terms))
@@ -71,7 +71,7 @@ def _protocols(results: Results) -> dict[str, str]:
     for trait, (_, terms) in others:
         names = f"The results of {one}", trait
         refuse_difference(common_terms(shared), common_terms(terms), names)
-    return {trait: protocol_hash(terms) for trait, (_, terms) in first.items()}
+    return {trait: digest(terms) for trait, (_, terms) in first.items()}
 
 
 def _result(found: dict[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,12 @@ from traitsteer.experiment.responses import Seeded, responses_to
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.protocol import refuse_repeats
-from traitsteer.words.records import Polarity, Response, Trait
+from traitsteer.words.records import POLARITIES, Polarity, Response, Trait
 from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_jsonl
 from traitsteer.world.progress import progress, say
 from traitsteer.world.repository import in_repository
 from traitsteer.world.trait_folder import read_trait
-
-POLARITIES: tuple[Polarity, Polarity] = ("positive", "negative")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ between two arms' deltas, paired over questions and samples.
 import itertools
 from collections.abc import Iterator, Sequence
 
-from traitsteer.experiment.pairing import Rises, rises
+from traitsteer.experiment.pairing import Rises, by_question, rises
 from traitsteer.experiment.results import read_results
 from traitsteer.maths.power import (
     Components,
@@ -20,7 +20,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import number
 from traitsteer.words.results import best_of_arm
-from traitsteer.words.scores import ByQuestion
+from traitsteer.words.scores import minus
 
 QUESTIONS = (10, 20, 40, 80, 160)
 SAMPLES = (1, 2, 4, 8, 16)
@@ -61,7 +61,7 @@ def table(
         if deltas is None:
             lines += ["", f"{title}: nothing feasible"]
             continue
-        parts = variance_components(_by_question(deltas))
+        parts = variance_components(by_question(deltas))
         lines += ["", *_described(title, parts, difference, confidence, wanted)]
     return "\n".join(lines)
 
@@ -96,18 +96,7 @@ def _differences(
 
 def _minus(one: Rises, other: Rises) -> Rises:
     """The difference at every question and sample of both; missing where either is."""
-    found: dict[tuple[int, int], float | None] = {}
-    for key in one.keys() & other.keys():
-        first, second = one[key], other[key]
-        found[key] = None if first is None or second is None else first - second
-    return dict(sorted(found.items()))
-
-
-def _by_question(deltas: Rises) -> ByQuestion:
-    clusters: ByQuestion = {}
-    for (question, _), value in deltas.items():
-        clusters.setdefault(str(question), []).append(value)
-    return clusters
+    return {key: minus(one[key], other[key]) for key in sorted(one.keys() & other.keys())}
 
 
 def _described(

@@ -10,8 +10,8 @@ from pathlib import Path
 from traitsteer.experiment.protocols import extraction_of, protocol_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.protocol import protocol_hash, refuse_repeats
-from traitsteer.world.files import write_json
+from traitsteer.words.protocol import refuse_repeats
+from traitsteer.world.files import digest, write_json
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import read_trait
 
@@ -29,5 +29,5 @@ def run(config: Config, trait_name: str) -> None:
         (layout.extraction_protocol(trait_name), extraction_of(config, trait)),
         (layout.protocol(trait_name), protocol_of(config, trait)),
     ):
-        write_json(path, {"sha256": protocol_hash(terms), "terms": terms})
-        say(f"{path}: {protocol_hash(terms)[:12]}")
+        write_json(path, {"sha256": digest(terms), "terms": terms})
+        say(f"{path}: {digest(terms)[:12]}")

@@ -30,7 +30,7 @@ from traitsteer.words.findings import (
     tokens_of,
     verdict,
 )
-from traitsteer.words.results import POCKET_LIMIT, tried
+from traitsteer.words.results import BELOW_BASELINE, EQUAL_COHERENCE, POCKET_LIMIT, tried
 from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
 from traitsteer.world import (
     evidence_plots,
@@ -96,6 +96,8 @@ def run(config: Config) -> None:
             "nothing_feasible": nothing_feasible,
             "tried": tried,
             "peak": peak,
+            "below_baseline": BELOW_BASELINE,
+            "equal_coherence": EQUAL_COHERENCE,
             "unequal": unequal_terms(comparison["budgets"]),
             "attempts": _attempts(config, comparison),
             "tokens": tokens_of([search for files in traits for search in files.searches]),

@@ -26,11 +26,11 @@ from traitsteer.maths.statistics import (
     student_interval,
 )
 from traitsteer.words.config import Config
-from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import number, signed
 from traitsteer.words.records import Interval, Method
+from traitsteer.words.results import BELOW_BASELINE
 from traitsteer.world import machine, plots
-from traitsteer.world.files import read_text, write_text
+from traitsteer.world.files import between_marks, read_text, write_text
 from traitsteer.world.plot_style import save_png, style
 from traitsteer.world.progress import progress
 
@@ -60,7 +60,7 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
     """
     text = read_text(page)
     for name in TABLES:
-        _inserted(text, page, name, "")
+        between_marks(text, page, BEGIN.format(name=name), END.format(name=name), "")
     found = list(_coverages(sizes))
     tests = [simulation.uniformity(REGIMES[1], n, sizes.p_values) for n in QUESTIONS]
     tests.append(simulation.rank_uniformity(19, sizes.p_values))
@@ -85,7 +85,8 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
         _made(sizes),
     )
     for name, table in zip(TABLES, tables, strict=True):
-        text = _inserted(text, page, name, table)
+        marks = BEGIN.format(name=name), END.format(name=name)
+        text = between_marks(text, page, *marks, table)
     with style():
         save_png(
             plots.proof(
@@ -122,7 +123,7 @@ def _coverages(sizes: Sizes) -> Iterator[Coverage]:
             title = f"{100 * takes:.0f} % of answers"
             planned.append(("share", title, n, simulation.shares(takes, 8, n)))
         for title, surface in SURFACES.items():
-            at = (("at the floor", 70.0), ("at baseline - 5", _five_below))
+            at = (("at the floor", 70.0), (f"at baseline - {BELOW_BASELINE}", _below_baseline))
             for name, target in at:
                 draw = simulation.frontiers(surface, n, target)
                 planned.append((f"delta {name}", title, n, draw))
@@ -133,8 +134,8 @@ def _coverages(sizes: Sizes) -> Iterator[Coverage]:
             advance(1)
 
 
-def _five_below(unsteered: float) -> float:
-    return unsteered - 5.0
+def _below_baseline(unsteered: float) -> float:
+    return unsteered - BELOW_BASELINE
 
 
 def _errors(chosen: Sequence[Chosen]) -> dict[str, Interval]:
@@ -220,15 +221,3 @@ def _test_name(one: Uniformity) -> str:
 
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _inserted(text: str, page: Path, name: str, table: str) -> str:
-    """The page with this table between its marks."""
-    begin, end = BEGIN.format(name=name), END.format(name=name)
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise TraitsteerError(
-            f"{page} has no place for {name}, expected the lines {begin} and {end}; put them in."
-        )
-    return f"{before}{begin}\n{table}\n{end}{after}"

@@ -14,13 +14,12 @@ from traitsteer.experiment.protocols import frozen_extraction
 from traitsteer.words import layout
 from traitsteer.words.config import Config, VetConfig
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import Answer, Judgement, Polarity, Verdict
+from traitsteer.words.records import POLARITIES, Answer, Judgement, Verdict
 from traitsteer.world.files import read_jsonl, write_json, write_jsonl
 from traitsteer.world.judges import open_judge
 from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import read_trait
 
-POLARITIES: tuple[Polarity, ...] = ("positive", "negative")
 NOT_JUDGED = "not judged"
 """The reason of a response that the judge gave no score."""
 

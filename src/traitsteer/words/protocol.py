@@ -5,7 +5,6 @@ fitted; `protocol_terms` hold how vectors are scored. Both are written before an
 and the SHA-256 of their canonical JSON is on whatever was made under them.
 """
 
-import hashlib
 import itertools
 import json
 from collections import Counter
@@ -98,12 +97,6 @@ def refuse_repeats(trait: Trait) -> None:
                 f"{trait.name}: the question {min(shared)!r} stands in {one}.txt and in "
                 f"{other}.txt, which must share none; take it out of one of them."
             )
-
-
-def protocol_hash(terms: object) -> str:
-    """SHA-256 of a protocol in canonical JSON."""
-    text = json.dumps(terms, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def common_terms(terms: Mapping[str, Any]) -> Terms:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 Polarity = Literal["positive", "negative"]
+POLARITIES: tuple[Polarity, Polarity] = ("positive", "negative")
 Method = Literal["mean_difference", "probe"]
 Quantisation = Literal["none", "int8", "int4"]
 """Of weights, when they are loaded."""

@@ -21,6 +21,11 @@ def by_question(answers: Iterable[ScoredAnswer], score: Score) -> ByQuestion:
     return found
 
 
+def minus(one: float | None, other: float | None) -> float | None:
+    """`one - other`; None where either is missing."""
+    return None if one is None or other is None else one - other
+
+
 def mean(answers: Sequence[ScoredAnswer], score: Score) -> float | None:
     """Mean over questions of the mean over their samples; None when every score is missing."""
     means = _question_means(answers, score)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traitsteer.words.findings import bounds, signed
+from traitsteer.words.results import AT_BASELINE, AT_FLOOR, BELOW_BASELINE, NULL_KINDS
 from traitsteer.world.plot_parts import (
     cell_handles,
     draw_interval,
@@ -34,7 +35,7 @@ from traitsteer.world.plot_style import (
     words,
 )
 
-FAMILIES = ("random", "shuffled", "orthogonal", "negated", "other traits")
+FAMILIES = (*NULL_KINDS, "other traits")
 """Kinds of null vectors, from top to bottom."""
 
 
@@ -78,7 +79,7 @@ def nulls(results: Sequence[Record], cross: Sequence[Record], arms: Sequence[str
 def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> Figure:
     """Delta against coherence over strengths at the chosen layer, a panel for each trait.
 
-    Squares are read off at equal coherence: filled at the floor, open 5 points below the unsteered
+    Squares are read off at equal coherence: filled at the floor, open a little below the unsteered
     model. What would make it false: an arm that is ahead at its own best setting and behind where
     both are read off at the same coherence, for then it only paid more coherence for its delta.
     """
@@ -99,7 +100,7 @@ def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> F
     _below(figure, "mean coherence of the answers: intact on the left, broken on the right")
     handles = cell_handles(results, arms)
     handles.append(Line2D([], [], color=INK, lw=0, marker="o", mfc="none", ms=8, label="chosen"))
-    for label, inside in (("at the floor", INK), ("at baseline − 5", PAPER)):
+    for label, inside in (("at the floor", INK), (f"at baseline − {BELOW_BASELINE}", PAPER)):
         handles.append(Line2D([], [], color=INK, lw=0, marker="s", mfc=inside, ms=4.5, label=label))
     legend_above(figure, handles)
     return figure
@@ -203,10 +204,10 @@ def _frontier(axes: Axes, result: Record, floor: float, arms: Sequence[str]) -> 
         if step["strength"] == result["strength"]:
             at = ([step["coherence"]["value"]], [step["delta"]["value"]])
             axes.plot(*at, "o", color=colour, mfc="none", ms=9, mew=1.3, zorder=4)
-    unsteered = result["baseline_coherence"]["value"] - 5
+    near_unsteered = result["baseline_coherence"]["value"] - BELOW_BASELINE
     for name, coherence, full in (
-        ("at_floor", floor, True),
-        ("at_baseline_minus_5", unsteered, False),
+        (AT_FLOOR, floor, True),
+        (AT_BASELINE, near_unsteered, False),
     ):
         if result[name] is not None:
             draw_interval(

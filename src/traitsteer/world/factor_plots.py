@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from traitsteer.words.findings import apart
 from traitsteer.world.plot_parts import draw_interval, empty, legend_above
 from traitsteer.world.plot_style import (
     ARMS,
@@ -94,6 +95,5 @@ def cosines(found: Record) -> Figure:
 
 def _mark(axes: Axes, interval: Record, y: float, colour: str, marker: str) -> None:
     """An interval whose marker is hollow where it holds 0 or has no limits."""
-    lower, upper = interval["lower"], interval["upper"]
-    apart = lower is not None and upper is not None and (lower > 0 or upper < 0)
-    draw_interval(axes, interval, y, colour, marker, size=5, line=1.6, edge=1.2, full=apart)
+    full = apart(interval)
+    draw_interval(axes, interval, y, colour, marker, size=5, line=1.6, edge=1.2, full=full)

@@ -11,6 +11,7 @@ finds at block N `direction.N+1`; what is read here is where it acts.)
 """
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import gguf
@@ -52,8 +53,10 @@ def write_gguf(path: Path, vector: ControlVector, model_hint: str, scale: float 
         TraitsteerError: a layer is 0.
     """
     names = [direction_name(layer) for layer in vector.layers]
-    with replacing(path) as temporary:
-        writer = gguf.GGUFWriter(temporary, ARCHITECTURE)
+    with (
+        replacing(path) as temporary,
+        closing(gguf.GGUFWriter(temporary, ARCHITECTURE)) as writer,
+    ):
         writer.add_string(f"{ARCHITECTURE}.model_hint", model_hint)
         writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(names))
         for key, fact in sorted(vector.facts.items()):
@@ -63,7 +66,6 @@ def write_gguf(path: Path, vector: ControlVector, model_hint: str, scale: float 
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
-        writer.close()
 
 
 def read_gguf(path: Path) -> ControlVector:

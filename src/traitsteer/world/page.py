@@ -1,7 +1,7 @@
 """One self-contained HTML page from a template, and how numbers are written in it.
 
-The one home of jinja2. Everything that a template is given is escaped unless it is Markup, and a
-name that the template asks for and was not given is an error.
+The home of jinja2, but for chat templates. Everything that a template is given is escaped unless it
+is Markup, and a name that the template asks for and was not given is an error.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The home of safetensors: tensors on disk, with the provenance to refuse a mismatch."""
+"""Tensors of a study on disk, as safetensors with the provenance to refuse a mismatch."""
 
 import json
 import shutil
