@@ -14,12 +14,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from traitsteer.maths.expectation import CHOICES, SCORES
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
-from traitsteer.world import local_judge
+from traitsteer.world import number_reader
 from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.local_judge import LocalModel, Vocabulary
+from traitsteer.world.local_judge import LocalModel
 from traitsteer.world.model_judge import ModelJudge, Question
 from traitsteer.world.prompt_files import JudgePrompts
 from traitsteer.world.score_cache import ScoreCache
+from traitsteer.world.vocabulary import Vocabulary
 
 ASKED = ("a plain text t", "a zest text t", "zoo", "nothing at all to see here, as ever c")
 
@@ -96,10 +97,10 @@ def every_path(model: LanguageModel, prompt: str, least: float) -> dict[int, flo
 def test_the_distribution_is_that_of_every_path(
     model: LanguageModel, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(local_judge, "LEAST", 1e-5)
+    monkeypatch.setattr(number_reader, "LEAST", 1e-5)
     prompt = ASKED[1]
     asked = local(model, tmp_path)
-    [tally] = asked._tallies([model.encode(prompt)], [SCORES])
+    [tally] = asked._reader.tallies([model.encode(prompt)], [SCORES])
     assert tally.mass > 0.01
     expected = every_path(model, prompt, 1e-5)
     assert tally.mass == pytest.approx(sum(expected.values()), abs=2e-3)
@@ -136,8 +137,8 @@ def test_what_is_left_out_as_unlikely_hardly_matters(
 ) -> None:
     asked = local(model, tmp_path, mass=1e-9)
     [usual] = asked.ask([Question(ASKED[0])])
-    monkeypatch.setattr(local_judge, "LEAST", 1e-7)
-    [tally] = asked._tallies([model.encode(ASKED[0])], [SCORES])
+    monkeypatch.setattr(number_reader, "LEAST", 1e-7)
+    [tally] = asked._reader.tallies([model.encode(ASKED[0])], [SCORES])
     assert usual.mass == pytest.approx(tally.mass, abs=2e-2)
     assert usual.number == pytest.approx(tally.expectation, abs=1.0)
 
@@ -188,7 +189,7 @@ class Mute(torch.nn.Module):
 def test_too_little_memory_halves_the_batch(tmp_path: Path, monkeypatch) -> None:
     model = load(str(JUDGES / "split"), chat=True, device="cpu")
     asked, sizes = local(model, tmp_path), []
-    whole = asked._read
+    whole = asked._reader._read
 
     def little(prompts, numerals):
         sizes.append(len(prompts))
@@ -196,7 +197,7 @@ def test_too_little_memory_halves_the_batch(tmp_path: Path, monkeypatch) -> None
             raise torch.OutOfMemoryError
         return whole(prompts, numerals)
 
-    monkeypatch.setattr(asked, "_read", little)
+    monkeypatch.setattr(asked._reader, "_read", little)
     assert all(each.state == "scored" for each in asked.ask([Question(p) for p in ASKED]))
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
 
@@ -210,7 +211,7 @@ def test_too_little_memory_is_one_sentence_wherever_it_shows(tmp_path: Path, mon
 
     for name, prompt in (("_read", "a zoo t"), ("_reply", "a king t")):
         asked = local(model, tmp_path / name)
-        monkeypatch.setattr(asked, name, none)
+        monkeypatch.setattr(asked._reader, name, none)
         with pytest.raises(TraitsteerError, match=r"no memory for a prompt of \d+ tokens"):
             asked.ask([Question(prompt)])
 
@@ -235,8 +236,8 @@ def test_batches_fill_the_budget(tmp_path: Path, monkeypatch) -> None:
     model = load(str(JUDGES / "split"), chat=True, device="cpu")
     longest = max(len(model.encode(prompt)) for prompt in ASKED)
     asked, sizes = local(model, tmp_path, tokens=2 * longest), []
-    whole = asked._read
-    monkeypatch.setattr(asked, "_read", lambda p, n: sizes.append(len(p)) or whole(p, n))
+    whole = asked._reader._read
+    monkeypatch.setattr(asked._reader, "_read", lambda p, n: sizes.append(len(p)) or whole(p, n))
     asked.ask([Question(prompt) for prompt in ASKED])
     assert sizes[0] == 2 and sum(sizes) == len(ASKED)
 

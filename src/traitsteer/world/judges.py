@@ -34,7 +34,14 @@ _CODE = digest_of_files(
         # Not imported for this: transformers and the client take seconds.
         *(
             Path(__file__).with_name(f"{name}.py")
-            for name in ("language_model", "local_judge", "openai_judge", "prompts", "vocabulary")
+            for name in (
+                "language_model",
+                "local_judge",
+                "number_reader",
+                "openai_judge",
+                "prompts",
+                "vocabulary",
+            )
         ),
     ]
 )
