@@ -11,7 +11,8 @@ import optuna
 
 from benchmarks.search.compare import BUDGETS, TARGET
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.files import between_marks, read_text, write_text
+from traitsteer.world.files import read_text, write_text
+from traitsteer.world.marked_page import between_marks
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

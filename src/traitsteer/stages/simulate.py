@@ -30,7 +30,8 @@ from traitsteer.words.findings import number, signed
 from traitsteer.words.records import Interval, Method
 from traitsteer.words.results import BELOW_BASELINE
 from traitsteer.world import machine, plots
-from traitsteer.world.files import between_marks, read_text, write_text
+from traitsteer.world.files import read_text, write_text
+from traitsteer.world.marked_page import between_marks
 from traitsteer.world.plot_style import save_png, style
 from traitsteer.world.progress import progress
 
