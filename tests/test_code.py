@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from traitsteer.stages import code
+from traitsteer.words import layout
+from traitsteer.words.config import load
+from traitsteer.world import dvc_lock
 from traitsteer.world.modules import SOURCE, modules_of
 
 STAGES = SOURCE / "traitsteer/stages"
@@ -39,6 +44,19 @@ def test_imports_within_functions_count_and_packages_do_not() -> None:
     assert "traitsteer.pocket.judge_training" not in loaded("pocket_judge")
     assert next(iter(found)) == "traitsteer.stages.pocket_judge"
     assert all(path.is_file() and path.name != "__init__.py" for path in found.values())
+
+
+@pytest.mark.parametrize("stage", ["pocket_pair", "pocket_judge"])
+def test_what_is_committed_was_trained_by_this_code(
+    copy: Path, repository: Path, monkeypatch, stage: str
+) -> None:
+    """A change to any of these modules would train the pair again in every clone."""
+    lock = YAML(typ="safe").load((repository / "dvc.lock").read_text(encoding="utf-8"))
+    monkeypatch.chdir(copy)
+    code.run(load())
+    path = layout.code(stage)
+    locked = {dep["path"]: dep["md5"] for dep in lock["stages"][stage]["deps"]}
+    assert locked[path.as_posix()] == dvc_lock.md5(path)
 
 
 @pytest.fixture
