@@ -67,6 +67,15 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(
     assert "\n" not in str(caught.value)
 
 
+def test_the_arms_that_are_compared_are_what_they_are_called(params: dict[str, Any]) -> None:
+    params["arms"]["natural"] |= {"elicitation": "instruction", "source": "instruct"}
+    with pytest.raises(TraitsteerError, match="give it another name"):
+        parse(params)
+    params["arms"]["told"] = params["arms"].pop("natural")
+    params["study"] |= {"arms": ["instruction", "told"], "texts": ["instruction", "told"]}
+    assert parse(params).arm("told").elicitation == "instruction"
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

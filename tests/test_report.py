@@ -271,6 +271,7 @@ def test_what_a_study_does_not_pose_is_left_out(tmp_path, monkeypatch):
     text = Page(source).text
     assert "How much of the apparent best was luck?" in text
     assert "Is natural different" not in text and "Do the arms sound different?" not in text
+    assert 'id="voice"' not in source and 'href="#voice"' not in source
     assert "Natural − instruction" not in text and not re.search(r"<dd>\s*</dd>", source)
     assert "no evidence for or against" not in text
     assert "are 99.5 % intervals" in text and "cannot be less than 0.005" in text

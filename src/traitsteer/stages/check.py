@@ -78,6 +78,8 @@ def run(config: Config) -> None:
     for model in (config.models.base, config.models.instruct):
         if commit := unpinned(model):
             say(f"check: {model.name} is at {commit}; write it as its revision to pin it")
+    if missing := [name for name in ("instruction", "natural") if name not in config.study.arms]:
+        say(f"check: the arms have no {' and no '.join(missing)}, so no two arms are compared")
     announce_study(config)
     say(
         f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"

@@ -139,6 +139,12 @@ class Config(Section):
                     f"study.arms names {name!r}, which arms does not describe; it has "
                     f"{', '.join(self.arms)}"
                 )
+        for name in ("instruction", "natural"):
+            if name in study.arms and self.arms[name].elicitation != name:
+                raise ValueError(
+                    f"arms.{name}.elicitation is {self.arms[name].elicitation}; the arms of these "
+                    "two names are compared as what they say: give it another name"
+                )
         own = [name for name in study.arms if self.arms[name].text is None]
         if set(study.texts) != set(own):
             raise ValueError(
