@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -186,6 +187,12 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert data.params["methods"] == "mean_difference, probe"
     assert data.params["search.trials"] == "48"
     assert data.params["voice.samples"] == "4" and "cross.neutral" in data.params
+    page = (Path(__file__).parent.parent / "docs/browsing.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", page, re.M))))
+    families = tuple(name.removesuffix("...") for name in named if name.endswith("..."))
+    shown = {name for name in data.metrics if not name.startswith(families)}
+    named = {name for name in named if not name.startswith(families)}
+    assert named ^ shown <= {"delta_at_baseline_minus_5", "naturalness"}, "docs name others"
     assert data.metrics["search_tokens_generated"] == 1800
     assert data.metrics["search_tokens_saved_by_pruning"] == 120
     assert data.tags["protocol"] == PROTOCOL
