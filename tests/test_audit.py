@@ -326,3 +326,30 @@ def test_a_judge_behind_http_is_audited_beside_the_pocket_judge(
     assert found["retest"]["coherence"]["standard_deviation"] == 0
     assert found["against"]["judge"]["kind"] == "pocket"
     assert found["against"]["agreement"]["coherence"]["pearson"]["n"] == len(kept)
+
+
+def test_the_card_of_the_pocket_judge_is_as_the_page_says(repository: Path, monkeypatch) -> None:
+    monkeypatch.chdir(repository)
+    config = load(repository / "profiles/pocket.yaml")
+    rows, counts = {}, {}
+    for folder in ("data/pocket/traps", "data/traps"):
+        items, _ = audit_judge._ask(config, audit_judge._traps(config, Path(folder)), 1)
+        counts[folder] = len(items)
+        found = by_trap(items, config.evaluate.confidence)
+        rows |= {(folder, row["trap"]): row for row in found}
+
+    def percent(trap: str, key: str = "right", folder: str = "data/pocket/traps") -> str:
+        return f"{100 * rows[folder, trap][key]['value']:.0f} %"
+
+    whole = rows["data/pocket/traps", "all"]["right"]
+    page = " ".join((repository / "docs/audit.md").read_text(encoding="utf-8").split())
+    for said in (
+        f"{percent('all')} of {counts['data/pocket/traps']} right "
+        f"({100 * whole['lower']:.0f} to {100 * whole['upper']:.0f} %)",
+        f"all of the trait scores and {percent('all', 'coherence_right')} of the coherence scores",
+        f"({percent('spliced')} right), some stutters do ({percent('stutter')})",
+        f"sound quotations are marked down ({percent('quotation')})",
+        f"it is right on {percent('all', folder='data/traps')}",
+    ):
+        assert said in page
+    assert percent("all", "trait_right") == "100 %"
