@@ -10,7 +10,9 @@ def environment() -> dict[str, str]:
     # A newcomer's Python keeps the bytecode of each stage for the next.
     foreign = ("DVC_", "PYTEST_", "OMP_", "PYTHONDONTWRITEBYTECODE")
     variables = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
-    return variables | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # Other tests run beside, and threads that wait for each other would take their time.
+    return variables | {"PATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
