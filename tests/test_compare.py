@@ -112,6 +112,15 @@ def test_a_share_of_nothing_does_not_exist_and_the_difference_does(config: Confi
     assert row["difference"]["value"] == pytest.approx(9, abs=1e-3)
 
 
+def test_a_metric_that_is_missing_has_no_key() -> None:
+    row = {"trait": "evil", "arm": "natural", "method": "probe", "layer": 1, "strength": 0.5}
+    row |= {"delta": {"value": 9.0, "lower": None}, "coherence": None, "random": None}
+    found = compare.flat_metrics({"results": [row], "comparisons": []})
+    assert found == {
+        f"evil.natural.probe.{k}": v for k, v in (("delta", 9.0), ("strength", 0.5), ("layer", 1))
+    }
+
+
 def test_without_a_feasible_setting_of_both_nothing_is_compared(config: Config) -> None:
     results = planted(dict.fromkeys(LAYER, np.full(QUESTIONS, 20.0)))
     for found in results["evil", "natural"]:

@@ -222,7 +222,7 @@ def test_a_prompt_longer_than_the_context_is_missing_alone(tmp_path: Path, capsy
     whole = local(model, tmp_path / "whole").ask(questions)
     lengths = [len(model.encode(prompt)) for prompt in ASKED]
     longest = lengths.index(max(lengths))
-    model.model.config.max_position_embeddings = max(lengths) + 4
+    model.model.config.max_position_embeddings = max(lengths) + number_reader.LONGEST - 1
     found = local(model, tmp_path / "short").ask(questions)
     assert found[longest].state == "refused" and found[longest].number is None
     for n, (one, other) in enumerate(zip(found, whole, strict=True)):

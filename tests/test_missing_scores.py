@@ -18,6 +18,7 @@ from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import JudgedState, Judgement, ScoredAnswer, Trait
 from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world.model_judge import Said, judgement
 from traitsteer.world.trait_folder import read_trait
 
 
@@ -101,6 +102,15 @@ def test_a_cell_of_cross_without_enough_scores_is_not_measured(
         cross._scored(config, model, "evil", sent, [])
 
 
+def test_what_is_off_topic_is_not_kept_however_well_it_is_written(config: Config) -> None:
+    def kept(topic: float) -> bool:
+        heard = [Said("scored", number) for number in (95.0, 90.0, topic)]
+        return vet.verdict("a", "positive", 5, judgement(*heard), config.vet).kept
+
+    assert config.vet.coherence_at_least == 50
+    assert kept(50.0) and not kept(49.9) and not kept(0.0)
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 def test_responses_that_the_judge_left_out_are_counted_and_stop_the_study_above_a_share(
     config: Config, trait: Trait, tmp_path: Path, monkeypatch, lost: int
@@ -140,7 +150,10 @@ def test_the_page_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
     config = configuration()
     write_study(config)
     report.run(config)
-    silent = r"lack too many scores|the frontier leaves it out|lack a score|\d not judged"
+    silent = (
+        r"under the system prompts lack|lack too many scores|the frontier leaves it out"
+        r"|lack a score|\d not judged"
+    )
     assert not re.search(silent, layout.REPORT.read_text(encoding="utf-8"))
 
     path = layout.evaluation("evil", "instruction") / "mean_difference.json"
@@ -150,6 +163,7 @@ def test_the_page_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
         count = len(family["each"])
         found["nulls"][kind] = empty | {"missing": [f"{kind}-{n}" for n in range(count)]}
     found |= {"random": None, "random_each": [], "frontier_missing": [0.75, 0.9]}
+    found["prompted"] = None
     write_json(path, found)
     comparison = read_json(layout.COMPARISON)
     for row in comparison["results"]:
@@ -170,6 +184,7 @@ def test_the_page_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
         "evil (instruction): 5 of 5 shuffled vectors lack too many scores",
         "evil (instruction): 1 of 1 negated vectors lack too many scores",
         "at strength 0.75, 0.9 too many scores are missing",
+        "evil (instruction): too many answers under the system prompts lack a score",
         "not measured<small>17 answers lack a score</small>",
         "<small>3 not judged</small>",
     ):

@@ -102,6 +102,12 @@ def test_a_second_run_does_nothing(clone: Path) -> None:
     assert "Running stage" not in dvc(clone, "repro").stdout
 
 
+def judged(folder: Path) -> list[Path]:
+    """Kept answers that wait for no judge: those are not written again."""
+    answers = (folder / ".cache/answers").glob("*.json")
+    return [path for path in answers if '"failed"' not in path.read_text()]
+
+
 def test_the_same_files_come_out_again_without_any_cache_and_after_a_kill(clone: Path) -> None:
     """Both methods are fitted; the arm of one method is searched, killed and resumed."""
     parts = ("models/vectors/evil", "data/search/evil", "data/evaluation/evil")
@@ -118,18 +124,15 @@ def test_the_same_files_come_out_again_without_any_cache_and_after_a_kill(clone:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    answers = clone / ".cache/answers"
     try:
-        while running.poll() is None and len(list(answers.glob("*.json"))) < 2:
+        while running.poll() is None and len(judged(clone)) < 2:
             time.sleep(0.05)
         assert running.poll() is None, "the search ended before it could be killed"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    # Those that waited for the judge are written again when they are judged.
-    judged = [path for path in answers.glob("*.json") if '"failed"' not in path.read_text()]
-    finished = {path: path.stat().st_mtime_ns for path in judged}
+    finished = {path: path.stat().st_mtime_ns for path in judged(clone)}
     dvc(clone, "repro", "--no-run-cache", "--single-item", SEARCH)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "answered again"
     dvc(clone, *again, "evaluate@evil-instruction")

@@ -4,6 +4,7 @@ A random model shows no trait: what is tested is what the stages promise of thei
 interrupted, of a floor that nothing reaches and of bad input.
 """
 
+import itertools
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -396,6 +397,13 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> No
     assert own.provenance["responses"] == other.provenance["responses"]
     assert torch.equal(own.tensors["pair"], other.tensors["pair"])
     assert torch.equal(own.tensors["group"], own.tensors["pair"]), "scenarios share nothing"
+    elicit.run(config, "evil", "instruction")
+    asked = read_jsonl(layout.responses("evil", "instruction"))
+    groups = cache.groups_of(asked)
+    for row, another in itertools.product(asked, asked):
+        same = row["prompt"] == another["prompt"]
+        assert (groups[row["pair"]] == groups[another["pair"]]) == same
+    assert len(set(groups.values())) < len(groups), "questions stand under several system prompts"
     assert not torch.allclose(own.tensors["activations"], other.tensors["activations"])
     # Vectors and activations of one text are refused where params.yaml names another.
     described = config.arms["reader"].model_copy(
@@ -536,6 +544,23 @@ def test_check_refuses_before_any_work(
 def test_check_takes_a_study_that_is_well(study: Study) -> None:
     study()
     assert main(["check"]) == 0
+
+
+def test_a_contrast_pair_that_stands_twice_is_refused_where_it_is_read(study: Study) -> None:
+    """The stage that writes the terms does not depend on scenarios."""
+    config = study()
+    path = Path("traits/evil/scenarios.txt")
+    first = path.read_text(encoding="utf-8").strip().split("\n\n")[0]
+    path.write_text(f"{path.read_text(encoding='utf-8').rstrip()}\n\n{first}\n", encoding="utf-8")
+    with pytest.raises(TraitsteerError, match=r"stands twice in scenarios\.txt"):
+        elicit.run(config, "evil", "natural")
+    assert not layout.responses("evil", "natural").exists()
+
+
+def test_check_tells_where_nothing_is_compared(study: Study, capsys) -> None:
+    study(study={"arms": ["instruction"], "texts": ["instruction"]})
+    assert main(["check"]) == 0
+    assert "the arms have no natural, so no two arms are compared" in capsys.readouterr().err
 
 
 def test_check_refuses_question_sets_that_share_a_question(study: Study, capsys) -> None:

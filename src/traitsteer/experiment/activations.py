@@ -13,12 +13,12 @@ import torch
 
 from traitsteer.engine import batches, last_block, reading
 from traitsteer.engine.reading import Recorded, pooled_activations
-from traitsteer.experiment.responses import PASSES
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
 from traitsteer.world import tensors
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.passes import PASSES
 
 READING = (
     *(Path(module.__file__ or "") for module in (batches, last_block, reading, positions)),

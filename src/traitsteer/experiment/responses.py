@@ -12,17 +12,13 @@ from pathlib import Path
 from traitsteer import engine
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling
-from traitsteer.world import blocks, hooks, inference, language_model, machine
 from traitsteer.world.files import digest, digest_of_files, read_jsonl, write_jsonl
 from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.passes import PASSES
 
 CHUNK = 64
 """Responses of one file."""
 
-PASSES = tuple(
-    Path(module.__file__ or "") for module in (blocks, hooks, inference, language_model, machine)
-)
-"""Files beside the engine's whose code decides what a forward pass gives."""
 GENERATING = (
     *(
         path

@@ -72,16 +72,20 @@ def held_out(
 
     Pairs of different folds may still share a system prompt.
 
-    `fold_of` numbers the fold that leaves each row out, a group alike. Raises TraitsteerError when
-    no fold holds both polarities.
+    Args:
+        groups: handed to `fit`, which may divide the rows further.
+        fold_of: number of the fold that leaves each row out, the same for a whole group.
+        pairs: whose differences are held against the vectors.
+
+    Raises:
+        TraitsteerError: no fold holds both polarities.
     """
     correct = torch.zeros(activations.shape[1], dtype=torch.float64)
     areas, along = [], []
     for fold in torch.unique(fold_of):
         left, train = fold_of == fold, fold_of != fold
-        vectors = Direction.from_raw(
-            fit(activations[train], positive[train], groups[train])
-        ).vectors
+        raw = fit(activations[train], positive[train], groups[train])
+        vectors = Direction.from_raw(raw).vectors
         projected = torch.einsum("nld,ld->nl", activations.float(), vectors).double()
         means = [projected[train & side].mean(dim=0) for side in (positive, ~positive)]
         scores, truth = projected[left] - (means[0] + means[1]) / 2, positive[left]

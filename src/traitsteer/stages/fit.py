@@ -81,6 +81,7 @@ def _fit(
     raw, probe = fitted(data.activations, data.positive, data.groups)
     direction = Direction.from_raw(raw)
     parts = (lambda *rows: fitted(*rows)[0], data.activations, data.positive, data.groups)
+    # Of few questions each is a fold, as it is where the probe chooses its penalty.
     folds = min(config.fit.folds, len(data.groups.unique()))
     held = held_out(*parts, fold_numbers(data.positive, data.groups, folds, seed), data.pairs)
     share = largest_share(direction.vectors)

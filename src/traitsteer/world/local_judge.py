@@ -118,7 +118,7 @@ class LocalModel:
         return said(Tally(question.numerals, chances), kept["text"], refused, self._minimum_mass)
 
     def _too_long(self, prompt: tuple[int, ...]) -> bool:
-        """Whether a prompt and the longest number are more than the model can tell apart.
+        """Whether a prompt and what is read after it are more than the model can tell apart.
 
         It would not only be misread: beyond some contexts the rotation of all positions changes,
         and with it what is said to the prompts beside it.

@@ -24,10 +24,11 @@ from traitsteer.world.vocabulary import Vocabulary
 LEAST = 1e-4
 _SPACES = 2
 """After so many tokens of white space no number is waited for."""
-LONGEST = _SPACES + 3
-"""Most tokens of a number, each digit its own."""
 _SHOWN = 8
 """Tokens of a reply that is no number, from which a refusal is told."""
+LONGEST = max(_SPACES + 3, _SHOWN)
+"""Most tokens that are read after a prompt: a number whose digits are each their own, or the
+beginning of a reply."""
 
 
 @dataclass(frozen=True)

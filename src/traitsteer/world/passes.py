@@ -1,0 +1,9 @@
+"""Which files beside the engine's decide what a forward pass gives: kept work depends on them."""
+
+from pathlib import Path
+
+from traitsteer.world import blocks, hooks, inference, language_model, machine
+
+PASSES = tuple(
+    Path(module.__file__ or "") for module in (blocks, hooks, inference, language_model, machine)
+)
