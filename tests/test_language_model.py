@@ -257,6 +257,24 @@ def test_a_trial_in_few_bits_takes_rounding_for_what_it_is(tmp_path: Path) -> No
     try_out(load(str(tmp_path), device="cpu", dtype="bfloat16"))
 
 
+def test_a_trial_of_quantised_weights_does_so_in_float32_too(tmp_path: Path) -> None:
+    build(tmp_path, "llama")
+    model = load(str(tmp_path), device="cpu")
+
+    def rounded(_module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        # As LLM.int8: by what the largest numbers of a whole batch are.
+        step = output.abs().max() / 127
+        return (output / step).round() * step
+
+    for block in model.blocks:
+        block.mlp.down_proj.register_forward_hook(rounded)
+    with pytest.raises(TraitsteerError, match="differ from those of a plain pass"):
+        try_out(model)
+    model.model.is_quantized = True
+    assert model.quantised and model.tried == {}
+    try_out(model)
+
+
 def test_a_model_that_overflows_is_told_from_one_that_the_engine_cannot_run(tmp_path: Path) -> None:
     build(tmp_path, "llama")
     model = load(str(tmp_path), device="cpu", dtype="float16")

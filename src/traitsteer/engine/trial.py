@@ -31,7 +31,7 @@ _BEYOND = 8
 _APART = {torch.float32: 1e-3}
 """Mean distance of logits that is taken for rounding, as a share of their spread."""
 _APART_IN_SHORT = 0.1
-"""In fewer bits, where rounding adds up."""
+"""In fewer bits, be it of quantised weights alone, where rounding adds up."""
 _ROUNDINGS = 8
 """Or this many times what a batch of another size changes: experts may be chosen otherwise."""
 
@@ -135,7 +135,8 @@ class _Trial:
     def compare(self, fixed: bool) -> None:
         """Refuse a model whose logits by the engine differ, in a step of `fixed` shapes or not."""
         model = self.model
-        least = _APART.get(model.dtype, _APART_IN_SHORT)
+        short = model.quantised or model.dtype not in _APART
+        least = _APART_IN_SHORT if short else _APART[model.dtype]
         for keys in self.groups:
             found = _by_the_engine(model, [self.rows[key] for key in keys], self.token, fixed)
             apart = _apart(found, torch.stack([self.expected[key] for key in keys]))

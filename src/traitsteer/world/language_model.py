@@ -1,5 +1,6 @@
 """One decoder with its tokenizer, from a hub id or a folder, as everything else sees it."""
 
+import logging
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -65,6 +66,11 @@ class LanguageModel:
     def dtype(self) -> torch.dtype:
         """The dtype of the residual stream."""
         return self.model.get_input_embeddings().weight.dtype  # type: ignore[no-any-return]
+
+    @property
+    def quantised(self) -> bool:
+        """Whether weights are kept in fewer bits than the residual stream, by us or on disk."""
+        return bool(getattr(self.model, "is_quantized", False))
 
     @property
     def context(self) -> int | None:
@@ -188,6 +194,9 @@ def load(
         if not options:
             model.to(place)
         model.eval().requires_grad_(False)
+        if getattr(model, "is_loaded_in_8bit", False):
+            # At each layer of each pass it tells that inputs are rounded to 16 bits.
+            logging.getLogger("bitsandbytes.autograd").setLevel(logging.ERROR)
         if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
             # torch's kernel knows no cap, and transformers 5.17 chooses it all the same.
             model.set_attn_implementation("eager")
