@@ -53,6 +53,11 @@ class Added:
         for added in self.of_block.values():
             added[target.to(added.device)] = added[source.to(added.device)]
 
+    def keep(self, rows: Int[Tensor, " n"]) -> None:
+        """Only the settings of these rows stay, in this order."""
+        for layer, added in self.of_block.items():
+            self.of_block[layer] = added[rows.to(added.device)]
+
     def changes(self, levels: Sequence[Level] | None = None) -> dict[int, Change]:
         """For each steered block, what adds to its output.
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from traitsteer.engine.decoding import Decoder, Use
+from traitsteer.engine.own_cache import by_own_cache
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import (
     Batching,
@@ -28,7 +29,6 @@ from traitsteer.engine.rows import (
 )
 from traitsteer.engine.trial import try_out
 from traitsteer.engine.writing import Writing
-from traitsteer.words.records import Finish
 from traitsteer.words.shapes import Bool
 from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
@@ -57,8 +57,11 @@ def generate(
     check(model, rows, sampling.max_new_tokens)
     if not rows:
         return []
-    capture = try_out(model, batching.capture)
-    stream = _Stream(model, rows, sampling, batching, capture, finished)
+    way = try_out(model, batching.capture)
+    if way == "own cache":
+        with inference(model.model):
+            return by_own_cache(model, rows, sampling, batching, finished)
+    stream = _Stream(model, rows, sampling, batching, way == "captured", finished)
     with inference(model.model):
         try:
             stream.run()
@@ -188,25 +191,15 @@ class _Stream:
 
     def _leave(self, slots: Tensor, ended: Tensor, looped: Tensor) -> None:
         """Finished rows leave their slots, and the last rows move into these."""
-        found = list(
-            zip(
-                slots.tolist(),
-                self.writing.written[slots].tolist(),
-                self.writing.counts[slots].tolist(),
-                ended.tolist(),
-                looped.tolist(),
-                strict=True,
-            )
-        )
+        found = self.writing.finished(slots, ended, looped)
         gone = set(slots.tolist())
         left = len(self.index) - len(gone)
         holes = [slot for slot in gone if slot < left]
         movers = [slot for slot in range(left, len(self.index)) if slot not in gone]
         self.decoder.leave(left, movers, holes, self.writing.of_rows)
         # Until here memory may run out, and then all rows in slots wait again.
-        for slot, ids, count, stopped, repeats in found:
-            finish: Finish = "stop" if stopped else "loop" if repeats else "length"
-            self.results[self.index[slot]] = Generated(tuple(ids[: count - stopped]), finish)
+        for slot, generated in zip(slots.tolist(), found, strict=True):
+            self.results[self.index[slot]] = generated
             self.done.append(self.index[slot])
         for hole, mover in zip(holes, movers, strict=True):
             self.index[hole] = self.index[mover]

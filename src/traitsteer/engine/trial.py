@@ -2,18 +2,21 @@
 
 The engine shares prompts between rows and keeps keys and values in buffers of its own. Both rest
 on what blocks of `transformers` have in common, which an architecture may lack; so a few tokens
-are run both ways, which takes less time than loading the weights did.
+are run both ways, which takes less time than loading the weights did. An architecture that lacks it
+runs with the cache that `transformers` makes for it, once that has been tried likewise.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from traitsteer.engine.decoding import Decoder, Use
 from traitsteer.engine.graphs import Uncapturable, capturable, nothing_read_back
+from traitsteer.engine.own_cache import Together
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Steering, no_numbers, too_large
 from traitsteer.words.errors import TraitsteerError
@@ -36,15 +39,19 @@ _ROUNDINGS = 8
 """Or this many times what a batch of another size changes: experts may be chosen otherwise."""
 
 
-_WAYS = {
-    False: ("prompts shared between rows", "choose a model of another architecture"),
-    True: ("a step of fixed shapes", "set models.capture to false"),
+Way = Literal["shared", "captured", "own cache"]
+"""Prompts shared between rows whose keys and values lie in slots; steps of it that are captured
+besides; or the cache that `transformers` makes."""
+_WAYS: dict[Way, tuple[str, str]] = {
+    "shared": ("prompts shared between rows", "choose a model of another architecture"),
+    "captured": ("a step of fixed shapes", "set models.capture to false"),
+    "own cache": ("a cache of its own", "choose a model of another architecture"),
 }
-"""What is tried, without fixed shapes and with them, and what to do where it fails."""
+"""What is tried, and what to do where it fails."""
 
 
 @torch.inference_mode()
-def try_out(model: LanguageModel, capture: bool | None = None) -> bool:
+def try_out(model: LanguageModel, capture: bool | None = None) -> Way:
     """Run two prompts of different lengths, steered at some layers or not, and two tokens after.
 
     What was tried is not tried again.
@@ -54,29 +61,53 @@ def try_out(model: LanguageModel, capture: bool | None = None) -> bool:
             they read columns that are not yet written, which some architectures do not expect.
 
     Returns:
-        whether steps are captured: what is asked for, or whether they can be.
+        the way of this model's rows: the fastest that works, captured if that is asked for.
 
     Raises:
-        TraitsteerError: the engine cannot run this model, or gives other logits than plain passes.
+        TraitsteerError: the engine cannot run this model, gives other logits than plain passes, or
+            cannot capture the steps that are to be captured.
     """
-    fixed = capturable(model) if capture is None else capture
-    # Who asks for steps that cannot be captured is told why.
-    known = {way for way, works in model.tried.items() if works or capture is None}
-    missing = {False, fixed} - known
-    if missing:
-        with _understood(model, False):
-            trial = _Trial(model)
-        for way in sorted(missing):
-            with _understood(model, way):
-                model.tried[way] = _works(trial, way, asked=capture is not None)
-    return fixed and model.tried[True]
+    tried = model.tried
+    if capture:
+        # Who asks for steps that cannot be captured is told why.
+        tried = {way: works for way, works in tried.items() if works}
+    if "shared" not in tried:
+        model.tried["shared"] = _shared(model, asked=bool(capture))
+    if not model.tried["shared"]:
+        return "own cache"
+    if not (capturable(model) if capture is None else capture):
+        return "shared"
+    if "captured" not in tried:
+        model.tried["captured"] = _captured(model, asked=bool(capture))
+    return "captured" if model.tried["captured"] else "shared"
 
 
-def _works(trial: "_Trial", fixed: bool, asked: bool) -> bool:
+def _shared(model: LanguageModel, asked: bool) -> bool:
+    """Whether prompts can be shared; a model that runs by neither way is refused."""
+    trial = _trial(model)
+    try:
+        trial.run("shared")
+    except TraitsteerError as refused:
+        if asked:
+            raise
+        try:
+            trial.run("own cache")
+        except TraitsteerError:
+            # What keeps it from the usual way says more.
+            raise refused from None
+        _LOG.warning(
+            "%s cannot run with %s: its rows run, slower, with the cache that transformers makes.",
+            type(model.model).__name__,
+            _WAYS["shared"][0],
+        )
+        return False
+    return True
+
+
+def _captured(model: LanguageModel, asked: bool) -> bool:
     """Whether steps can be captured; nobody asked for it where it depends on the model."""
     try:
-        with inference(trial.model.model):
-            trial.compare(fixed)
+        _trial(model).run("captured")
     except Uncapturable as error:
         if asked:
             raise
@@ -85,15 +116,20 @@ def _works(trial: "_Trial", fixed: bool, asked: bool) -> bool:
     return True
 
 
+def _trial(model: LanguageModel) -> "_Trial":
+    with _understood(model, "shared"):
+        return _Trial(model)
+
+
 @contextmanager
-def _understood(model: LanguageModel, fixed: bool) -> Iterator[None]:
+def _understood(model: LanguageModel, way: Way) -> Iterator[None]:
     """Turn what an architecture that the engine cannot run ends with into a sentence."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise too_large(model, Row((0,) * max(_LENGTHS), 0), 1) from error
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        (how, remedy), said = _WAYS[fixed], " ".join(str(error).split())[:120]
+        (how, remedy), said = _WAYS[way], " ".join(str(error).split())[:120]
         raise TraitsteerError(
             f"{type(model.model).__name__} cannot run with {how} ({said}); {remedy}."
         ) from error
@@ -132,16 +168,24 @@ class _Trial:
         together = model.model(input_ids=ids, use_cache=False).logits[0, -1 - _STEPS :].float()
         self.rounding = float(_apart(together, self.expected[long, None]).max())
 
-    def compare(self, fixed: bool) -> None:
-        """Refuse a model whose logits by the engine differ, in a step of `fixed` shapes or not."""
+    def run(self, way: Way) -> None:
+        """Refuse a model that does not run this way, or whose logits differ."""
+        with _understood(self.model, way), inference(self.model.model):
+            self._compare(way)
+
+    def _compare(self, way: Way) -> None:
         model = self.model
         short = model.quantised or model.dtype not in _APART
         least = _APART_IN_SHORT if short else _APART[model.dtype]
         for keys in self.groups:
-            found = _by_the_engine(model, [self.rows[key] for key in keys], self.token, fixed)
+            rows = [self.rows[key] for key in keys]
+            if way == "own cache":
+                found = _by_own_cache(model, rows, self.token)
+            else:
+                found = _by_the_engine(model, rows, self.token, way == "captured")
             apart = _apart(found, torch.stack([self.expected[key] for key in keys]))
             if not bool((apart <= max(least, _ROUNDINGS * self.rounding)).all()):
-                how, remedy = _WAYS[fixed]
+                how, remedy = _WAYS[way]
                 raise TraitsteerError(
                     f"Logits of {type(model.model).__name__} with {how} differ from those of a "
                     f"plain pass by {float(apart.max()):.2g} of their spread, expected none; "
@@ -201,3 +245,24 @@ def _by_the_engine(
             found.append(decoder.step().float())
     decoder.drop()
     return torch.stack(found, dim=1)
+
+
+def _by_own_cache(
+    model: LanguageModel, rows: list[Row], token: int
+) -> Float[Tensor, "rows told vocabulary"]:
+    """The same logits with the cache that `transformers` makes."""
+    found = [torch.empty(0)] * len(rows)
+    for length in {len(row.prompt_ids) for row in rows}:
+        places = [at for at, row in enumerate(rows) if len(row.prompt_ids) == length]
+        together = Together(model, [rows[at] for at in places])
+        told = [together.logits.float()]
+        tokens = torch.full((len(places),), token, device=model.device)
+        last_first = torch.arange(len(places), device=model.device).flip(0)
+        for step in range(_STEPS):
+            # A cache must follow its rows.
+            together.keep(last_first)
+            logits = together.step(tokens).float()
+            told.append(logits if step % 2 else logits.flip(0))
+        for at, logits in zip(places, torch.stack(told, dim=1), strict=True):
+            found[at] = logits
+    return torch.stack(found)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from traitsteer.engine.rows import Row, Sampling
+from traitsteer.engine.rows import Generated, Row, Sampling
 from traitsteer.engine.sampling import LOOP_PERIOD, choose, looping
+from traitsteer.words.records import Finish
 from traitsteer.words.shapes import Bool, Float, Int
 
 
@@ -63,3 +64,14 @@ class Writing:
             looped = looping(self.written[here], counts) & (counts % LOOP_PERIOD == 0) & ~ended
         leaving = ended | looped | lost | (counts == self.most)
         return torch.stack([leaving, ended, looped, lost], dim=1)
+
+    def finished(
+        self, slots: Int[Tensor, " n"], ended: Bool[Tensor, " n"], looped: Bool[Tensor, " n"]
+    ) -> list[Generated]:
+        """What the rows in these slots have generated, of which some ended or repeat themselves."""
+        said = (self.written[slots], self.counts[slots], ended, looped)
+        found = []
+        for ids, count, stopped, repeats in zip(*(each.tolist() for each in said), strict=True):
+            finish: Finish = "stop" if stopped else "loop" if repeats else "length"
+            found.append(Generated(tuple(ids[: count - stopped]), finish))
+        return found

@@ -1,7 +1,8 @@
 """How much memory a model needs while it answers: arithmetic on counts, in bytes.
 
     weights   every parameter once, at its own width
-    cached    keys and values: rows x columns x (key width + value width of all layers)
+    cached    keys and values: rows x columns x (key width + value width of all layers), and the
+              state of each row where blocks keep one
     passing   what one forward pass holds at a time, and the logits of the rows
 
 Weights are exact, and so is cached but for the columns that the engine keeps spare; passing is what
@@ -36,6 +37,8 @@ class Sizes:
     vocabulary: int
     bytes_each: int
     """Of one number of the residual stream."""
+    state: int = 0
+    """Bytes that all blocks keep for one row, however many tokens it has: linear attention."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ class Footprint:
 
     @property
     def cached(self) -> int:
-        """Keys and values of all rows."""
+        """Keys and values of all rows, and what else blocks keep of the past."""
         of_token = self.sizes.cached_width * self.sizes.bytes_each
-        return self.load.rows * self.load.columns * of_token
+        return self.load.rows * (self.load.columns * of_token + self.sizes.state)
 
     @property
     def passing(self) -> int:

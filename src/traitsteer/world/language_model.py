@@ -41,9 +41,8 @@ class LanguageModel:
     """Further variables of the chat template."""
     thinking: Thinking | None = None
     """The marks of a model that reasons before it answers."""
-    tried: dict[bool, bool] = field(default_factory=dict, repr=False, compare=False)
-    """Whether the kinds of steps, of fixed shapes or not, that the engine tried on this model can
-    be had."""
+    tried: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+    """Which of the engine's ways that it tried on this model work (see `trial.py`)."""
     spare: list[torch.Tensor] = field(default_factory=list, repr=False, compare=False)
     """On a CPU, memory of the engine's last call for its next one (see `Slots`)."""
 

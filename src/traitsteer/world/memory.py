@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -18,20 +19,25 @@ def sizes_of(skeleton: Any, quantisation: Quantisation, blocks: str | None = Non
     """Count a model on the meta device.
 
     Raises:
-        TraitsteerError: its decoder blocks cannot be found.
+        TraitsteerError: its decoder blocks cannot be found, or none of them attends.
     """
     config = skeleton.config.get_text_config()
     found = find_blocks(skeleton, blocks)
     widest = max(
         (max(p.shape) for block in found for p in block.parameters() if p.dim() > 1), default=0
     )
+    cached_width, state = _kept(skeleton) or (
+        sum(map(_cached_width, _keeping(config, len(found)))),
+        0,
+    )
     return Sizes(
         weights=_weights(skeleton, quantisation),
         width=config.hidden_size,
         inner=widest,
-        cached_width=sum(map(_cached_width, _keeping(config, len(found)))),
+        cached_width=cached_width,
         vocabulary=config.vocab_size,
         bytes_each=skeleton.dtype.itemsize,
+        state=state,
     )
 
 
@@ -100,6 +106,27 @@ def _bytes_a_weight(config: Any, quantisation: Quantisation) -> float | None:  #
     return float(bits / 8 + 4 / 64)
 
 
+@torch.inference_mode()
+def _kept(skeleton: Any) -> tuple[int, int] | None:  # noqa: ANN401
+    """Numbers kept for each token and bytes for each row, as seen in a pass over two tokens.
+
+    None of a model that does not run without numbers: some masks are made of what positions say.
+    """
+    tokens = torch.zeros(1, 2, dtype=torch.long, device="meta")
+    try:
+        cache = skeleton.eval()(input_ids=tokens, use_cache=True).past_key_values
+        layers = cache.layers
+    except (RuntimeError, NotImplementedError, AttributeError, TypeError):
+        return None
+    numbers = state = 0
+    for layer in layers:
+        pair = getattr(layer, "keys", None), getattr(layer, "values", None)
+        numbers += sum(each.numel() // 2 for each in pair if each is not None)
+        kept = (getattr(layer, name, {}) for name in ("conv_states", "recurrent_states"))
+        state += sum(t.nbytes for each in kept for t in each.values() if t is not None)
+    return numbers, state
+
+
 def _keeping(config: Any, blocks: int) -> list[Any]:  # noqa: ANN401
     """For each block that keeps keys of its own, its configuration; some differ (Gemma 4)."""
     differ = getattr(config, "is_heterogeneous", False)
@@ -109,13 +136,13 @@ def _keeping(config: Any, blocks: int) -> list[Any]:  # noqa: ANN401
 
 def _cached_width(config: Any) -> int:  # noqa: ANN401
     """Numbers of keys and values that a block keeps for one token, by the configuration."""
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if heads is None:
+        raise TraitsteerError(
+            f"A model of type {config.model_type} attends to no token that came before, so that "
+            "its memory is not counted and its blocks are not steered; choose one that attends."
+        )
     one = getattr(config, "head_dim", None) or config.hidden_size // heads
-    rank = getattr(config, "kv_lora_rank", None)
-    if rank:
-        # Latent attention is kept unfolded, with all heads.
-        rotated = getattr(config, "qk_rope_head_dim", 0)
-        return int(heads * (config.qk_nope_head_dim + rotated + config.v_head_dim))
     kept = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
     if getattr(config, "multi_query", False) and not getattr(
         config, "new_decoder_architecture", False
