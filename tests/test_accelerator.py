@@ -183,4 +183,4 @@ def test_a_model_whose_steps_cannot_be_captured_runs_without_and_says_so(
     with pytest.raises(TraitsteerError, match=r"read back\); set models.capture to false"):
         generate(model, rows, Sampling(9), Batching(1, capture=True))
     monkeypatch.undo()
-    assert try_out(model, True), "what failed is tried again where it is asked for"
+    assert try_out(model, True) == "captured", "what failed is tried again where it is asked for"

@@ -69,8 +69,8 @@ def test_captured_steps_say_what_slow_passes_say(
             assert hooks(on_gpu) == before
     kind = on_gpu.model.config.model_type
     # The first two attend in ways of their own; experts in float32 read numbers back.
-    assert on_gpu.tried.get(True, False) == (kind not in ("falcon", "mpt", "mixtral"))
-    assert captures or not on_gpu.tried.get(True)
+    assert on_gpu.tried.get("captured", False) == (kind not in ("falcon", "mpt", "mixtral"))
+    assert captures or not on_gpu.tried.get("captured")
 
 
 @pytest.mark.parametrize("on_gpu", ["llama"], indirect=True)
@@ -194,7 +194,7 @@ def test_in_bfloat16_the_same_rows_say_the_same_again(kind: str, built: Built) -
     first = generate(model, rows, SAMPLED, Batching(16))
     assert not any("forward" in vars(module) for module in model.model.modules())
     assert generate(model, rows, SAMPLED, Batching(16)) == first
-    assert model.tried.get(True, False) == (kind not in ("falcon", "mpt"))
+    assert model.tried.get("captured", False) == (kind not in ("falcon", "mpt"))
 
 
 def test_the_probe_of_activations_on_a_gpu_is_that_of_the_host() -> None:

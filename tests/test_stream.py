@@ -195,7 +195,7 @@ def test_a_row_that_fits_nowhere_is_one_sentence(llama: LanguageModel, monkeypat
     for most in (1, 4):
         with pytest.raises(TraitsteerError, match=f"at most {most} response tokens does not fit"):
             generate(llama, mixed_rows(llama)[:4], Sampling(4), Batching(4))
-        llama.tried[False] = True
+        llama.tried["shared"] = True
 
 
 def test_memory_that_runs_out_for_new_buffers_halves_again(

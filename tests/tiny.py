@@ -60,6 +60,32 @@ GPT_NEO: dict[str, Any] = {
     "attention_types": [[["global", "local"], 1], [["local"], 1]],
 }
 """Not among `KINDS`: steps of fixed shapes are wrong for it."""
+OWN_CACHE: dict[str, dict[str, Any]] = {
+    "bloom": {"n_head": 4, "n_layer": 3},
+    "falcon": {"alibi": True},
+    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_n_groups": 1},
+    "gpt_bigcode": {"n_embd": 32, "n_layer": 3, "n_head": 4},
+    "llama4_text": {
+        "num_local_experts": 3,
+        "layer_types": ["chunked_attention", "full_attention", "chunked_attention"],
+        "attention_chunk_size": 8,
+        "head_dim": 8,
+    },
+    "qwen3_next": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+    },
+    "xglm": {"ffn_dim": 48, "num_layers": 3},
+}
+"""Not among `KINDS`: they run with the cache that `transformers` makes for them."""
 VISION: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 24,

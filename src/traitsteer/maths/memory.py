@@ -38,7 +38,8 @@ class Sizes:
     bytes_each: int
     """Of one number of the residual stream."""
     state: int = 0
-    """Bytes that all blocks keep for one row, however many tokens it has: linear attention."""
+    """Bytes that all blocks keep for one row, however many tokens it has, as linear attention does;
+    of numbers in float32."""
 
 
 @dataclass(frozen=True)

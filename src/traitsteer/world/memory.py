@@ -1,5 +1,6 @@
 """What a model needs of a device's memory, told before its weights are read."""
 
+import copy
 from typing import Any
 
 import torch
@@ -112,9 +113,11 @@ def _kept(skeleton: Any) -> tuple[int, int] | None:  # noqa: ANN401
 
     None of a model that does not run without numbers: some masks are made of what positions say.
     """
+    # Products of experts are known there in bfloat16 alone.
+    twin = copy.deepcopy(skeleton).to(torch.bfloat16).eval()
     tokens = torch.zeros(1, 2, dtype=torch.long, device="meta")
     try:
-        cache = skeleton.eval()(input_ids=tokens, use_cache=True).past_key_values
+        cache = twin(input_ids=tokens, use_cache=True).past_key_values
         layers = cache.layers
     except (RuntimeError, NotImplementedError, AttributeError, TypeError):
         return None
@@ -123,7 +126,7 @@ def _kept(skeleton: Any) -> tuple[int, int] | None:  # noqa: ANN401
         pair = getattr(layer, "keys", None), getattr(layer, "values", None)
         numbers += sum(each.numel() // 2 for each in pair if each is not None)
         kept = (getattr(layer, name, {}) for name in ("conv_states", "recurrent_states"))
-        state += sum(t.nbytes for each in kept for t in each.values() if t is not None)
+        state += sum(4 * t.numel() for each in kept for t in each.values() if t is not None)
     return numbers, state
 
 
