@@ -11,7 +11,7 @@ from planted_rows import planted
 from reading_oracle import block_outputs, close
 from steering_oracle import direction, hooks, mixed_rows, slow_reference
 from test_likelihood import by_hand
-from tiny import KINDS, Built
+from tiny import KINDS, OWN_CACHE, Built
 
 from traitsteer.engine import decoding
 from traitsteer.engine.generation import generate
@@ -71,6 +71,17 @@ def test_captured_steps_say_what_slow_passes_say(
     # The first two attend in ways of their own; experts in float32 read numbers back.
     assert on_gpu.tried.get("captured", False) == (kind not in ("falcon", "mpt", "mixtral"))
     assert captures or not on_gpu.tried.get("captured")
+
+
+@pytest.mark.parametrize("kind", sorted(OWN_CACHE))
+def test_caches_of_their_own_say_what_slow_passes_say(kind: str, built: Built) -> None:
+    model = load(str(built(kind, **OWN_CACHE[kind])), chat=True, device=GPU)
+    rows = mixed_rows(model)
+    for sampling in (Sampling(12, 0.0), Sampling(12, 1.0)):
+        expected = [slow_reference(model, row, sampling) for row in rows[::2]]
+        found = generate(model, rows, sampling, Batching(7))
+        assert [answer.ids for answer in found[::2]] == expected
+    assert try_out(model) == "own cache"
 
 
 @pytest.mark.parametrize("on_gpu", ["llama"], indirect=True)

@@ -46,7 +46,7 @@ def bloom(built: Built) -> LanguageModel:
 def test_every_row_says_what_slow_passes_say(
     model: LanguageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = mixed_rows(model)
+    rows = mixed_rows(model)[::2]
     order = random.Random(0).sample(range(len(rows)), len(rows))
     before = hooks(model)
     lengths = set()
