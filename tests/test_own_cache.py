@@ -120,6 +120,9 @@ def test_rows_that_differ_in_seeds_alone_share_their_prompt(
     found = generate(bloom, rows, Sampling(3, 1.0), Batching(64))
     assert shapes == [(2, 3), (8, 1), (8, 1)]
     assert len({answer.ids for answer in found}) > 4
+    shapes.clear()
+    assert generate(bloom, rows, Sampling(3, 1.0), Batching(64, 3)) == found
+    assert shapes == [(1, 3), (4, 1), (4, 1)] * 2, "as many rows as share the tokens of a pass"
 
 
 def test_memory_that_runs_out_halves_the_rows_and_no_answer(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from traitsteer.engine.added import Added, steer
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling, no_numbers, too_large
-from traitsteer.engine.sharing import Alike
+from traitsteer.engine.sharing import Alike, key_of
 from traitsteer.engine.writing import Writing
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world.hooks import Change, on_blocks
@@ -38,8 +38,7 @@ def by_own_cache(
         TraitsteerError: a single row does not fit into memory, or its logits are not finite.
     """
     results: dict[int, Generated] = {}
-    lengths = [len(row.prompt_ids) for row in rows]
-    waiting = deque(sorted(range(len(rows)), key=lambda at: (lengths[at], rows[at].prompt_ids, at)))
+    waiting = deque(_side_by_side(rows))
     most, tokens = min(batching.rows, len(rows)), batching.tokens
     while waiting:
         chosen = _next(rows, waiting, most, tokens)
@@ -66,12 +65,30 @@ def by_own_cache(
     return [results[index] for index in range(len(rows))]
 
 
+def _side_by_side(rows: Sequence[Row]) -> list[int]:
+    """Rows of one prompt length, of one prompt and of one setting follow each other."""
+    numbers: dict[object, int] = {}
+    settings = [numbers.setdefault(_setting(row), len(numbers)) for row in rows]
+    prompts = [row.prompt_ids for row in rows]
+    return sorted(
+        range(len(rows)), key=lambda at: (len(prompts[at]), prompts[at], settings[at], at)
+    )
+
+
+def _setting(row: Row) -> object:
+    return key_of(row.steered("prompt"))
+
+
 def _next(rows: Sequence[Row], waiting: deque[int], most: int, tokens: int) -> list[int]:
     """Take from `waiting` the next rows of one prompt length, one at least, for one pass."""
     length = len(rows[waiting[0]].prompt_ids)
-    room = max(1, min(most, tokens // length))
+    runs: set[object] = set()
     chosen: list[int] = []
-    while waiting and len(chosen) < room and len(rows[waiting[0]].prompt_ids) == length:
+    while waiting and len(chosen) < most:
+        row = rows[waiting[0]]
+        runs.add((row.prompt_ids, _setting(row)))
+        if len(row.prompt_ids) > length or (chosen and length * len(runs) > tokens):
+            break
         chosen.append(waiting.popleft())
     return chosen
 

@@ -64,7 +64,7 @@ class Alike:
         for row, steering in zip(rows, steerings, strict=True):
             text.append(texts.setdefault(row.prompt_ids, len(texts)))
             layer.append(layers if steering is None else steering.layer)
-            setting.append(settings.setdefault(_key(steering), len(settings) + 1))
+            setting.append(settings.setdefault(key_of(steering), len(settings) + 1))
         return Alike(*(np.array(each, dtype=np.int64) for each in (text, layer, setting)))
 
     @staticmethod
@@ -104,7 +104,8 @@ class Alike:
         return Level(run, first)
 
 
-def _key(steering: Steering | None) -> object:
+def key_of(steering: Steering | None) -> object:
+    """Equal for steerings that add the same."""
     if steering is None:
         return None
     return steering.layer, steering.coefficient, id(steering.vector), steering.positions
