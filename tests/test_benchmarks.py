@@ -14,7 +14,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks import gpu, gpu_page, limits, memory, random_model, report
+from benchmarks import (
+    architecture,
+    architectures,
+    gpu,
+    gpu_page,
+    limits,
+    memory,
+    random_model,
+    report,
+)
 from benchmarks.checks import Reference, optimal, same_activations, same_answers
 from benchmarks.contenders import bare, hand_written, ours, plain, scikit_learn
 from benchmarks.contest import Work, contest
@@ -367,3 +376,43 @@ def test_kernels_are_told_by_what_they_are_for() -> None:
     assert set(kinds) == set(names.values())
     assert (kinds["matrix products"].calls, kinds["matrix products"].seconds) == (4, 1.0)
     assert next(iter(kinds)) == "cunn_SoftMaxForward", "the longest first"
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("llama", {"way": "shared", "answers": 12, "of": 12, "read": True}),
+        ("qwen3_next", {"way": "own cache", "answers": 12, "of": 12, "read": True}),
+        ("bert", {"refused": "BertLMHeadModel with prompts shared between rows differ"}),
+        ("blt", {"not_built": "parameters, wanted a tiny model"}),
+    ],
+)
+def test_what_is_said_of_an_architecture(kind: str, found: dict, tmp_path: Path, capsys) -> None:
+    architecture.main(kind, tmp_path)
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said.pop("kind") == kind
+    assert said.keys() == found.keys()
+    for key, value in found.items():
+        assert value in said[key] if isinstance(value, str) else said[key] == value
+
+
+def test_a_wrong_architecture_is_found(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(architecture, "_plainly", lambda *_: (1, 2, 3))
+    monkeypatch.setattr(architecture, "_apart", lambda *_: 1.0)
+    architecture.main("llama", tmp_path)
+    wrong = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert wrong["answers"] == 0 and wrong["read"] is False
+    right = wrong | {"answers": 12, "read": True}
+    refused = {"kind": "bert", "refused": "It sees | later tokens."}
+    failed = {"kind": "gpt2", "failed": "KeyError: 3"}
+    told = architectures.page([right, wrong, {**right, "way": "own cache"}, refused, failed])
+    for line in (
+        "| right, the usual way: prompts shared between rows | 1 |",
+        "| right, with the cache that `transformers` makes | 1 |",
+        "| wrong | 1 |",
+        "| ended without a sentence | 1 |",
+        "| bert | It sees / later tokens. |",
+        "| gpt2 | KeyError: 3 |",
+    ):
+        assert line in told.splitlines()
+    assert "Not tried" not in told
