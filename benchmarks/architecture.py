@@ -26,6 +26,7 @@ from traitsteer.world.hooks import on_blocks
 from traitsteer.world.language_model import LanguageModel, load
 from traitsteer.world.memory import sizes_of
 from traitsteer.world.model_files import skeleton
+from traitsteer.world.random_model import scale_up
 
 VOCABULARY = 300
 LARGEST = 6_000_000
@@ -63,10 +64,8 @@ def _build(kind: str, folder: Path) -> None:
         raise ValueError(f"{count:,} parameters, wanted a tiny model")
     torch.manual_seed(0)
     model: Any = AutoModelForCausalLM.from_config(config).eval()
+    scale_up(model, _SCALE)
     with torch.inference_mode():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(_SCALE)
         if not bool(model(torch.tensor([_PROMPTS[0]])).logits.isfinite().all()):
             raise ValueError("random weights give no numbers")
     model.save_pretrained(folder)

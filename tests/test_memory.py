@@ -73,6 +73,16 @@ def test_one_head_of_keys_for_all_queries_is_counted_once(changes: dict, tmp_pat
     assert sizes.cached_width == 3 * 2 * 8 * (4 if changes else 1)
 
 
+def test_what_is_told_by_the_configuration_alone_is_said(
+    built: Built, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind, lines in (("llama", 0), ("gpt2", 1)):
+        memory.sizes_of(skeleton(str(built(kind)), None, False, "float32"), "none")
+        said = [r.getMessage() for r in caplog.records if "by its settings" in r.getMessage()]
+        assert len(said) == lines
+    assert said[0].startswith("GPT2LMHeadModel does not run without weights (")
+
+
 def test_quantised_weights_are_those_of_linear_layers_but_the_last(tmp_path: Path) -> None:
     build(tmp_path, "llama")
     shapes = skeleton(str(tmp_path), None, False, "bfloat16")

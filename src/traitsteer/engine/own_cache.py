@@ -52,10 +52,9 @@ def by_own_cache(
                 place = None
             # Out here, where the failed pass holds no memory.
             if place is None:
-                saying.close()
-                if most == 1:
+                if len(chosen) == 1:
                     raise too_large(model, rows[chosen[0]], sampling.max_new_tokens)
-                most, tokens = most // 2, max(1, tokens // 2)
+                most, tokens = len(chosen) // 2, max(1, tokens // 2)
                 if model.device.type == "cuda":
                     torch.cuda.empty_cache()
                 waiting.extendleft(index for index in reversed(chosen) if index not in results)

@@ -1,6 +1,7 @@
 """What a model needs of a device's memory, told before its weights are read."""
 
 import copy
+import logging
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Quantisation
 from traitsteer.world.blocks import find_blocks
 
+_LOG = logging.getLogger(__name__)
 _BYTES_A_WEIGHT = {"int8": 1.0, "int4": 0.5 + 4 / 64}
 """Four bits come with a float32 scale for each block of 64."""
 
@@ -111,18 +113,26 @@ def _bytes_a_weight(config: Any, quantisation: Quantisation) -> float | None:  #
 def _kept(skeleton: Any) -> tuple[int, int] | None:  # noqa: ANN401
     """Numbers kept for each token and bytes for each row, as seen in a pass over two tokens.
 
-    None of a model that does not run without numbers: some masks are made of what positions say.
+    None of a model that makes no such cache, or does not run without numbers, which is told: some
+    masks are made of what positions say.
     """
     # Products of experts are known there in bfloat16 alone.
     twin = copy.deepcopy(skeleton).to(torch.bfloat16).eval()
     tokens = torch.zeros(1, 2, dtype=torch.long, device="meta")
     try:
-        cache = twin(input_ids=tokens, use_cache=True).past_key_values
-        layers = cache.layers
-    except (RuntimeError, NotImplementedError, AttributeError, TypeError):
+        found = twin(input_ids=tokens, use_cache=True)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        _LOG.warning(
+            "%s does not run without weights (%s): what a row keeps is told by its settings.",
+            type(skeleton).__name__,
+            " ".join(str(error).split())[:80],
+        )
+        return None
+    cache = getattr(found, "past_key_values", None)
+    if cache is None:
         return None
     numbers = state = 0
-    for layer in layers:
+    for layer in cache.layers:
         pair = getattr(layer, "keys", None), getattr(layer, "values", None)
         numbers += sum(each.numel() // 2 for each in pair if each is not None)
         kept = (getattr(layer, name, {}) for name in ("conv_states", "recurrent_states"))
