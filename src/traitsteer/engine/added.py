@@ -6,14 +6,35 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from traitsteer.engine.rows import Row
+from traitsteer.engine.rows import Row, Steering
 from traitsteer.engine.sharing import Level
 from traitsteer.words.shapes import Bool, Float, Int
 from traitsteer.world.hooks import Change
 from traitsteer.world.language_model import LanguageModel
 
 
-def steer(
+def adding(steered: Sequence[tuple[int, Steering]], inside: Bool[Tensor, "n tokens"]) -> Change:
+    """What adds to the tokens `inside` of some rows; `steered` names each row and its setting."""
+    places = torch.tensor([place for place, _ in steered])
+    added = torch.stack([each.coefficient * each.vector.float() for _, each in steered])
+    return partial(_add, places, added, inside)
+
+
+def adding_by_block(
+    steerings: Sequence[Steering | None], inside: Bool[Tensor, "rows tokens"]
+) -> dict[int, Change]:
+    """For each steered block, what adds to the tokens `inside` of the rows steered there."""
+    of_block: dict[int, list[tuple[int, Steering]]] = {}
+    for place, each in enumerate(steerings):
+        if each is not None:
+            of_block.setdefault(each.layer, []).append((place, each))
+    return {
+        block: adding(own, inside[[place for place, _ in own]])
+        for block, own in sorted(of_block.items())
+    }
+
+
+def _add(
     places: Int[Tensor, " n"],
     added: Float[Tensor, "n width"],
     inside: Bool[Tensor, "n tokens"],
@@ -70,7 +91,7 @@ class Added:
             if levels is not None and len(levels[layer + 1].first) < len(levels[layer + 1].place):
                 # A run below or at the block has rows of which none adds anything there.
                 own = added[torch.from_numpy(levels[layer + 1].first)]
-            changes[layer] = partial(_steer, own)
+            changes[layer] = partial(_add_to_newest, own)
         return changes
 
 
@@ -78,7 +99,7 @@ def _device_of(model: LanguageModel, layer: int) -> torch.device:
     return next(model.blocks[layer].parameters()).device
 
 
-def _steer(added: Tensor, hidden: Tensor) -> Tensor:
+def _add_to_newest(added: Tensor, hidden: Tensor) -> Tensor:
     """Add to the newest tokens what is added at this block, in place."""
     # The sum is formed in float32, so that a small coefficient is not lost to bf16.
     return hidden.add_(added[: len(hidden), None])

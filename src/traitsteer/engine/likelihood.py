@@ -7,16 +7,15 @@ in generation, and nothing is sampled. Rows of any settings share a batch (`batc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from traitsteer.engine.added import steer
+from traitsteer.engine.added import adding_by_block
 from traitsteer.engine.batches import causal, fill
 from traitsteer.engine.rows import Row, Steering, check_row, no_numbers
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.shapes import Float, Int
+from traitsteer.words.shapes import Bool, Float, Int
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
@@ -36,6 +35,11 @@ class Told:
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     steering: Steering | None = None
+
+    @property
+    def row(self) -> Row:
+        """The prompt and its setting, as generation takes them."""
+        return Row(self.prompt_ids, 0, self.steering)
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,10 @@ def log_likelihood(
             memory (the message names its id), its logits are not finite, or the model is no causal
             decoder.
     """
-    for row in rows:
-        asked = Row(row.prompt_ids, 0, row.steering)
-        check_row(model, row.id, asked, len(row.response_ids))
-        if not row.response_ids:
-            raise TraitsteerError(f"{row.id} has no response token; leave this row out.")
+    for told in rows:
+        check_row(model, told.id, told.row, len(told.response_ids))
+        if not told.response_ids:
+            raise TraitsteerError(f"{told.id} has no response token; leave this row out.")
     if not causal(model, model.layers):
         raise TraitsteerError(
             f"Tokens of {model.name} see those that follow them, so that one pass tells no "
@@ -85,9 +88,9 @@ def log_likelihood(
 
     with inference(model.model):
         fill(found, run, [row.id for row in rows], lengths, tokens, model.device, progress)
-    for row, log_p in zip(rows, found.tolist(), strict=True):
+    for told, log_p in zip(rows, found.tolist(), strict=True):
         if not math.isfinite(log_p):
-            raise no_numbers(model, Row(row.prompt_ids, 0, row.steering))
+            raise no_numbers(model, told.row)
     return Likelihood(found, torch.tensor([len(row.response_ids) for row in rows]))
 
 
@@ -101,7 +104,8 @@ def _batch(model: LanguageModel, rows: Sequence[Told], width: int) -> Tensor:
     # are named by position as `LAST_TOKEN` is.
     first = min(len(row.prompt_ids) for row in rows) - 1
     kept = torch.arange(first, width)
-    with on_blocks(model.blocks, _changes(rows, width)):
+    inside = torch.stack([_steered_tokens(row, width) for row in rows])
+    with on_blocks(model.blocks, adding_by_block([told.row.applied for told in rows], inside)):
         logits = model.model(
             input_ids=ids.to(model.device), use_cache=False, logits_to_keep=kept
         ).logits
@@ -121,22 +125,11 @@ def _sum(row: Told, logits: Float[Tensor, "kept vocabulary"], first: int) -> Flo
     return total
 
 
-def _changes(rows: Sequence[Told], width: int) -> dict[int, Callable[[Tensor], Tensor]]:
-    """For each steered layer, what adds the rows' vectors at their steered tokens."""
-    steered: dict[int, list[tuple[int, Steering]]] = {}
-    for place, row in enumerate(rows):
-        if row.steering is not None and row.steering.coefficient != 0:
-            steered.setdefault(row.steering.layer, []).append((place, row.steering))
-    changes: dict[int, Callable[[Tensor], Tensor]] = {}
-    for layer, own in steered.items():
-        added = torch.stack([each.coefficient * each.vector.float() for _, each in own])
-        inside = torch.zeros(len(own), width, dtype=torch.bool)
-        for at, (place, each) in enumerate(own):
-            prompt = len(rows[place].prompt_ids)
-            end = prompt + len(rows[place].response_ids)
-            inside[at, 0 if each.positions != "response" else prompt : end] = True
-            if each.positions == "prompt":
-                inside[at, prompt:] = False
-        places = torch.tensor([place for place, _ in own])
-        changes[layer] = partial(steer, places, added, inside)
-    return changes
+def _steered_tokens(row: Told, width: int) -> Bool[Tensor, " width"]:
+    """The tokens that the row's setting adds to; the padding after the row is none."""
+    positions = row.steering.positions if row.steering else "all"
+    prompt = len(row.prompt_ids)
+    first = prompt if positions == "response" else 0
+    end = prompt if positions == "prompt" else prompt + len(row.response_ids)
+    tokens = torch.arange(width)
+    return (tokens >= first) & (tokens < end)

@@ -27,7 +27,7 @@ class StepMasks:
         if unknown := self.kinds - {_FULL, _SLIDING}:
             raise TraitsteerError(
                 f"{model.name} has blocks of kind {', '.join(sorted(unknown))}, expected full or "
-                "sliding attention; responses of such a model cannot be generated yet."
+                "sliding attention."
             )
         self.kernel = step_kernel(model)
         self.dtype = model.dtype

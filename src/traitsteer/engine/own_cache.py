@@ -9,13 +9,12 @@ differ in nothing but their seeds, so that this is slower than slots are.
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from traitsteer.engine.added import Added, steer
+from traitsteer.engine.added import Added, adding_by_block
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling, no_numbers, too_large
 from traitsteer.engine.sharing import Alike, key_of
 from traitsteer.engine.writing import Writing
@@ -132,7 +131,9 @@ class Together:
         runs = alike.level(model.layers)
         first = [rows[at] for at in runs.first]
         ids = torch.tensor([row.prompt_ids for row in first], device=model.device)
-        logits, self.cache = self._pass(ids, None, _of_prompts(first))
+        everywhere = torch.ones(ids.shape, dtype=torch.bool)
+        changes = adding_by_block([row.steered("prompt") for row in first], everywhere)
+        logits, self.cache = self._pass(ids, None, changes)
         of_row = torch.from_numpy(runs.place).to(logits.device)
         self.logits = logits.index_select(0, of_row)
         """Of the first response token, `[rows, vocabulary]`."""
@@ -163,16 +164,3 @@ class Together:
                 logits_to_keep=LAST_TOKEN,
             )
         return found.logits[:, -1], found.past_key_values
-
-
-def _of_prompts(rows: Sequence[Row]) -> dict[int, Change]:
-    """For each steered block, what adds to all prompt tokens of its rows."""
-    steered = [(at, s) for at, row in enumerate(rows) if (s := row.steered("prompt"))]
-    changes: dict[int, Change] = {}
-    for layer in sorted({s.layer for _, s in steered}):
-        own = [(at, s) for at, s in steered if s.layer == layer]
-        places = torch.tensor([at for at, _ in own])
-        added = torch.stack([s.coefficient * s.vector.float() for _, s in own])
-        inside = torch.ones(len(own), len(rows[0].prompt_ids), dtype=torch.bool)
-        changes[layer] = partial(steer, places, added, inside)
-    return changes

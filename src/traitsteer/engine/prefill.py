@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
-from traitsteer.engine.added import steer
+from traitsteer.engine.added import adding
 from traitsteer.engine.last_block import last_tokens, looking_at
 from traitsteer.engine.rows import Row, Steering
 from traitsteer.engine.sharing import Alike, Level
@@ -94,11 +93,9 @@ def _changes(
             for place, row in enumerate(first.tolist())
             if (steering := steerings[row]) and steering.layer == block
         ]
-        places = torch.tensor([place for place, _, _ in born])
         prompts = torch.from_numpy(levels[0].place[np.array([row for _, row, _ in born])])
-        added = torch.stack([s.coefficient * s.vector.float() for _, _, s in born])
         tokens = mask.index_select(0, prompts.to(mask.device))
-        changes[block] = partial(steer, places, added, tokens)
+        changes[block] = adding([(place, steering) for place, _, steering in born], tokens)
     return changes
 
 

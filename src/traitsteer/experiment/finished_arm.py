@@ -13,7 +13,7 @@ from traitsteer.world.trait_folder import read_trait
 
 
 @dataclass(frozen=True)
-class Method:
+class FinishedMethod:
     """What the stages left behind for one method of an arm."""
 
     name: str
@@ -25,12 +25,12 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Arm:
+class FinishedArm:
     """What the stages left behind for one trait and arm."""
 
     trait: Trait
     name: str
-    methods: tuple[Method, ...]
+    methods: tuple[FinishedMethod, ...]
     natural_percent: float | None
     """Of the instruction arm's delta; None for other arms and where it could not be computed."""
     perplexity_ratio: float | None
@@ -39,7 +39,7 @@ class Arm:
     """At equal trait score; None where voices were not compared."""
 
 
-def read_arm(config: Config, trait: str, arm: str) -> Arm:
+def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
     """Read all that was found for a trait and arm.
 
     Raises:
@@ -52,11 +52,11 @@ def read_arm(config: Config, trait: str, arm: str) -> Arm:
     voices = {row["trait"]: row["measures"] for row in read_json(layout.VOICE)}
     natural = (voices.get(trait) or {}).get("naturalness") or {}
     search, evaluation = layout.search(trait, arm), layout.evaluation(trait, arm)
-    return Arm(
+    return FinishedArm(
         trait=read_trait(Path(config.study.trait_folder) / trait),
         name=arm,
         methods=tuple(
-            Method(
+            FinishedMethod(
                 name=method,
                 fitted=read_json(layout.vectors(trait, arm) / f"{method}.json"),
                 search=read_json(search / f"{method}.json"),

@@ -29,7 +29,7 @@ from traitsteer.world import tensors
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedOn:
     """What a vector was fitted on, at its layer alone, and how."""
 
     activations: Tensor
@@ -43,7 +43,7 @@ class Fitted:
     seed: int
 
 
-def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int) -> Fitted:
+def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int) -> FittedOn:
     """Read what the vector of this layer was fitted on.
 
     Raises:
@@ -52,7 +52,7 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
     """
     expected = provenance_of(config, trait, arm)
     found = tensors.read_shards(layout.activations(trait, arm), expected).tensors
-    return Fitted(
+    return FittedOn(
         found["activations"][:, layer : layer + 1].clone(),
         found["positive"].bool(),
         found["group"],
@@ -62,7 +62,7 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
     )
 
 
-def shuffled_directions(fitted: Fitted, count: int, seed: int) -> Tensor:
+def shuffled_directions(fitted: FittedOn, count: int, seed: int) -> Tensor:
     """Unit vectors [count, width] refitted on shuffled labels, penalty choice included.
 
     Labels are dealt out over all rows, so that as many are positive as were. Row i depends on the
@@ -93,7 +93,7 @@ def orthogonal_directions(vector: Tensor, count: int, seed: int) -> Tensor:
 
 
 def null_vectors(
-    config: Config, vector: Tensor, fitted: Fitted, of: Sequence[str]
+    config: Config, vector: Tensor, fitted: FittedOn, of: Sequence[str]
 ) -> dict[str, Tensor]:
     """The null vectors [width] of every kind, by the names of their settings.
 

@@ -23,7 +23,7 @@ from traitsteer.words.seeds import small_seed_for
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.random_model import VOCABULARY, random_model
 
-Fitted = Callable[..., tuple[Tensor, object]]
+Fit = Callable[..., tuple[Tensor, object]]
 
 LAYERS, WIDTH, PLANTED = 4, 32, 2
 LENGTHS = (0.5, 1.0, 2.0, 4.0)
@@ -83,7 +83,7 @@ def recovered(
             raw_vectors, method=method, penalties=penalties, folds=folds, seed=seed % 2**31
         )
 
-        def fit(*part: Tensor, by: Fitted = fitted) -> Tensor:
+        def fit(*part: Tensor, by: Fit = fitted) -> Tensor:
             return by(*part)[0]
 
         vector = Direction.from_raw(fit(rows, positive, numbers)).vectors[PLANTED]

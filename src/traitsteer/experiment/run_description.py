@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from traitsteer.experiment.finished_arm import Arm, Method
+from traitsteer.experiment.finished_arm import FinishedArm, FinishedMethod
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.findings import bounds, number, signed
@@ -43,7 +43,7 @@ SERIES = {
 }
 
 
-def describe(config: Config, arm: Arm, hashes: dict[str, str]) -> Run:
+def describe(config: Config, arm: FinishedArm, hashes: dict[str, str]) -> Run:
     """Return the run of one trait and arm, with one child for each trial and each recount."""
     trait, name = arm.trait.name, arm.name
     best = best_of_arm(method.evaluation for method in arm.methods)
@@ -87,7 +87,7 @@ def describe(config: Config, arm: Arm, hashes: dict[str, str]) -> Run:
     )
 
 
-def params_of(config: Config, arm: Arm) -> dict[str, object]:
+def params_of(config: Config, arm: FinishedArm) -> dict[str, object]:
     """Every setting that the run depends on, nested ones under dotted names."""
     sections = {name: getattr(config, name).model_dump(mode="json") for name in SECTIONS}
     return {
@@ -111,7 +111,7 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
             yield f"{prefix}{key}", whole
 
 
-def _headline(arm: Arm, best: dict[str, Any] | None) -> dict[str, float | Series | None]:
+def _headline(arm: FinishedArm, best: dict[str, Any] | None) -> dict[str, float | Series | None]:
     """What is seen first when runs are compared: the best method on the report questions."""
     found: dict[str, float | Series | None] = {
         "natural_percent": arm.natural_percent,
@@ -151,7 +151,7 @@ def _value(interval: dict[str, Any] | None) -> float | None:
     return None if interval is None else interval["value"]
 
 
-def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
+def _by_layer(arm: FinishedArm) -> dict[str, float | Series | None]:
     """Reliability over layers, the step being the layer.
 
     The interface sorts by name; the prefix keeps these below the headline.
@@ -165,7 +165,7 @@ def _by_layer(arm: Arm) -> dict[str, float | Series | None]:
     }
 
 
-def _note(arm: Arm) -> str:
+def _note(arm: FinishedArm) -> str:
     """The run's description: one line a method."""
     lines = [
         "| method | delta | interval | p | coherence | layer | strength | random | shuffled |",
@@ -191,7 +191,7 @@ def _note(arm: Arm) -> str:
     return "\n".join(lines)
 
 
-def _tables(arm: Arm, method: Method) -> Iterator[tuple[str, Table]]:
+def _tables(arm: FinishedArm, method: FinishedMethod) -> Iterator[tuple[str, Table]]:
     """Every score of every question: of the report, and of the search."""
     reported = [_row(arm.trait.report, row | {"phase": "report"}) for row in method.answers]
     searched = [
@@ -210,7 +210,7 @@ def _setting(trial: int | None) -> str:
     return "baseline" if trial is None else f"trial {trial}"
 
 
-def _children(trait: str, arm: str, method: Method) -> Iterator[Run]:
+def _children(trait: str, arm: str, method: FinishedMethod) -> Iterator[Run]:
     trials = [(trial["phase"], trial) for trial in method.search["trials"]]
     recounts = [("recount", trial) for trial in method.search["recounted"]]
     for phase, trial in trials + recounts:

@@ -19,16 +19,18 @@ def fold_numbers(
 ) -> Int[Tensor, " n"]:
     """Number of the fold that leaves each row out, 0 to `folds - 1`, on the device of `groups`.
 
-    It depends on the groups and the seed and not on the order of the rows.
+    It depends on the groups and the seed and not on the order of the rows. Where there are fewer
+    groups than folds, as when those of an outer fold are left out, each is a fold.
 
-    Raises TooFewRows when there are fewer groups than folds, or when the rows that a fold
-    leaves to fit on hold one polarity only.
+    Raises TooFewRows when that leaves fewer than two folds, or when the rows that a fold leaves to
+    fit on hold one polarity only.
     """
     found = len(torch.unique(groups))
-    if not 2 <= folds <= found:
+    folds = min(folds, found)
+    if folds < 2:
         raise TooFewRows(
-            f"cross-validation: {folds} folds of {found} groups of pairs that share a "
-            f"prompt; expected 2 to {found} folds"
+            f"cross-validation: {folds} fold of {found} groups of pairs that share a prompt; "
+            "expected 2 folds or more, so give more pairs or ask for more folds"
         )
     random = np.random.RandomState(np.random.MT19937(seed))
     splitter = GroupKFold(folds, shuffle=True, random_state=random)

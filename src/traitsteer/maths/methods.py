@@ -31,8 +31,7 @@ def raw_vectors(
 
     Args:
         penalties: what the probe chooses from by cross-validation; the mean difference has none.
-        folds: of that cross-validation, whole groups of pairs; where there are fewer groups, as
-            when those of an outer one are left out, each is a fold.
+        folds: of that cross-validation, which `fold_numbers` makes.
         seed: which groups share a fold depends on it.
 
     Raises:
@@ -44,6 +43,5 @@ def raw_vectors(
     # Lightning takes seconds to import, and an arm without probes does without it.
     from traitsteer.maths.probe import fit_probe
 
-    folds = min(folds, len(groups.unique()))
     probe = fit_probe(activations, positive, fold_numbers(positive, groups, folds, seed), penalties)
     return probe.weights, probe

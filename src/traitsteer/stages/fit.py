@@ -81,9 +81,8 @@ def _fit(
     raw, probe = fitted(data.activations, data.positive, data.groups)
     direction = Direction.from_raw(raw)
     parts = (lambda *rows: fitted(*rows)[0], data.activations, data.positive, data.groups)
-    # Of few questions each is a fold, as it is where the probe chooses its penalty.
-    folds = min(config.fit.folds, len(data.groups.unique()))
-    held = held_out(*parts, fold_numbers(data.positive, data.groups, folds, seed), data.pairs)
+    fold_of = fold_numbers(data.positive, data.groups, config.fit.folds, seed)
+    held = held_out(*parts, fold_of, data.pairs)
     share = largest_share(direction.vectors)
     massive = (share >= config.fit.massive_share).nonzero().flatten().tolist()
     measures = {

@@ -8,7 +8,7 @@ whose files have not changed is not logged again, and older runs stay beside new
 
 from pathlib import Path
 
-from traitsteer.experiment.finished_arm import Arm, read_arm
+from traitsteer.experiment.finished_arm import FinishedArm, read_arm
 from traitsteer.experiment.run_description import describe, params_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
@@ -62,7 +62,7 @@ def run(config: Config) -> None:
     )
 
 
-def _key(config: Config, arm: Arm) -> str:
+def _key(config: Config, arm: FinishedArm) -> str:
     """SHA-256 of all that the run is made of, other than the commit and DVC's hashes."""
     trait = arm.trait.name
     files = [

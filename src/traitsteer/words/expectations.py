@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Found = Literal["ok", "outside", "not measured"]
+Verdict = Literal["ok", "outside", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Outcome:
     """None: no file of the study holds it."""
 
     @property
-    def found(self) -> Found:
+    def found(self) -> Verdict:
         """Whether the value lies within the range."""
         if self.value is None:
             return "not measured"
