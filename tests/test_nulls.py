@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from traitsteer.experiment.nulls import (
-    Fitted,
+    FittedOn,
     null_vectors,
     orthogonal_directions,
     shuffled_directions,
@@ -24,13 +24,13 @@ def config(repository: Path) -> Config:
     return load(repository / "params.yaml")
 
 
-def planted(config: Config, method: Method) -> tuple[torch.Tensor, Fitted]:
+def planted(config: Config, method: Method) -> tuple[torch.Tensor, FittedOn]:
     """A direction, and pairs of rows that it tells apart."""
     along = torch.nn.functional.normalize(torch.randn(WIDTH), dim=0)
     positive = torch.arange(2 * PAIRS) % 2 == 0
     rows = torch.randn(2 * PAIRS, WIDTH) + 3 * torch.where(positive, 1.0, -1.0)[:, None] * along
     fit = config.fit.model_copy(update={"penalties": (1.0, 10.0)})
-    return along, Fitted(rows[:, None], positive, torch.arange(2 * PAIRS) // 2, method, fit, 5)
+    return along, FittedOn(rows[:, None], positive, torch.arange(2 * PAIRS) // 2, method, fit, 5)
 
 
 @pytest.mark.parametrize("method", ["mean_difference", "probe"])
