@@ -12,7 +12,8 @@ NULLS = {"random": (5, 1.0), "shuffled": (5, 5.0), "orthogonal": (3, 1.0), "nega
 """How many vectors of each kind, and how far their deltas spread."""
 
 MEASURED = (
-    "selection_delta", "first_delta", "shrinkage", "trait_score", "delta", "coherence", "p_value",
+    "selection_delta", "first_delta", "shrinkage", "trait_score", "delta", "coherence",
+    "coherence_at_worst", "p_value",
     "both", "random", "random_each", "nulls", "frontier", "frontier_missing", "at_floor",
     "at_baseline_minus_5", "layer", "strength", "coefficient",
 )  # fmt: skip
@@ -45,6 +46,7 @@ def evidence(best: dict[str, Any] | None, draw: random.Random) -> dict[str, Any]
             "trait_score": interval(baseline + 84, 3.1),
             "delta": interval(84.0, 3.4),
             "coherence": interval(86.0, 1.4),
+            "coherence_at_worst": 86.0,
         },
         **dict.fromkeys(MEASURED),
     }
@@ -62,6 +64,7 @@ def evidence(best: dict[str, Any] | None, draw: random.Random) -> dict[str, Any]
         "trait_score": chosen["trait_score"],
         "delta": chosen["delta"],
         "coherence": chosen["coherence"],
+        "coherence_at_worst": chosen["coherence_at_worst"],
         "p_value": 0.0002,
         "both": chosen["both"],
         "random": nulls["random"]["pooled"],
@@ -94,6 +97,7 @@ def _step(
         "trait_score": interval(baseline + delta, 6.0),
         "delta": interval(delta, 2 + 6 * math.sin(math.pi * min(1.0, max(delta, 0) / 100))),
         "coherence": interval(coherence, 2.5),
+        "coherence_at_worst": round(coherence, 4),
         "both": share(min(100.0, max(0.0, 0.8 * delta * coherence / 91))),
     }
 

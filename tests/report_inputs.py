@@ -254,12 +254,14 @@ def _comparison(config: Config) -> None:
                     "natural_percent": ratio[trait],
                     "difference": difference,
                     "p_value": 0.2137,
+                    "p_adjusted": 0.6411,
                     "like_for_like": [
                         {
                             "method": "mean_difference",
                             "natural_percent": ratio[trait],
                             "difference": difference,
                             "p_value": 0.3141,
+                            "p_adjusted": 0.9423,
                             "cosine_best": 0.4444,
                         }
                     ],

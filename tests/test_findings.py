@@ -1,7 +1,7 @@
 """The sentences of the report follow the numbers, whatever these are."""
 
 from traitsteer.maths.permutation import rank_p_value
-from traitsteer.words.evidence_findings import arms_differ, beats_nulls, factor_sentences
+from traitsteer.words.evidence_findings import arms_differ, beats_nulls, factor_sentences, luck
 from traitsteer.words.findings import (
     MISSING,
     bounds,
@@ -17,16 +17,18 @@ def _between(value, lower, upper):
     return {"value": value, "lower": lower, "upper": upper, "n": 20}
 
 
-def test_the_lead_follows_the_data():
-    def result(delta, random):
-        return {
-            "arm": "natural",
-            "delta": {"value": delta, "lower": delta - 5, "upper": delta + 5, "n": 20},
-            "random": {"value": random, "lower": random - 2, "upper": random + 2, "n": 20},
-            "random_each": [{"delta": 0.0}, {"delta": 2.0 * random}],
-            "coherence": {"value": 75.0, "lower": 72.0, "upper": 78.0, "n": 20},
-        }
+def result(delta, random):
+    return {
+        "arm": "natural",
+        "delta": _between(delta, delta - 5, delta + 5),
+        "random": _between(random, random - 2, random + 2),
+        "random_each": [{"delta": 0.0}, {"delta": 2.0 * random}],
+        "coherence": _between(75.0, 72.0, 78.0),
+        "coherence_at_worst": 75.0,
+    }
 
+
+def test_the_lead_follows_the_data():
     strong = lead({"calm": {"natural": result(60, 1)}}, [], 70)
     assert "in 1 of 1 combinations" in strong[0]
     assert not any("fell below" in sentence for sentence in strong)
@@ -40,20 +42,52 @@ def test_the_lead_follows_the_data():
 
 def test_whether_the_arms_differ_is_read_from_the_difference_alone():
     def said(difference, percent):
-        row = {"trait": "calm", "difference": difference, "natural_percent": percent}
-        return arms_differ([row])
+        cell = {"difference": difference, "natural_percent": percent, "p_adjusted": 0.02}
+        budgets = {"instruction": {"methods": ["probe"]}, "natural": {"methods": ["probe"]}}
+        return arms_differ([{"trait": "calm", "like_for_like": []} | cell], budgets)[0]
 
     # +60 beside an instruction delta of +1 (−3 to 5), whose percent has no bounds.
     clear = said(_between(59, 49, 69), _between(6000, None, None))
-    assert "+59.0 points (49.0 to 69.0), more" in clear
+    assert "+59.0 points (49.0 to 69.0), more (p = 0.0200)" in clear
     assert "6000 % of instruction without bounds, since the instruction delta cannot" in clear
     # −20 beside −10: twice as much of it, and less of the trait.
-    assert "−10.0 points (−15.0 to −5.0), less, 200 %" in said(
+    assert "−10.0 points (−15.0 to −5.0), less (p = 0.0200), 200 %" in said(
         _between(-10, -15, -5), _between(200, 150, 260)
     )
     assert "(−1.0 to 5.0), not distinguishable" in said(_between(2, -1, 5), None)
     assert verdict(_between(2, None, None)) == "not distinguishable"
-    assert arms_differ([]) is None
+    assert arms_differ([], {}) == []
+
+
+def test_one_method_in_both_arms_is_told_before_the_best_of_unequally_many():
+    best = {"difference": _between(1, -9, 9), "natural_percent": None, "p_adjusted": 0.9}
+    alike = {"difference": _between(-18, -36, -1), "natural_percent": None, "p_adjusted": 0.09}
+    row = {"trait": "calm", "like_for_like": [alike | {"method": "mean_difference"}]} | best
+    equal = {"instruction": {"methods": ["a"]}, "natural": {"methods": ["a"]}}
+    more = equal | {"natural": {"methods": ["a", "b"]}}
+    first, second, terms = arms_differ([row], more)
+    assert first.startswith("Natural minus instruction, the mean difference in both: calm −18.0")
+    assert "instruction from 1 and natural from 2" in second and "calm +1.0" in second
+    assert "another draw of responses" in terms
+    assert len(arms_differ([row], equal)) == 2, "then the best of one method is that method"
+
+
+def test_luck_is_what_the_largest_feasible_trial_lost():
+    best = result(60, 1) | {"first_delta": 70.0, "selection_delta": 62.0}
+    best["shrinkage"] = _between(2, -6, 10)
+    said = luck({"calm": {"natural": best}})
+    assert "was +70.0 on average" in said and "10.0 points of the first were luck" in said
+    assert "0 of 1 choices lost more" in said and "from about 8.0 points on" in said
+    assert luck({"calm": {"natural": best | {"first_delta": None}}}) is None
+
+
+def test_a_coherence_that_may_lie_below_the_floor_is_said():
+    wide = result(60, 1) | {"coherence": _between(75, 68, 82), "coherence_at_worst": 69.0}
+    said = " ".join(lead({"calm": {"natural": wide}}, [], 70))
+    assert "its interval reaches below: calm (natural, 75.0 (68.0 to 82.0))" in said
+    assert "it would lie below: calm (natural, 69.0)" in said
+    sure = result(60, 1) | {"coherence": _between(75, 72, 78), "coherence_at_worst": 75.0}
+    assert "below" not in " ".join(lead({"calm": {"natural": sure}}, [], 70))
 
 
 def test_the_largest_part_is_said_between_the_arms_of_the_study():

@@ -43,6 +43,7 @@ MEASURED = (
     "trait_score",
     "delta",
     "coherence",
+    "coherence_at_worst",
     "p_value",
     "both",
     "random",
@@ -87,12 +88,12 @@ def summary(
         if not evidence.enough(step.name):
             steps.remove(step)
             lost.append(step.strength)
-    [first] = [trial for trial in found["trials"] if trial["number"] == best["number"]]
+    first = [trial["delta"] for trial in found["trials"] if trial["feasible"]]
     nulls = {kind: evidence.null(kind, cosines) for kind in NULL_KINDS}
     return result | {
         **{name: best[name] for name in CHOSEN},
         "selection_delta": best["delta"],
-        "first_delta": first["delta"],
+        "first_delta": max(first, default=None),
         "shrinkage": evidence.shrinkage(recounted(searched, best["number"])),
         **evidence.measured(["steered"]),
         "p_value": evidence.p_value(),

@@ -1,7 +1,8 @@
 """The scored answers of one vector on the report questions, and what can be said of them.
 
-Works on scored answers by the names of their settings; reads no file and asks no model. Samples of
-one question, and of several settings that are pooled, are averaged first: n counts questions.
+Works on scored answers by the names of their settings; reads no file and asks no model. A delta is
+the mean rise of answers over the unsteered ones with their seeds. Samples of one question, and of
+several settings that are pooled, are averaged first: n counts questions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,11 @@ from typing import Any
 from traitsteer.maths.frontier import AtCoherence, FrontierStep, delta_at_coherence
 from traitsteer.maths.permutation import rank_p_value, sign_flip_p_value
 from traitsteer.maths.statistics import (
+    cluster_means,
+    delta_interval,
     independent_difference_interval,
     mean_interval,
     paired_difference_interval,
-    paired_differences,
     score_interval,
     share_interval,
 )
@@ -51,6 +53,7 @@ class Evidence:
         self.answers, self.terms = answers, terms
         self.trait = {n: scores.by_question(rows, "trait_score") for n, rows in answers.items()}
         self.coherent = {n: scores.by_question(rows, "coherence") for n, rows in answers.items()}
+        self.risen = {n: scores.rises(rows, answers["baseline"]) for n, rows in answers.items()}
         self.baseline: ByQuestion = self.trait["baseline"]
 
     def unsteered(self) -> dict[str, Any]:
@@ -67,14 +70,18 @@ class Evidence:
         return [name for name in self.answers if name == kind or name.startswith(f"{kind}-")]
 
     def measured(self, names: Sequence[str]) -> dict[str, Any]:
-        """Trait score, delta and coherence of some settings pooled."""
+        """Trait score, delta and coherence of some settings pooled.
+
+        `coherence_at_worst` is the mean coherence if the answers without a score had none.
+        """
         trait, confidence = _pooled(self.trait, names), self.terms.confidence
-        delta = paired_difference_interval(trait, self.baseline, confidence)
-        coherence = score_interval(_pooled(self.coherent, names), confidence)
+        coherence = _pooled(self.coherent, names)
+        worst = {q: [0.0 if v is None else v for v in values] for q, values in coherence.items()}
         return {
             "trait_score": score_interval(trait, confidence).rounded(),
-            "delta": delta.rounded(),
-            "coherence": coherence.rounded(),
+            "delta": delta_interval(_pooled(self.risen, names), confidence).rounded(),
+            "coherence": score_interval(coherence, confidence).rounded(),
+            "coherence_at_worst": round(mean_interval(worst).value, 4),
         }
 
     def prompted(self) -> dict[str, Any] | None:
@@ -89,8 +96,8 @@ class Evidence:
 
     def p_value(self) -> float:
         """Of the steered delta, by turning the signs of whole questions."""
-        rises = paired_differences(self.trait["steered"], self.baseline)
-        return round(sign_flip_p_value(rises, self.terms.seed), 6)
+        means = cluster_means(self.risen["steered"])
+        return round(sign_flip_p_value(means, self.terms.seed), 6)
 
     def null(self, kind: str, cosines: Mapping[str, float]) -> dict[str, Any]:
         """One kind of null vectors: all of them pooled, each alone, and the vector beside them.
@@ -105,12 +112,12 @@ class Evidence:
         missing = {"missing": [name for name in asked if name not in names]}
         if not names:
             return {"pooled": None, "each": [], "p_value": None, "difference": None} | missing
-        steered, pooled = self.trait["steered"], _pooled(self.trait, names)
-        deltas = [self._delta(self.trait[name]) for name in names]
+        steered, pooled = self.risen["steered"], _pooled(self.risen, names)
+        deltas = [mean_interval(self.risen[name]).value for name in names]
         coherence = [mean_interval(self.coherent[name]).value for name in names]
         confidence = self.terms.confidence
         return {
-            "pooled": paired_difference_interval(pooled, self.baseline, confidence).rounded(),
+            "pooled": delta_interval(pooled, confidence).rounded(),
             "each": [
                 {
                     "delta": round(delta, 4),
@@ -119,7 +126,7 @@ class Evidence:
                 }
                 for name, delta, held in zip(names, deltas, coherence, strict=True)
             ],
-            "p_value": round(rank_p_value(self._delta(self._steered_as(names[0])), deltas), 6),
+            "p_value": round(rank_p_value(self._delta_as(names[0]), deltas), 6),
             "difference": paired_difference_interval(steered, pooled, confidence).rounded(),
         } | missing
 
@@ -133,15 +140,15 @@ class Evidence:
         A mean hides answers that are broken: an answer counts when its own coherence is at the
         floor and its trait score lies `up_by` above that of the unsteered answer with its seed.
         """
-        partners = {(a.question, a.sample): a for a in self.answers["baseline"]}
-        found: ByQuestion = {}
-        for answer in self.answers[name]:
-            partner = partners[answer.question, answer.sample]
-            rise = scores.minus(answer.trait_score, partner.trait_score)
-            good = None
-            if rise is not None and answer.coherence is not None:
-                good = float(rise >= self.terms.up_by and answer.coherence >= self.terms.floor)
-            found.setdefault(str(answer.question), []).append(good)
+        found = {
+            question: [
+                None
+                if rise is None or coherence is None
+                else float(rise >= self.terms.up_by and coherence >= self.terms.floor)
+                for rise, coherence in zip(risen, self.coherent[name][question], strict=True)
+            ]
+            for question, risen in self.risen[name].items()
+        }
         return share_interval(found, self.terms.confidence).rounded()
 
     def frontier(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
@@ -174,17 +181,14 @@ class Evidence:
 
     def shrinkage(self, selected: ByQuestion) -> dict[str, Any]:
         """How much larger the delta was that the choice rested on: the winner's curse."""
-        reported = paired_differences(self.trait["steered"], self.baseline)[:, None]
+        reported = self.risen["steered"]
         return independent_difference_interval(selected, reported, self.terms.confidence).rounded()
 
-    def _delta(self, trait: ByQuestion) -> float:
-        return paired_difference_interval(trait, self.baseline).value
-
-    def _steered_as(self, name: str) -> ByQuestion:
-        """Trait scores of the vector for the questions and samples that a null answered."""
+    def _delta_as(self, name: str) -> float:
+        """The vector's delta over the questions and samples that a null answered."""
         answered = {(answer.question, answer.sample) for answer in self.answers[name]}
         same = [a for a in self.answers["steered"] if (a.question, a.sample) in answered]
-        return scores.by_question(same, "trait_score")
+        return mean_interval(scores.rises(same, self.answers["baseline"])).value
 
 
 def _pooled(values: Mapping[str, ByQuestion], names: Sequence[str]) -> ByQuestion:

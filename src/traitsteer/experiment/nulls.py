@@ -1,8 +1,8 @@
 """Null vectors: what a vector is held against, at the same layer and of the same norm.
 
 random      drawn evenly from the sphere: does any push of this length do it?
-shuffled    fitted as the vector was, on the same activations, with the labels dealt out anew:
-            does any direction in which responses differ do it?
+shuffled    fitted as the vector was, on the same activations, with the labels of half of the pairs
+            exchanged: does any direction in which responses differ do it?
 orthogonal  random, with what points along the vector taken out: is it this direction?
 negated     the vector times -1: does it lower the trait?
 
@@ -36,6 +36,8 @@ class FittedOn:
     """[n, 1, width], float32."""
     positive: Tensor
     """[n], bool."""
+    pairs: Tensor
+    """[n], int64."""
     groups: Tensor
     """[n], int64."""
     method: Method
@@ -55,6 +57,7 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
     return FittedOn(
         found["activations"][:, layer : layer + 1].clone(),
         found["positive"].bool(),
+        found["pair"],
         found["group"],
         method,
         config.fit,
@@ -65,15 +68,18 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
 def shuffled_directions(fitted: FittedOn, count: int, seed: int) -> Tensor:
     """Unit vectors [count, width] refitted on shuffled labels, penalty choice included.
 
-    Labels are dealt out over all rows, so that as many are positive as were. Row i depends on the
-    seed and i alone.
+    Labels are exchanged within whole pairs, in half of them: what the pairs have in common then
+    points as often one way as the other, where labels dealt out row by row would leave a part of
+    the trait in most vectors. Row i depends on the seed and i alone.
     """
+    pairs = fitted.pairs.unique()
     vectors = []
     for item in range(count):
-        order = np.random.default_rng([seed, item]).permutation(len(fitted.positive))
+        drawn = np.random.default_rng([seed, item]).permutation(len(pairs))
+        exchanged = pairs[torch.from_numpy(drawn[: len(pairs) // 2])]
         raw, _ = raw_vectors(
             fitted.activations,
-            fitted.positive[torch.from_numpy(order)],
+            fitted.positive ^ torch.isin(fitted.pairs, exchanged),
             fitted.groups,
             fitted.method,
             fitted.fit.penalties,

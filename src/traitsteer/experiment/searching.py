@@ -92,7 +92,7 @@ class Search:
             point,
             None if trial["status"] == "failed" else rise(answers, self._unsteered.answers),
             self._chance(trial),
-            scores.standard_error(answers, "trait_score"),
+            scores.standard_error(answers, "trait_score") or 0.0,
             collapsed(trial, self.config.study.coherence_floor),
         )
 

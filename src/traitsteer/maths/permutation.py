@@ -61,5 +61,17 @@ def rank_p_value(observed: float, nulls: Sequence[float]) -> float:
     return (1 + sum(null >= observed for null in nulls)) / (1 + len(nulls))
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for being one of several: the chance of one false claim among all of them.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
+
+
 def _mean(differences: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     return np.asarray(differences.mean(axis=axis))

@@ -38,15 +38,17 @@ def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     Without variance the interval is the value itself; with fewer than two clusters it is unbounded
     (lower and upper None). Raises TraitsteerError when every value is missing.
     """
-    return _interval(_cluster_means(values), mean_limits, confidence, "mean")
+    return _interval(cluster_means(values), mean_limits, confidence, "mean")
 
 
 def score_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     """`mean_interval` of scores from 0 to 100, with its limits cut to that scale."""
-    found = mean_interval(values, confidence)
-    limits = (found.lower, found.upper)
-    lower, upper = (None if limit is None else min(max(limit, 0.0), 100.0) for limit in limits)
-    return Interval(found.value, lower, upper, found.n)
+    return _cut(mean_interval(values, confidence), 0.0)
+
+
+def delta_interval(values: Clusters, confidence: float = 0.95) -> Interval:
+    """`mean_interval` of differences of such scores, with its limits cut to -100 and 100."""
+    return _cut(mean_interval(values, confidence), -100.0)
 
 
 def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
@@ -54,7 +56,7 @@ def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
 
     For a handful of clusters, whose skewness cannot be told, and where nothing is reported.
     """
-    return _interval(_cluster_means(values), student_limits, confidence, "mean")
+    return _interval(cluster_means(values), student_limits, confidence, "mean")
 
 
 def paired_differences(a: Clusters, b: Clusters) -> Float[np.ndarray, " clusters"]:
@@ -77,7 +79,7 @@ def independent_difference_interval(a: Clusters, b: Clusters, confidence: float 
 
     Source: Welch 1947, "The generalization of 'Student's' problem".
     """
-    sides = [means[~np.isnan(means)] for means in map(_cluster_means, (a, b))]
+    sides = [means[~np.isnan(means)] for means in map(cluster_means, (a, b))]
     if not all(len(side) for side in sides):
         raise TraitsteerError(
             "independent difference: every value of one side is missing; expected at least one "
@@ -114,7 +116,7 @@ def share_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     single = single[~np.isnan(single)]
     if not np.isin(single, (0.0, 1.0)).all():
         raise TraitsteerError("share: found a value other than 0 and 1; expected yes or no alone")
-    means = _cluster_means(values)
+    means = cluster_means(values)
     means = means[~np.isnan(means)]
     n, share = len(means), float(means.mean()) if len(means) else math.nan
     if n == 0:
@@ -193,7 +195,7 @@ def cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[
     return inner.div(norms)
 
 
-def _cluster_means(values: Clusters) -> NDArray[np.float64]:
+def cluster_means(values: Clusters) -> NDArray[np.float64]:
     """Mean of each cluster's present values, NaN where it has none."""
     if isinstance(values, np.ndarray):
         counts = (~np.isnan(values)).sum(axis=1)
@@ -214,13 +216,19 @@ def paired_means(a: Clusters, b: Clusters) -> tuple[NDArray[np.float64], NDArray
                 "paired clusters: found two sides of different kind or length; "
                 "expected two mappings, or two arrays with one row for each cluster"
             )
-        first, second = _cluster_means(a), _cluster_means(b)
+        first, second = cluster_means(a), cluster_means(b)
     else:
         keys = [key for key in a if key in b]
-        first = _cluster_means({key: a[key] for key in keys})
-        second = _cluster_means({key: b[key] for key in keys})
+        first = cluster_means({key: a[key] for key in keys})
+        second = cluster_means({key: b[key] for key in keys})
     present = ~(np.isnan(first) | np.isnan(second))
     return first[present], second[present]
+
+
+def _cut(found: Interval, least: float) -> Interval:
+    limits = (found.lower, found.upper)
+    lower, upper = (None if limit is None else min(max(limit, least), 100.0) for limit in limits)
+    return Interval(found.value, lower, upper, found.n)
 
 
 def _within(

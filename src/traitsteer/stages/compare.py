@@ -12,6 +12,7 @@ from typing import Any
 from traitsteer.experiment.pairing import pairing
 from traitsteer.experiment.protocols import read_terms
 from traitsteer.experiment.results import read_results
+from traitsteer.maths.permutation import holm
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -41,11 +42,7 @@ def run(config: Config) -> None:
         "profile": config.profile,
         "models": {"base": config.models.base.name, "instruct": config.models.instruct.name},
         "results": [_result(found) for rows in results.values() for found in rows],
-        "comparisons": [
-            _comparison(config, trait, results)
-            for trait in config.study.traits
-            if {"instruction", "natural"} <= set(config.study.arms)
-        ],
+        "comparisons": _comparisons(config, results),
         "budgets": _budgets(config),
     }
     write_json(layout.COMPARISON, comparison)
@@ -81,6 +78,23 @@ def _result(found: dict[str, Any]) -> dict[str, Any]:
     result["baseline"] = found["baseline"]["value"]
     result["trait_score"] = found["trait_score"] and found["trait_score"]["value"]
     return result
+
+
+def _comparisons(config: Config, results: Results) -> list[dict[str, Any]]:
+    """Of every trait; p-values are adjusted over the traits, among cells of the same kind."""
+    if not {"instruction", "natural"} <= set(config.study.arms):
+        return []
+    rows = [_comparison(config, trait, results) for trait in config.study.traits]
+    kinds: dict[str | None, list[dict[str, Any]]] = {}
+    for row in rows:
+        for cell in (row, *row["like_for_like"]):
+            cell["p_adjusted"] = None
+            if cell["p_value"] is not None:
+                kinds.setdefault(cell.get("method"), []).append(cell)
+    for cells in kinds.values():
+        for cell, value in zip(cells, holm([cell["p_value"] for cell in cells]), strict=True):
+            cell["p_adjusted"] = round(value, 4)
+    return rows
 
 
 def _comparison(config: Config, trait: str, results: Results) -> dict[str, Any]:
@@ -145,6 +159,10 @@ def flat_metrics(comparison: dict[str, Any]) -> dict[str, float]:
         if row["natural_percent"] is not None:
             metrics[f"{row['trait']}.natural_percent"] = row["natural_percent"]["value"]
             metrics[f"{row['trait']}.cosine_best"] = row["cosine_best"]
+        for cell in row["like_for_like"]:
+            if cell["natural_percent"] is not None:
+                key = f"{row['trait']}.natural_percent.{cell['method']}"
+                metrics[key] = cell["natural_percent"]["value"]
     return metrics
 
 

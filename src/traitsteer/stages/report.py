@@ -151,7 +151,10 @@ def _lead(
         ("", [first]),
         ("What did steering do?", more),
         ("Does each vector beat its nulls?", [beats_nulls(bests)]),
-        ("Is natural different from instruction?", [arms_differ(comparison["comparisons"])]),
+        (
+            "Is natural different from instruction?",
+            arms_differ(comparison["comparisons"], comparison["budgets"]),
+        ),
         ("How much of the apparent best was luck?", [luck(bests)]),
         ("Which factor explains the difference?", factor_sentences(factorial)),
         ("Do the arms sound different?", [voice_lead(voice)]),

@@ -87,21 +87,47 @@ def _largest_null(cells: Sequence[tuple[str, str, Record]]) -> str:
     )
 
 
-def arms_differ(comparisons: Sequence[Record]) -> str | None:
-    """Is natural different from instruction, at each arm's best? None where neither is an arm."""
-    said = [
-        f"{row['trait']} {estimate(row['difference'], ' points', form=signed)}, "
-        f"{verdict(row['difference'])}, {of_instruction(row['natural_percent'])}"
-        if row["difference"]
-        else f"not computed for {row['trait']}"
-        for row in comparisons
+def arms_differ(comparisons: Sequence[Record], budgets: Mapping[str, Record]) -> list[str]:
+    """Is natural different from instruction? Empty where one of them is no arm.
+
+    With one method in both first, which compares like with like; then at each arm's best.
+    """
+    if not comparisons:
+        return []
+    said = []
+    for place, alike in enumerate(comparisons[0]["like_for_like"]):
+        cells = [(row["trait"], row["like_for_like"][place]) for row in comparisons]
+        method = alike["method"].replace("_", " ")
+        said.append(f"Natural minus instruction, the {method} in both: {_differences(cells)}.")
+    if not said or unequal_terms(budgets):
+        counts = listed([f"{arm} from {len(each['methods'])}" for arm, each in budgets.items()])
+        cells = [(row["trait"], row) for row in comparisons]
+        said.append(f"Best against best, of the methods to choose from ({counts}): ")
+        said[-1] += f"{_differences(cells)}."
+    return [
+        *said,
+        "Intervals and p-values (Holm's, over the traits) are over questions and hold for these "
+        "vectors: another draw of responses, or another search, may come out otherwise.",
     ]
-    return f"Natural minus instruction, best against best: {'; '.join(said)}." if said else None
+
+
+def _differences(cells: Sequence[tuple[str, Record]]) -> str:
+    return "; ".join(
+        f"{trait} {estimate(cell['difference'], ' points', form=signed)}, "
+        f"{verdict(cell['difference'])} (p = {number(cell['p_adjusted'], 4)}), "
+        f"{of_instruction(cell['natural_percent'])}"
+        if cell["difference"]
+        else f"not computed for {trait}"
+        for trait, cell in cells
+    )
 
 
 def luck(bests: Mapping[str, Best]) -> str | None:
-    """How much of the apparent best was luck? None where nothing feasible was found."""
-    cells = [best for _, _, best in _cells(bests)]
+    """How much of the apparent best was luck? None where nothing feasible was found.
+
+    What looked best is the feasible trial of the largest delta, whichever setting it was of.
+    """
+    cells = [best for _, _, best in _cells(bests) if best["first_delta"] is not None]
     if not cells:
         return None
     first, selected, reported = (
@@ -112,18 +138,30 @@ def luck(bests: Mapping[str, Best]) -> str | None:
             [best["delta"]["value"] for best in cells],
         )
     )
-    real = [best for best in cells if (best["shrinkage"]["lower"] or 0) > 0]
-    clear = f"{len(real)} of {len(cells)} shrank by more than chance allows"
     lost = first - reported
     verdict = (
-        f"{number(lost)} points of the first score were luck or other questions"
+        f"{number(lost)} points of the first were luck or other questions"
         if lost > 0
-        else "nothing of the first score was lost"
+        else "nothing of the first was lost"
     )
     return (
-        f"Over {len(cells)} best settings the mean delta was {signed(first)} when they were first "
-        f"tried, {signed(selected)} when recounted, and {signed(reported)} on questions that took "
-        f"no part in the choice: {verdict}; {clear}."
+        f"Over {len(cells)} searches the largest delta of a feasible trial was {signed(first)} on "
+        f"average, that of the chosen setting {signed(selected)} when recounted, and "
+        f"{signed(reported)} on questions that took no part in the choice: {verdict}. "
+        f"{_seen_from([best['shrinkage'] for best in cells])}"
+    )
+
+
+def _seen_from(shrinkages: Sequence[Record]) -> str:
+    """How many choices shrank after their recount, beside what could have been seen."""
+    bounded = [one for one in shrinkages if one["lower"] is not None]
+    if not bounded:
+        return "What a single choice lost cannot be told from chance."
+    real = sum(one["lower"] > 0 for one in bounded)
+    half = sum(one["value"] - one["lower"] for one in bounded) / len(bounded)
+    return (
+        f"After its recount {real} of {len(bounded)} choices lost more than chance alone takes, "
+        f"which shows only from about {number(half)} points on."
     )
 
 

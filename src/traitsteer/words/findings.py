@@ -92,10 +92,12 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> li
     cells = [(trait, arm, best) for trait, arms in bests.items() for arm, best in arms.items()]
     found = [best for _, _, best in cells if best is not None]
     above = [r for r in found if _above_random(r)]
+    fewest = min((len(r["random_each"]) for r in found), default=0)
     share = "all" if len(above) == len(cells) > 1 else f"{len(above)} of"
     sentences = [
         f"One vector, added to one layer, raised the trait score beyond what random vectors of "
-        f"the same norm did in {share} {len(cells)} combinations of trait and arm."
+        f"the same norm did in {share} {len(cells)} combinations of trait and arm"
+        + (f" ({fewest} of them in each: by chance 1 of {fewest + 1})." if fewest else ".")
     ]
     for arm in dict.fromkeys(arm for _, arm, _ in cells):
         rows = [r for r in found if r["arm"] == arm]
@@ -119,6 +121,24 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> li
         sentences.append(
             "On the report questions the mean coherence fell below the floor of "
             f"{number(floor, 0)}: {listed(sunk)}."
+        )
+    unsure = [
+        f"{trait} ({arm}, {estimate(best['coherence'])})"
+        for trait, arm, best in cells
+        if best is not None and _lower(best["coherence"]) < floor <= best["coherence"]["value"]
+    ]
+    if unsure:
+        sentences.append(
+            f"There it lies above the floor, but its interval reaches below: {listed(unsure)}."
+        )
+    lost = [
+        f"{trait} ({arm}, {number(best['coherence_at_worst'])})"
+        for trait, arm, best in cells
+        if best is not None and best["coherence_at_worst"] < floor <= best["coherence"]["value"]
+    ]
+    if lost:
+        sentences.append(
+            f"If the answers without a score were incoherent, it would lie below: {listed(lost)}."
         )
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:

@@ -21,6 +21,20 @@ def by_question(answers: Iterable[ScoredAnswer], score: Score) -> ByQuestion:
     return found
 
 
+def rises(answers: Iterable[ScoredAnswer], unsteered: Iterable[ScoredAnswer]) -> ByQuestion:
+    """Trait score of each answer over that of the unsteered one to its question with its seed.
+
+    Missing where either is missing, so that what is left of the two sides are the same samples.
+    """
+    partners = {(answer.question, answer.sample): answer for answer in unsteered}
+    found: ByQuestion = {}
+    for answer in answers:
+        partner = partners[answer.question, answer.sample]
+        rise = minus(answer.trait_score, partner.trait_score)
+        found.setdefault(str(answer.question), []).append(rise)
+    return found
+
+
 def minus(one: float | None, other: float | None) -> float | None:
     """`one - other`; None where either is missing."""
     return None if one is None or other is None else one - other
@@ -32,10 +46,10 @@ def mean(answers: Sequence[ScoredAnswer], score: Score) -> float | None:
     return sum(means) / len(means) if means else None
 
 
-def standard_error(answers: Sequence[ScoredAnswer], score: Score) -> float:
-    """Standard error of `mean` over questions; 0 with fewer than two scored questions."""
+def standard_error(answers: Sequence[ScoredAnswer], score: Score) -> float | None:
+    """Standard error of `mean` over questions; None with fewer than two scored questions."""
     means = _question_means(answers, score)
-    return statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 0.0
+    return statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
 
 
 def enough(answers: Sequence[ScoredAnswer], missing_at_most: float) -> bool:
