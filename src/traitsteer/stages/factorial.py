@@ -110,7 +110,10 @@ def write(found: Record) -> None:
 
 
 def _add_margins(decomposition: Record, factors: list[str], of_effect: float | None) -> None:
-    """Say how large the whole, each part, and the lead of the largest would be by luck alone."""
+    """Say how large the whole, each part, and the lead of the largest would be by luck alone.
+
+    `of_effect` is the margin of an effect; None where there is none.
+    """
     parts = decomposition["parts"]
     switched = [factors.index(part["factor"]) for part in parts]
 
@@ -119,20 +122,23 @@ def _add_margins(decomposition: Record, factors: list[str], of_effect: float | N
             return None
         return round(margin_of(contrast, len(factors), of_effect), 4)
 
+    def of_parts(weights: NDArray[np.float64]) -> float | None:
+        return margin(lambda cells: shapley(cells, switched) @ weights)
+
     decomposition["margin"] = margin(lambda cells: at(cells, switched) - at(cells, ()))
-    for place, part in enumerate(parts):
-        part["margin"] = margin(lambda cells, place=place: shapley(cells, switched)[:, place])
+    for part, weights in zip(parts, np.eye(len(parts)), strict=True):
+        part["margin"] = of_parts(weights)
     if len(parts) > 1:
         values = np.array([part["part"]["value"] for part in parts])
         _, second = _largest(values)
-        weights = _lead(values)
+        lead = _lead(values)
         known = decomposition.get("ahead", {}).get("by")
-        by = round(float(weights @ values), 4)
+        by = round(float(lead @ values), 4)
         decomposition["ahead"] = {
             "of": parts[second]["factor"],
             # A record has no answers by question, from which alone an interval could be made.
             "by": known or {"value": by, "lower": None, "upper": None, "n": 0},
-            "margin": margin(lambda cells: shapley(cells, switched) @ weights),
+            "margin": of_parts(lead),
         }
 
 
@@ -208,7 +214,6 @@ def _decomposition(plan: Design, cells: Cells, switched: Term, confidence: float
     end = plan.cell(tuple(int(axis in switched) for axis in range(len(plan.factors))))
     difference = at(cells, switched) - at(cells, ())
     parts = shapley(cells, switched)
-    several = len(switched) > 1
     return {
         "from": _named(start),
         "to": _named(end),
@@ -227,7 +232,7 @@ def _decomposition(plan: Design, cells: Cells, switched: Term, confidence: float
             for place, axis in enumerate(switched)
         ],
         "ahead": {"by": _interval(parts @ _lead(parts.mean(axis=0)), confidence)}
-        if several
+        if len(switched) > 1
         else None,
     }
 
