@@ -2,11 +2,11 @@
 
 Run the factorial study of the pocket pair in a fresh clone of the last commit, and write what it
 found into docs/factorial.md and the figures beside it. The study of this folder and its params.yaml
-stay as they are. With a folder, tell what was found there and run nothing.
+stay as they are. With a folder, tell what was found there and run nothing: reports/factorial.json
+is enough, such as that of this folder (.).
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.search.table import insert
+from traitsteer.stages import factorial
 from traitsteer.words import layout
 from traitsteer.words.factor_tables import tables
 from traitsteer.world import ledger
-from traitsteer.world.files import read_jsonl
+from traitsteer.world.files import read_json, read_jsonl
 from traitsteer.world.machine import described
 
 PROFILE = Path("profiles/pocket-factorial.yaml")
@@ -40,12 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, default=PAGE)
     chosen = parser.parse_args(arguments)
     if chosen.folder is not None:
-        tell(chosen.folder, chosen.page, "")
+        tell(chosen.folder, chosen.page)
         return
     with tempfile.TemporaryDirectory(prefix="factorial-") as place:
         folder = Path(place) / "clone"
         minutes = run(folder) / 60
-        tell(folder, chosen.page, f" The study took {minutes:.0f} minutes, one command at a time.")
+        tell(folder, chosen.page)
+        made = (
+            f"Made on {', '.join(described().values())}. The study took {minutes:.0f} minutes, one "
+            "command at a time."
+        )
+        insert(chosen.page, "machine", made, "benchmarks.factorial")
 
 
 def run(folder: Path) -> float:
@@ -61,19 +67,18 @@ def run(folder: Path) -> float:
     return time.perf_counter() - begun
 
 
-def tell(folder: Path, page: Path, took: str) -> None:
+def tell(folder: Path, page: Path) -> None:
     """Write the tables of a finished study between the marks of the page, and its figures; the
     report's page shows its reports/factorial.json.
     """
     if folder.resolve() != Path.cwd():
-        shutil.copy(folder / layout.FACTORIAL, layout.FACTORIAL)
         for line in read_jsonl(folder / layout.LEDGER):
             ledger.add(line)
-    found = json.loads((folder / layout.FACTORIAL).read_text(encoding="utf-8"))
-    machine = ", ".join(described().values())
-    insert(page, "results", f"{tables(found)}\n\nMade on {machine}.{took}", "benchmarks.factorial")
+    found = factorial.complete(read_json(folder / layout.FACTORIAL))
+    factorial.write(found)
+    insert(page, "results", tables(found), "benchmarks.factorial")
     for name in FIGURES:
-        source = folder / layout.FACTORIAL_FIGURES / f"{name}.png"
+        source = layout.FACTORIAL_FIGURES / f"{name}.png"
         shutil.copy(source, page.with_name(f"{page.stem}-{name}.png"))
 
 

@@ -12,7 +12,15 @@ from traitsteer.maths.statistics import independent_difference_interval, mean_in
 from traitsteer.words.records import ScoredAnswer
 
 BEST = {"number": 7, "layer": 2, "strength": 0.5, "coefficient": 3.0, "delta": 41.0}
-FOUND = {"best": BEST, "trials": [{"number": 7, "delta": 48.0}, {"number": 8, "delta": 99.0}]}
+FOUND = {
+    "best": BEST,
+    "trials": [
+        {"number": 7, "delta": 48.0, "feasible": True},
+        {"number": 8, "delta": 51.0, "feasible": True},
+        {"number": 9, "delta": 99.0, "feasible": False},
+        {"number": 10, "delta": None, "feasible": False},
+    ],
+}
 LADDER = (0.5, 1.2)
 TERMS = Terms(floor=70.0, up_by=10.0, missing_at_most=0.1, confidence=0.95, seed=3)
 QUESTIONS, SAMPLES = 12, 3
@@ -145,7 +153,7 @@ def test_shrinkage_is_welchs_interval_of_two_question_sets() -> None:
     assert found["shrinkage"] == expected.rounded()
     assert expected.n == len(selected) + len(reported)
     assert expected.lower <= welch.low + 1e-9 and expected.upper >= welch.high - 1e-9
-    assert (found["selection_delta"], found["first_delta"]) == (41.0, 48.0)
+    assert (found["selection_delta"], found["first_delta"]) == (41.0, 51.0)
 
 
 def test_a_recount_pairs_question_and_sample_and_keeps_what_is_missing() -> None:
@@ -160,7 +168,8 @@ def test_prompting_is_pooled_over_its_prompts_and_null_without_any() -> None:
     found = planted.summary()["prompted"]
     pooled = np.concatenate(list(planted.prompted.values()), axis=1).mean(axis=1)
     assert list(interval(found["trait_score"])) == over_questions(pooled)
-    assert list(interval(found["delta"])) == over_questions(pooled - planted.before.mean(axis=1))
+    # It answered once: what it is held against has the same seeds.
+    assert list(interval(found["delta"])) == over_questions(pooled - planted.before[:, 0])
     # One prompt lost all of its scores: of the pool that is a part.
     lost = next(iter(planted.prompted))
     whole = planted.given[lost]
@@ -231,6 +240,30 @@ def test_missing_scores_are_left_out_and_counted_and_never_zero() -> None:
     assert found["missing"] == 3
 
 
+def test_a_missing_score_takes_its_partner_with_it() -> None:
+    """Else the mean of what is left would be held against a baseline of other samples."""
+    planted = Planted()
+    planted.before[:], planted.after[:] = 0.0, 90.0
+    planted.before[:, 1] = 40.0
+    planted.given["baseline"] = answers(planted.before)
+    planted.given["steered"] = answers(planted.after, 75, {(0, 1)})
+    found = planted.summary()
+    others = [90 - 40 / 3] * (QUESTIONS - 1)
+    assert found["delta"]["value"] == close((90 + sum(others)) / QUESTIONS)[0]
+
+
+def test_the_worst_that_missing_coherence_may_hide_is_told() -> None:
+    planted = Planted()
+    for answer in planted.given["steered"][:SAMPLES]:
+        planted.given["steered"].append(replace(answer, coherence=None))
+    del planted.given["steered"][:SAMPLES]
+    allowed = replace(TERMS, missing_at_most=0.2)
+    found = planted.summary(allowed)
+    assert found["coherence"]["value"] == 75
+    assert found["coherence_at_worst"] == close(75 * (QUESTIONS - 1) / QUESTIONS)[0]
+    assert Planted().summary()["coherence_at_worst"] == 75
+
+
 def test_a_strength_that_the_judge_cannot_score_is_left_out_of_the_frontier() -> None:
     planted = Planted()
     lost = {(q, 0) for q in range(QUESTIONS)}
@@ -285,6 +318,7 @@ def test_scores_stay_on_their_scale_and_differences_do_not() -> None:
     assert mean_interval(planted.after).upper > found["trait_score"]["upper"] == 100
     assert found["trait_score"]["value"] == close(95)[0]
     assert found["trait_score"]["lower"] == close(mean_interval(planted.after).lower)[0]
+    assert found["delta"]["upper"] <= 100
     idle = Planted(rise=0.0).summary()
     assert idle["delta"]["lower"] < 0
 

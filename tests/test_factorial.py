@@ -11,12 +11,14 @@ import torch
 from ruamel.yaml import YAML
 from tiny import build
 
+from benchmarks.factorial import tell
 from traitsteer.cli import main
 from traitsteer.stages import factorial, report, show
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
 from traitsteer.words.design import FACTORS, design
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.factor_findings import falsifiers
 from traitsteer.words.factor_tables import tables
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, write_json, write_jsonl
@@ -64,7 +66,7 @@ def _write_cell(
     interval = {"value": delta, "lower": delta - 3, "upper": delta + 3, "n": QUESTIONS}
     head = {"trait": trait, "arm": arm, "method": method, "protocol": f"of {trait}"}
     result = {"layer": 1, "strength": 0.5, "delta": interval, "coherence": interval}
-    result |= {"random": interval}
+    result |= {"random": {"value": 0.0, "lower": -1.0, "upper": 1.0, "n": QUESTIONS}}
     folder = layout.evaluation(trait, arm)
     write_jsonl(folder / f"{method}.answers.jsonl", rows)
     write_json(
@@ -162,10 +164,75 @@ def test_what_was_planted_comes_back_and_sums_to_the_difference(config: Config, 
         assert cosines["text"] == pytest.approx(0.5**0.5, abs=1e-3)
         assert cosines["source"] == cosines["position"] == cosines["method"] == 1.0
     printed = capsys.readouterr().out
-    assert "the largest part is that of text" in printed
+    assert printed.count("the part that stands out is that of text") == 2
+    assert "Met by none" in printed
+    for way in found["traits"][0]["decompositions"]:
+        assert way["ahead"]["of"] == "position"
+        assert way["ahead"]["by"]["value"] == pytest.approx(14, abs=2)
+        assert way["ahead"]["by"]["lower"] > 0
     assert printed.count("What would make it false") == 5
     for name in ("parts", "cosines"):
         assert (layout.FACTORIAL_FIGURES / f"{name}.png").stat().st_size > 10_000
+
+
+def test_what_would_make_the_tables_false_is_found_where_it_is_planted(config: Config) -> None:
+    write_study(config)
+    factorial.run(config)
+    found = read_json(layout.FACTORIAL)
+    clean = falsifiers(found)
+    # Factors that do nothing have no part to call their own; those that do something have.
+    assert "evil: source and method;" in clean["parts"]
+    assert "evil: source and method;" in clean["variance"] or "evil: none" in clean["variance"]
+    assert "evil 0.71 beside 0.98, not met" in clean["draws"]
+    assert "evil 1.00 beside 0.71, not met" in clean["text"]
+    one = found["traits"][0]
+    one["cells"][3]["random"] = one["cells"][3]["delta"]
+    for row in one["effects"]:
+        if row["factors"] == ["text", "position"]:
+            row["effect"]["value"] = -12.0
+    one["cosine"]["switched"][0]["cosine"] = 0.99
+    one["cosine"]["matrix"] = [[0.5] * 16] * 16
+    for row in one["variance"]:
+        row["share"] = 0.01
+    met = falsifiers(found)
+    assert clean["cells"] == "Met by none."
+    cell = found["cells"][3]
+    named = f"{cell['arm']} ({cell['method'].replace('_', ' ')})"
+    assert met["cells"] == f"Met by evil: {named}; sycophancy: none; hallucination: none."
+    assert "evil: source, position and method;" in met["parts"], "-12 is less than the part of text"
+    assert "evil: text, source, position and method;" in met["variance"]
+    assert "evil 0.99 beside 0.98, met;" in met["draws"]
+    assert "evil 0.50 beside 0.50, met;" in met["text"]
+
+
+def test_a_finished_study_is_told_again_from_its_record(config: Config) -> None:
+    write_study(config)
+    factorial.run(config)
+    found = read_json(layout.FACTORIAL)
+    again = read_json(layout.FACTORIAL)
+    for one in (*again["traits"], again["all"]):
+        for way in one["decompositions"]:
+            del way["margin"], way["ahead"]
+            for part in way["parts"]:
+                del part["margin"]
+        one.get("cosine", {}).pop("second_draw", None)
+    write_json(layout.FACTORIAL, again)
+    page = Path("page.md")
+    mark = "results: written by python -m benchmarks.factorial"
+    page.write_text(f"<!-- {mark} -->\n<!-- end of results -->\nMade elsewhere.\n")
+    tell(Path(), page)
+    told = read_json(layout.FACTORIAL)
+    for before, after in zip(found["traits"], told["traits"], strict=True):
+        assert before["cosine"] == after["cosine"]
+        for old, new in zip(before["decompositions"], after["decompositions"], strict=True):
+            assert new["parts"] == old["parts"] and new["margin"] == old["margin"]
+            assert new["ahead"]["margin"] == old["ahead"]["margin"]
+            by = new["ahead"]["by"]
+            assert by["lower"] is None, "no answers by question, no interval"
+            assert by["value"] == pytest.approx(old["ahead"]["by"]["value"], abs=1e-3)
+    said = page.read_text()
+    assert "the part that stands out is that of text" in said and "Made elsewhere." in said
+    assert Path("page-parts.png").stat().st_size > 10_000
 
 
 def test_a_cell_with_nothing_feasible_is_named_and_its_trait_not_decomposed(
@@ -234,16 +301,21 @@ def test_a_study_that_is_not_factorial_is_refused(
     assert sentence in str(caught.value)
 
 
-def test_the_report_has_room_for_eight_arms(config: Config) -> None:
+def test_the_report_has_room_for_eight_arms(config: Config, repository: Path) -> None:
     study = config.study.model_copy(update={"traits": ("evil",)})
     config = config.model_copy(update={"study": study})
     report_inputs.write_study(config)
+    crossed = read_json(repository / layout.FACTORIAL)
+    write_json(layout.FACTORIAL, crossed | {"traits": crossed["traits"][:1], "all": None})
     report.run(config)
     header, *rows = show.table(config).splitlines()[2 : 3 + 16]
     for row in rows:
         assert row[header.index("method") :].startswith(("mean_difference ", "probe "))
     page = layout.REPORT.read_text(encoding="utf-8")
     assert "vectors of 8 arms" in page
+    assert "no factor can be named, since the largest part, that of method" in page
+    assert "Met by evil: text and source." in page
+    assert "evil 0.54 beside 0.91, not met." in page and "evil 0.66 beside 0.43, not met." in page
     assert len({arm_place(arm, study.arms) for arm in study.arms}) == 8
     for place in range(8):
         assert page.count(f"--arm-{place}:") == 2, "a colour for light and one for dark"

@@ -2,6 +2,7 @@
 
 from traitsteer.maths.permutation import rank_p_value
 from traitsteer.words.evidence_findings import arms_differ, beats_nulls, factor_sentences, luck
+from traitsteer.words.factor_findings import explanation
 from traitsteer.words.findings import (
     MISSING,
     bounds,
@@ -90,26 +91,49 @@ def test_a_coherence_that_may_lie_below_the_floor_is_said():
     assert "below" not in " ".join(lead({"calm": {"natural": sure}}, [], 70))
 
 
-def test_the_largest_part_is_said_between_the_arms_of_the_study():
-    way = {
+def _way(whole, parts, ahead, margin=2.0):
+    """A decomposition with one margin for all; parts by factor, the largest first."""
+    of = list(parts)[1]
+    return {
         "from": {"arm": "asked", "method": "probe"},
-        "to": {"arm": "told", "method": "probe"},
-        "whole": _between(-9, -12, -6),
-        "parts": [{"factor": "text", "part": _between(-7, -15, 1)}],
-    }
-    other = way | {
         "to": {"arm": "told", "method": "mean_difference"},
-        "parts": [{"factor": "method", "part": _between(9, 5, 12)}, *way["parts"]],
+        "whole": whole,
+        "margin": margin,
+        "parts": [{"factor": f, "part": part, "margin": margin} for f, part in parts.items()],
+        "ahead": {"of": of, "by": ahead, "margin": margin},
     }
-    one = {"trait": "very_calm", "nothing_feasible": [], "decompositions": [other, way]}
-    first, said = factor_sentences({"traits": [one]})
-    assert "a protocol and a budget of its own" in first
+
+
+def test_a_factor_is_named_where_it_stands_out_and_else_the_reason_is_said():
+    whole, first, second = _between(-9, -12, -6), _between(-8, -11, -5), _between(-1, -3, 1)
+    lead = _between(7, 4, 10)
+    parts = {"text": first, "source": second}
+    clear = _way(whole, parts, lead)
+    one = {"trait": "very_calm", "nothing_feasible": [], "decompositions": [clear]}
+    head, said = factor_sentences({"traits": [one]})
+    assert "a protocol and a budget of its own" in head
     assert said == (
         "Very calm: from asked (probe) to told (mean difference) delta changes by −9.0 (−12.0 to "
-        "−6.0), and the largest part is that of method, +9.0 (5.0 to 12.0); from asked (probe) to "
-        "told (probe) delta changes by −9.0 (−12.0 to −6.0), and the largest part is that of text, "
-        "−7.0 (−15.0 to 1.0), which cannot be told from none."
+        "−6.0), and the part that stands out is that of text, −8.0 (−11.0 to −5.0)."
     )
+    opposite = {"text": _between(9.8, 1.6, 17.4), "source": second}
+    unknown = _between(1.5, None, None)
+    for way, reason in (
+        (_way(_between(-7.4, -18.3, 2.2), parts, lead), "whole cannot be told from 0"),
+        (_way(whole, parts, lead, margin=9.5), "may make the whole as large as 9.5"),
+        (_way(whole, opposite, lead), "goes the other way"),
+        (_way(whole, parts, lead, margin=8.5), "not even the largest part"),
+        (_way(whole, {"text": _between(-8, -17, 1), "source": second}, lead), "not even the large"),
+        (_way(whole, parts, _between(7, -1, 15)), "not clearly ahead of the next, that of source"),
+        (_way(whole, parts, lead, margin=7.5), "not clearly ahead"),
+        (_way(whole, parts, unknown), "not clearly ahead"),
+        (_way(whole, parts, unknown, margin=None), "not clearly ahead"),
+    ):
+        said = explanation(way)
+        assert said.startswith("no factor can be named, since ") and reason in said
+    # Without a margin, as with two factors, intervals decide; without an interval the margin.
+    assert "stands out is that of text" in explanation(_way(whole, parts, lead, margin=None))
+    assert "stands out is that of text" in explanation(_way(whole, parts, _between(3, None, None)))
 
 
 def test_null_vectors_are_beaten_untold_or_ahead():

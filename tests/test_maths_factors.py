@@ -11,7 +11,9 @@ from traitsteer.maths.factors import (
     cube,
     effect,
     higher_order_margin,
+    margin_of,
     shapley,
+    spearman_brown,
     terms,
     variance_shares,
 )
@@ -125,6 +127,50 @@ def test_the_margin_covers_the_luck_of_cells_that_no_question_shows() -> None:
         covered.append(abs(effect(cells, (0,)).mean()) < higher_order_margin(cells, 0.9))
     assert 0.86 < np.mean(covered) < 0.94
     assert higher_order_margin(noise(2)) is None
+
+
+CONTRASTS = {
+    "effect": lambda cells: effect(cells, (1,)),
+    "part of four": lambda cells: shapley(cells, (0, 1, 2, 3))[:, 0],
+    "part of three": lambda cells: shapley(cells, (0, 1, 2))[:, 0],
+    "whole": lambda cells: at(cells, (0, 1, 2, 3)) - at(cells, ()),
+    "whole of three": lambda cells: at(cells, (0, 1, 2)) - at(cells, ()),
+    "lead": lambda cells: shapley(cells, (0, 1, 2, 3)) @ np.array([1.0, -1.0, 0.0, 0.0]),
+}
+
+
+def test_each_contrast_passes_its_own_margin_as_often_as_said() -> None:
+    draw = np.random.default_rng(6)
+    studies = draw.normal(0, 3, (3000, 1, 2, 2, 2, 2))
+    of_effect = [higher_order_margin(cells) for cells in studies]
+    for name, contrast in CONTRASTS.items():
+        scale = margin_of(contrast, 4, 1.0)
+        found = np.abs(contrast(studies[:, 0]))
+        # Parts and wholes hold interactions that also make the margin, and pass it less often.
+        assert 0.02 < np.mean(found > scale * np.array(of_effect)) < 0.065, name
+        # What is there is seen, however few cells a contrast has.
+        real = found + 10 * scale * np.median(of_effect)
+        assert np.mean(real > scale * np.array(of_effect)) > 0.99, name
+        if "whole" in name:
+            assert scale == pytest.approx(8**0.5)
+            assert np.mean(found > np.array(of_effect)) > 0.35, (
+                "the margin of an effect does not do"
+            )
+
+
+def test_halves_foretell_a_second_draw_and_no_signal_foretells_none() -> None:
+    draw = np.random.default_rng(7)
+
+    def likeness(rows: int, signal: float) -> float:
+        mean = signal * draw.normal(size=4000)
+        first, second = (mean + draw.normal(size=(rows, 4000)).mean(axis=0) for _ in range(2))
+        return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
+
+    assert spearman_brown(likeness(20, 0.3)) == pytest.approx(likeness(40, 0.3), abs=0.03)
+    assert spearman_brown(likeness(20, 0.0)) == pytest.approx(0.0, abs=0.1)
+    assert spearman_brown(1.0) == 1.0
+    with pytest.raises(TraitsteerError, match="more than -1"):
+        spearman_brown(-1.0)
 
 
 def test_cells_are_put_at_their_places_once_each() -> None:

@@ -112,12 +112,12 @@ class Evidence:
         missing = {"missing": [name for name in asked if name not in names]}
         if not names:
             return {"pooled": None, "each": [], "p_value": None, "difference": None} | missing
-        steered, pooled = self.risen["steered"], _pooled(self.risen, names)
+        steered, pooled = self.trait["steered"], _pooled(self.trait, names)
         deltas = [mean_interval(self.risen[name]).value for name in names]
         coherence = [mean_interval(self.coherent[name]).value for name in names]
         confidence = self.terms.confidence
         return {
-            "pooled": delta_interval(pooled, confidence).rounded(),
+            "pooled": delta_interval(_pooled(self.risen, names), confidence).rounded(),
             "each": [
                 {
                     "delta": round(delta, 4),

@@ -10,7 +10,7 @@ error by the higher interactions); Shapley 1953, "A value for n-person games".
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from traitsteer.words.shapes import Float
 
 Term = tuple[int, ...]
 """Axes of the factors that act together, from 0: (0,) is a main effect, (0, 2) an interaction."""
+
+
+Contrast = Callable[[Float[np.ndarray, "questions *factors"]], Float[np.ndarray, " questions"]]
+"""A sum of the cells with fixed weights, for each question."""
 
 
 def terms(factors: int) -> list[Term]:
@@ -46,13 +50,32 @@ def higher_order_margin(
     """How large an effect would be by the cells' luck alone; None with fewer than three factors.
 
     A cell has one search and one vector, whose luck no question shows. Interactions of three and
-    more factors are taken to be such luck: Student's t times the root of their mean square.
+    more factors are taken to be such luck: Student's t times the root of their mean square. Of any
+    other contrast, `margin_of` tells it.
     """
     higher = [term for term in terms(cells.ndim - 1) if len(term) > 2]
     if not higher:
         return None
     square = float(np.mean([float(effect(cells, term).mean()) ** 2 for term in higher]))
     return student_quantile(confidence, len(higher)) * math.sqrt(square)
+
+
+def margin_of(contrast: Contrast, factors: int, of_effect: float) -> float:
+    """How large a contrast would be by the cells' luck alone, from the margin of an effect.
+
+    Luck is independent from cell to cell and of one variance, so that of a contrast grows with the
+    root of the sum of its squared weights. An effect averages over all cells; the difference of two
+    cells does not, and its margin is wider by sqrt(2 ** factors / 2).
+    """
+    return (
+        of_effect * _length(contrast, factors) / _length(lambda cells: effect(cells, (0,)), factors)
+    )
+
+
+def _length(contrast: Contrast, factors: int) -> float:
+    """Root of the sum of squared weights of the cells, each of them the answer to a unit cell."""
+    units = np.eye(2**factors).reshape(-1, *[2] * factors)
+    return float(np.linalg.norm(contrast(units)))
 
 
 def shapley(
@@ -108,6 +131,19 @@ def variance_shares(
     # Below 0 by rounding alone.
     squares["rest"] = max(total - sum(squares.values()), 0.0)
     return {name: square / total for name, square in squares.items()}
+
+
+def spearman_brown(halves: float) -> float:
+    """The likeness of two full sets of data, from that of two halves of one: 2r / (1 + r).
+
+    Exact for the cosine of vectors that are a mean plus independent noise, whose square falls as
+    the data grow. Raises TraitsteerError when the halves are opposite (-1).
+
+    Source: Brown 1910, "Some experimental results in the correlation of mental abilities".
+    """
+    if halves <= -1.0:
+        raise TraitsteerError(f"halves: found a likeness of {halves}; expected more than -1")
+    return 2.0 * halves / (1.0 + halves)
 
 
 def cube(

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from traitsteer.experiment.pairing import deltas, vectors
 from traitsteer.experiment.results import one_protocol, read_result
 from traitsteer.maths.factors import (
+    Contrast,
     Term,
     at,
     cube,
     effect,
     higher_order_margin,
+    margin_of,
     shapley,
+    spearman_brown,
     terms,
     variance_shares,
 )
@@ -79,11 +82,78 @@ def run(config: Config) -> None:
     if len(whole) > 1:
         names = [row["trait"] for row in found["traits"] if not row["nothing_feasible"]]
         found["all"] = {"traits": names} | _analysis(plan, np.concatenate(whole), confidence)
+    write(complete(found))
+    print(tables(found))
+
+
+def complete(found: Record) -> Record:
+    """Add to a record what follows from its estimates alone, in place, and give it back.
+
+    The margins of luck of parts, wholes and leads, and the likeness of a second draw. A record of
+    a finished study can be completed without its answers.
+    """
+    factors = [factor["name"] for factor in found["factors"]]
+    for one in filter(None, (*found["traits"], found["all"])):
+        for each in one.get("decompositions", ()):
+            _add_margins(each, factors, one["margin"])
+        if one.get("cosine"):
+            one["cosine"]["second_draw"] = round(spearman_brown(one["cosine"]["split_half"]), 4)
+    return found
+
+
+def write(found: Record) -> None:
+    """Write reports/factorial.json and the figures."""
     write_json(layout.FACTORIAL, found)
     with style():
         save_png(factor_plots.parts(found), layout.FACTORIAL_FIGURES / "parts.png")
         save_png(factor_plots.cosines(found), layout.FACTORIAL_FIGURES / "cosines.png")
-    print(tables(found))
+
+
+def _add_margins(decomposition: Record, factors: list[str], of_effect: float | None) -> None:
+    """Say how large the whole, each part, and the lead of the largest would be by luck alone.
+
+    `of_effect` is the margin of an effect; None where there is none.
+    """
+    parts = decomposition["parts"]
+    switched = [factors.index(part["factor"]) for part in parts]
+
+    def margin(contrast: Contrast) -> float | None:
+        if of_effect is None:
+            return None
+        return round(margin_of(contrast, len(factors), of_effect), 4)
+
+    def of_parts(weights: NDArray[np.float64]) -> float | None:
+        return margin(lambda cells: shapley(cells, switched) @ weights)
+
+    decomposition["margin"] = margin(lambda cells: at(cells, switched) - at(cells, ()))
+    for part, weights in zip(parts, np.eye(len(parts)), strict=True):
+        part["margin"] = of_parts(weights)
+    if len(parts) > 1:
+        values = np.array([part["part"]["value"] for part in parts])
+        _, second = _largest(values)
+        lead = _lead(values)
+        known = decomposition.get("ahead", {}).get("by")
+        by = round(float(lead @ values), 4)
+        decomposition["ahead"] = {
+            "of": parts[second]["factor"],
+            # A record has no answers by question, from which alone an interval could be made.
+            "by": known or {"value": by, "lower": None, "upper": None, "n": 0},
+            "margin": of_parts(lead),
+        }
+
+
+def _largest(values: NDArray[np.float64]) -> tuple[int, int]:
+    """Places of the largest and the second largest in size."""
+    first, second = np.argsort(-np.abs(values))[:2]
+    return int(first), int(second)
+
+
+def _lead(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the parts whose sum is how much the largest exceeds the next in size."""
+    weights = np.zeros(len(values))
+    for place, sign in zip(_largest(values), (1.0, -1.0), strict=True):
+        weights[place] = sign * np.sign(values[place])
+    return weights
 
 
 def _results(plan: Design, trait: str) -> list[Record]:
@@ -161,6 +231,9 @@ def _decomposition(plan: Design, cells: Cells, switched: Term, confidence: float
             }
             for place, axis in enumerate(switched)
         ],
+        "ahead": {"by": _interval(parts @ _lead(parts.mean(axis=0)), confidence)}
+        if len(switched) > 1
+        else None,
     }
 
 

@@ -21,6 +21,7 @@ from traitsteer.words.evidence_findings import (
     luck,
     unequal_terms,
 )
+from traitsteer.words.factor_findings import falsifiers
 from traitsteer.words.findings import (
     apart,
     lead,
@@ -106,6 +107,7 @@ def run(config: Config) -> None:
             "voice": [(row["trait"], voice_sentences(row)) for row in voice],
             "voice_false": what_would_make_it_false(voice),
             "factorial": factorial,
+            "factor_falsifiers": factorial and falsifiers(factorial),
             "counts": {
                 (trait, arm): read_json(layout.vet_counts(trait, config.text(arm)))
                 for trait in config.study.traits

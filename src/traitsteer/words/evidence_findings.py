@@ -6,10 +6,10 @@ Works on records as the stages wrote them; nothing is computed but words and mea
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from traitsteer.words.factor_findings import explanation
 from traitsteer.words.findings import (
     MISSING,
     Best,
-    apart,
     estimate,
     listed,
     number,
@@ -166,8 +166,9 @@ def _seen_from(shrinkages: Sequence[Record]) -> str:
 
 
 def factor_sentences(factorial: Record | None) -> list[str]:
-    """Which factor explains the difference between the two original arms? The largest part for
-    each trait, in the factorial study: as the arms are, and with one method in both.
+    """Which factor explains the difference between the two original arms? One that stands out for
+    each trait in the factorial study, or why none does: as the arms are, and with one method in
+    both.
     """
     if factorial is None:
         return [
@@ -175,27 +176,24 @@ def factor_sentences(factorial: Record | None) -> list[str]:
             "run for this profile: make factorial."
         ]
     first = "In the factorial study, which has a protocol and a budget of its own:"
-    return [first, *(_largest_parts(one) for one in factorial["traits"])]
+    return [first, *(_by_trait(one) for one in factorial["traits"])]
 
 
-def _largest_parts(one: Record) -> str:
+def _by_trait(one: Record) -> str:
     trait = one["trait"].replace("_", " ").capitalize()
     if one["nothing_feasible"]:
         return f"{trait}: some cells found nothing feasible, so no factor's part is computed."
-    return f"{trait}: {'; '.join(map(_largest_part, one['decompositions']))}."
+    return f"{trait}: {'; '.join(map(_difference, one['decompositions']))}."
 
 
-def _largest_part(decomposition: Record) -> str:
+def _difference(decomposition: Record) -> str:
     ends = [
         f"{end['arm']} ({end['method'].replace('_', ' ')})"
         for end in (decomposition["from"], decomposition["to"])
     ]
-    part = max(decomposition["parts"], key=lambda part: abs(part["part"]["value"]))
     return (
         f"from {' to '.join(ends)} delta changes by "
-        f"{estimate(decomposition['whole'], form=signed)}, and the largest part is that of "
-        f"{part['factor']}, {estimate(part['part'], form=signed)}"
-        f"{'' if apart(part['part']) else ', which cannot be told from none'}"
+        f"{estimate(decomposition['whole'], form=signed)}, and {explanation(decomposition)}"
     )
 
 

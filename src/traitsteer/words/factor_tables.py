@@ -6,6 +6,7 @@ Works on reports/factorial.json; nothing is computed but words.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from traitsteer.words.factor_findings import computed, explanation, falsifiers, merged, who
 from traitsteer.words.findings import estimate, number, signed
 
 Record = Mapping[str, Any]
@@ -13,14 +14,17 @@ Record = Mapping[str, Any]
 
 def tables(found: Record) -> str:
     """Every table with its reading, under headings."""
+    met = falsifiers(found)
     return "\n\n".join(
         [
             _head(found),
-            *_section("Delta of every cell", _cells(found), _CELLS),
-            *_section("From one arm to the other", _decompositions(found), _PARTS),
+            *_section("Delta of every cell", _cells(found), f"{_CELLS} {met['cells']}"),
+            *_section(
+                "From one arm to the other", _decompositions(found), f"{_PARTS} {met['parts']}"
+            ),
             *_section("Effects over all cells", _effects(found), _effects_reading(found)),
-            *_section("Share of the variance", _variance(found), _VARIANCE),
-            *_section("Likeness of the vectors", _cosines(found), _COSINES),
+            *_section("Share of the variance", _variance(found), f"{_VARIANCE} {met['variance']}"),
+            *_section("Likeness of the vectors", _cosines(found), _cosines_reading(met)),
         ]
     )
 
@@ -33,28 +37,42 @@ _CELLS = (
 _PARTS = (
     "A factor's part is what it adds when it is switched, averaged over all orders of switching "
     "(Shapley), so that the parts sum to the whole difference; percent is its share of that, "
-    "unbounded where the whole cannot be told from 0. **What would make it false:** interactions "
-    "as large as the parts, for then what a factor adds depends on what was switched before it, "
-    "and no share is its own; or the same study with another seed giving parts of another sign."
+    "unbounded where the whole cannot be told from 0. In square brackets the margin of luck: how "
+    "large the whole, or a part, would be by the luck of its cells alone. "
+    "**What would make it false:** the same study with another seed giving parts of another sign, "
+    "which one study cannot tell; or a factor with an interaction as large as its part, for then "
+    "what it adds depends on what was switched before it, and no share is its own."
 )
 _VARIANCE = (
     "Eta squared of a balanced analysis of variance, in percent of the sum of squares over cells "
     "and questions. *Questions* is how differently questions can be moved, *rest* what differs "
     "from cell to cell and question to question. **What would make it false:** a factor whose "
-    "share is no larger than that of the higher interactions, for those are mostly luck."
+    "share is no larger than that of all higher interactions, for those are mostly luck."
 )
 _COSINES = (
     "Mean cosine of two cells that differ in this factor alone, at one layer for all cells of a "
     "trait. *Halves* is the mean cosine of two vectors of one cell, each from half of its "
-    "responses. **What would make it false:** a factor's cosine no lower than that of the halves, "
-    "for then the vectors differ by no more than a draw of responses does."
+    "responses; *second draw* is what follows for two vectors that are each fitted to as many "
+    "responses as a cell has (Spearman and Brown: 2r / (1 + r)). Only cells of different text "
+    "have different responses; the others share theirs, so that no draw lies between them and "
+    "their cosine cannot be held against a second draw."
 )
+
+
+def _cosines_reading(met: Mapping[str, str]) -> str:
+    if not met["draws"]:
+        return _COSINES
+    return (
+        f"{_COSINES} **What would make it false:** a cosine of *text* no lower than that of a "
+        "second draw, for then the texts differ by no more than a draw of responses does: "
+        f"{met['draws']}"
+    )
 
 
 def _effects_reading(found: Record) -> str:
     margins = [
-        f"{_who(one)} {number(one['margin'])}"
-        for one in _complete(found)
+        f"{who(one)} {number(one['margin'])}"
+        for one in computed(found)
         if one["margin"] is not None
     ]
     luck = (
@@ -68,7 +86,7 @@ def _effects_reading(found: Record) -> str:
         "Mean of all cells at the second level minus the mean at the first; of two factors, half "
         "of what one's effect gains when the other is switched. Intervals are over questions."
         f"{luck} **What would make it false:** the same study with another seed giving an effect "
-        "of another sign."
+        "of another sign, which one study cannot tell."
     )
 
 
@@ -89,17 +107,12 @@ def _head(found: Record) -> str:
                 "are not computed."
             )
     lines += [
-        f"From {_name(each['from'])} to {_name(each['to'])} the delta of {_who(one)} changes by "
-        f"{_estimate(each['whole'])} points; the largest part is that of {_largest(each)}."
-        for one in _complete(found)[-1:]
+        f"From {_name(each['from'])} to {_name(each['to'])} the delta of {who(one)} changes by "
+        f"{_estimate(each['whole'])} points, and {explanation(each)}."
+        for one in computed(found)[-1:]
         for each in one["decompositions"]
     ]
     return "\n\n".join(lines)
-
-
-def _largest(decomposition: Record) -> str:
-    part = max(decomposition["parts"], key=lambda part: abs(part["part"]["value"]))
-    return f"{part['factor']}, {_estimate(part['part'])}"
 
 
 def _cells(found: Record) -> list[list[str]]:
@@ -120,12 +133,12 @@ def _cells(found: Record) -> list[list[str]]:
 
 
 def _decompositions(found: Record) -> list[list[str]]:
-    complete = _complete(found)
-    rows = [["switched", *(_who(one) for one in complete)]]
+    complete = computed(found)
+    rows = [["switched", *(who(one) for one in complete)]]
     for number_of, first in enumerate(complete[0]["decompositions"] if complete else ()):
         several = [one["decompositions"][number_of] for one in complete]
         title = f"**{_name(first['from'])} to {_name(first['to'])}**"
-        rows.append([title, *(f"**{_estimate(each['whole'])}**" for each in several)])
+        rows.append([title, *(f"**{_estimate(each['whole'])}**{_luck(each)}" for each in several)])
         for place, part in enumerate(first["parts"]):
             shown = (each["parts"][place] for each in several)
             rows.append([part["factor"], *map(_part, shown)])
@@ -135,12 +148,17 @@ def _decompositions(found: Record) -> list[list[str]]:
 def _part(part: Record) -> str:
     percent = part["percent"]
     share = "" if percent is None else f"; {estimate(percent, ' %', 0)}"
-    return f"{_estimate(part['part'])}{share}"
+    return f"{_estimate(part['part'])}{_luck(part)}{share}"
+
+
+def _luck(contrast: Record) -> str:
+    """The margin of a contrast, where there is one."""
+    return "" if contrast["margin"] is None else f" [{number(contrast['margin'])}]"
 
 
 def _effects(found: Record) -> list[list[str]]:
-    complete = _complete(found)
-    rows = [["effect", *(_who(one) for one in complete)]]
+    complete = computed(found)
+    rows = [["effect", *(who(one) for one in complete)]]
     for place, first in enumerate(complete[0]["effects"] if complete else ()):
         shown = (_estimate(one["effects"][place]["effect"]) for one in complete)
         rows.append([" x ".join(first["factors"]), *shown])
@@ -148,21 +166,12 @@ def _effects(found: Record) -> list[list[str]]:
 
 
 def _variance(found: Record) -> list[list[str]]:
-    complete = [one for one in _complete(found) if one["variance"]]
-    rows = [["of", *(_who(one) for one in complete)]]
-    merged = [_merged(one["variance"]) for one in complete]
-    for name in merged[0] if merged else ():
-        rows.append([name, *(f"{number(100 * shares[name])} %" for shares in merged)])
+    complete = [one for one in computed(found) if one["variance"]]
+    rows = [["of", *(who(one) for one in complete)]]
+    several = [merged(one["variance"]) for one in complete]
+    for name in several[0] if several else ():
+        rows.append([name, *(f"{number(100 * shares[name])} %" for shares in several)])
     return rows
-
-
-def _merged(variance: Sequence[Record]) -> dict[str, float]:
-    """Main effects and pairs by name; interactions of three and more factors as one."""
-    shares: dict[str, float] = {}
-    for row in variance:
-        name = row["of"] if row["of"].count(" x ") < 2 else "higher interactions"
-        shares[name] = shares.get(name, 0.0) + row["share"]
-    return shares
 
 
 def _cosines(found: Record) -> list[list[str]]:
@@ -171,7 +180,9 @@ def _cosines(found: Record) -> list[list[str]]:
     for place, factor in enumerate(found["factors"]):
         shown = (number(one["cosine"]["switched"][place]["cosine"], 2) for one in known)
         rows.append([factor["name"], *shown])
-    return [*rows, ["halves", *(number(one["cosine"]["split_half"], 2) for one in known)]]
+    for title, name in (("halves", "split_half"), ("second draw", "second_draw")):
+        rows.append([title, *(number(one["cosine"][name], 2) for one in known)])
+    return rows
 
 
 def _section(title: str, rows: Sequence[Sequence[str]], reading: str) -> Iterator[str]:
@@ -189,16 +200,6 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     )
     rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
     return "\n".join([pad(rows[0]), rule, *map(pad, rows[1:])])
-
-
-def _complete(found: Record) -> list[Record]:
-    """The analyses that were computed: of each whole trait, then of all together."""
-    whole = [one for one in found["traits"] if not one["nothing_feasible"]]
-    return [*whole, found["all"]] if found["all"] else whole
-
-
-def _who(one: Record) -> str:
-    return str(one.get("trait", "all traits"))
 
 
 def _name(cell: Record) -> str:

@@ -23,11 +23,16 @@ from traitsteer.world.plot_style import (
 PART, EFFECT = ARMS[0], ARMS[1]
 """The colour of what a factor adds between the two ends, and of its effect over all cells."""
 
+BAND = 0.26
+"""Height of the band of a margin, where rows are 1 apart."""
+
 
 def parts(found: Record) -> Figure:
     """The parts of the difference between the first cell and its opposite, beside the effects.
 
-    A panel for each trait and one for all together; a hollow mark has an interval that holds 0.
+    A panel for each trait and one for all together; a hollow mark has an interval that holds 0. The
+    band behind a mark is its own margin of luck, since a contrast of few cells has a wider one than
+    a mean over all of them.
     """
     panels = [*found["traits"], *([found["all"] | {"trait": "all traits"}] if found["all"] else [])]
     names = [factor["name"] for factor in found["factors"]]
@@ -42,12 +47,9 @@ def parts(found: Record) -> Figure:
         whole = one["decompositions"][0]
         effects = {e["factors"][0]: e["effect"] for e in one["effects"] if len(e["factors"]) == 1}
         for place, part in enumerate(whole["parts"]):
-            _mark(axes, part["part"], -place + 0.14, PART, "o")
-            _mark(axes, effects[part["factor"]], -place - 0.16, EFFECT, "D")
-        _mark(axes, whole["whole"], -len(names) + 0.0, INK, "s")
-        if one["margin"] is not None:
-            span = {"color": NEUTRAL, "alpha": 0.16, "linewidth": 0}
-            axes.axvspan(-one["margin"], one["margin"], **span)
+            _mark(axes, part["part"], -place + 0.15, PART, "o", part["margin"])
+            _mark(axes, effects[part["factor"]], -place - 0.15, EFFECT, "D", one["margin"])
+        _mark(axes, whole["whole"], -len(names) + 0.0, INK, "s", whole["margin"])
         axes.axvline(0, color=INK, linewidth=0.8)
     for axes in row:
         axes.set_yticks([-place for place in range(len(names) + 1)], [*names, "whole difference"])
@@ -59,7 +61,7 @@ def parts(found: Record) -> Figure:
     handles = [
         Line2D([], [], color=PART, marker="o", label="part of the whole difference (Shapley)"),
         Line2D([], [], color=EFFECT, marker="D", label="effect over all cells"),
-        Line2D([], [], color=NEUTRAL, alpha=0.3, linewidth=8, label="margin of luck"),
+        Line2D([], [], color=NEUTRAL, alpha=0.3, linewidth=8, label="margin of luck of each"),
     ]
     legend_above(figure, handles)
     return figure
@@ -93,7 +95,13 @@ def cosines(found: Record) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, interval: Record, y: float, colour: str, marker: str) -> None:
-    """An interval whose marker is hollow where it holds 0 or has no limits."""
+def _mark(
+    axes: Axes, interval: Record, y: float, colour: str, marker: str, margin: float | None
+) -> None:
+    """An interval before the band of its margin of luck, if it has one; the marker is hollow where
+    the interval holds 0 or has no limits.
+    """
+    if margin is not None:
+        axes.barh(y, 2 * margin, BAND, -margin, color=NEUTRAL, alpha=0.22, linewidth=0)
     full = apart(interval)
     draw_interval(axes, interval, y, colour, marker, size=5, line=1.6, edge=1.2, full=full)
