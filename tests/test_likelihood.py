@@ -138,6 +138,21 @@ def test_responses_count_towards_the_positions_that_a_model_knows(tmp_path: Path
         log_likelihood(model, [fits, Told("long", (7,) * 4, (8,) * 13)], WHOLE)
 
 
+def test_a_decoder_that_gives_all_logits_is_read_at_its_own_tokens(tmp_path: Path) -> None:
+    """Some take `logits_to_keep` among arguments that they do not look at."""
+    build(tmp_path, "llama")
+    model = load(str(tmp_path), chat=True, device="cpu")
+    told = [Told("one", (7, 9, 4), (8, 5, 6)), Told("two", (5,), (8, 9))]
+    expected = log_likelihood(model, told, WHOLE).log_p
+    forward = type(model.model).forward
+
+    def whole(model: object, logits_to_keep: object = None, **given: object) -> object:
+        return forward(model, **given)
+
+    model.model.forward = whole.__get__(model.model)
+    assert torch.allclose(log_likelihood(model, told, WHOLE).log_p, expected)
+
+
 def test_a_model_that_looks_ahead_is_refused(tmp_path: Path) -> None:
     build(tmp_path, "llama", is_causal=False)
     model = load(str(tmp_path), chat=True, device="cpu")

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -321,3 +322,31 @@ def test_a_step_that_is_many_times_too_long_is_cut_to_one_that_gains(scale: floa
     length = best_length(rows, margin, change, price)
     assert bool((length > 0).all())
     assert bool((objective(length) < objective(torch.zeros_like(length))).all())
+
+
+def test_rows_that_contradict_each_other_are_solved_as_exactly() -> None:
+    """Twins of opposite labels make an objective flat in directions in which logits still move."""
+    draw = np.random.default_rng(22)
+    rows = draw.normal(size=(5, 150)).astype(np.float32)
+    rows = np.concatenate([rows, rows])
+    positive = draw.random(10) < 0.5
+    positive[:4] = [True, False, True, False]
+    fold_of = np.zeros(10, dtype=int)
+    for polarity in (True, False):
+        own = np.flatnonzero(positive == polarity)
+        fold_of[own] = np.arange(len(own)) % 2
+    found = fit_probe(
+        torch.from_numpy(rows)[:, None],
+        torch.from_numpy(positive),
+        torch.from_numpy(fold_of),
+        [1e-3],
+    ).held_out_log_loss
+    centred = rows.astype(np.float64) - rows.mean(axis=0)
+    centred /= np.sqrt(np.square(centred).mean())
+    total = 0.0
+    for fold in (0, 1):
+        train, held = fold_of != fold, fold_of == fold
+        by_sklearn = LogisticRegression(C=1e3, tol=1e-12, max_iter=100_000, solver="newton-cg")
+        chance = by_sklearn.fit(centred[train], positive[train]).predict_proba(centred[held])
+        total += log_loss(positive[held], chance, labels=[False, True], normalize=False)
+    assert float(found) == pytest.approx(total / 10, rel=0.01)

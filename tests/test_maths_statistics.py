@@ -196,6 +196,13 @@ def test_one_cluster_has_no_bounds() -> None:
     assert share_interval({"q": [1.0, 0.0]}) == Interval(50.0, None, None, 1)
 
 
+@pytest.mark.parametrize("times", [1.3, 0.4, -2.4, 1 / 3])
+def test_ratio_of_proportional_sides_is_that_ratio(times: float) -> None:
+    y = np.array([[41.1], [34.95], [38.95], [39.2]])
+    found = ratio_interval(times * y, y)
+    assert [found.lower, found.upper] == pytest.approx([100 * times] * 2)
+
+
 def test_ratio_to_what_may_be_zero_is_unbounded() -> None:
     found = ratio_interval(sample(20, 40.0, 12.0, 0), sample(20, 0.5, 20.0, 1))
     assert (found.lower, found.upper) == (None, None)

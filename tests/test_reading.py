@@ -215,6 +215,20 @@ def test_an_empty_response_is_an_error_with_its_id(llama: LanguageModel) -> None
     assert shapes == []
 
 
+def test_a_row_beyond_the_context_is_refused_before_it_changes_others(tmp_path: Path) -> None:
+    build(tmp_path, "llama", max_position_embeddings=16)
+    model = load(str(tmp_path), chat=True, device="cpu")
+    whole = Position.parse("response[:]")
+    long = Recorded("long", (7,) * 4, (8,) * 13)
+    assert (
+        pooled_activations(model, [long], Position.parse("response[:12]"), WHOLE).isfinite().all()
+    )
+    with pytest.raises(TraitsteerError, match=r"^long is read up to token 17; .* takes 16"):
+        pooled_activations(model, [Recorded("fits", (7,) * 4, (8,) * 12), long], whole, WHOLE)
+    with pytest.raises(TraitsteerError, match=r"^long is read up to token 17"):
+        mean_residual_norm(model, [long], WHOLE)
+
+
 def test_a_batch_that_does_not_fit_is_halved(llama: LanguageModel, monkeypatch) -> None:
     items, position = recorded(20), Position.parse("all[:]")
     expected = pooled_activations(llama, items, position, WHOLE)

@@ -109,6 +109,9 @@ def _batch(model: LanguageModel, rows: Sequence[Told], width: int) -> Tensor:
         logits = model.model(
             input_ids=ids.to(model.device), use_cache=False, logits_to_keep=kept
         ).logits
+    if logits.shape[1] != len(kept):
+        # Some older decoders give the logits of all tokens, whatever they are asked for.
+        logits = logits[:, first:]
     return torch.stack([_sum(row, logits[at], first) for at, row in enumerate(rows)])
 
 

@@ -79,8 +79,9 @@ def pooled_activations(
         [n, layers, width], float32, on the CPU, in the order of `recorded`.
 
     Raises:
-        TraitsteerError: a response has no token at the position, or one row alone is too large
-            for the memory (the message names its id), or the model has fewer layers.
+        TraitsteerError: a response has no token at the position, is longer than the model can
+            tell positions apart, or too large for the memory by itself (the message names its id),
+            or the model has fewer layers.
     """
     wanted = model.layers if layers is None else layers
     if not 1 <= wanted <= model.layers:
@@ -121,7 +122,7 @@ def mean_residual_norm(model: LanguageModel, recorded: Sequence[Recorded], token
 
     Raises:
         TraitsteerError: there is no response token at all, or one row alone is too large for the
-            memory.
+            model's context or for the memory.
     """
     rows = [
         _Row(
@@ -164,6 +165,12 @@ def _read(
     """Fill `found [n, layers, result]`; batches that do not fit into the memory are halved."""
     alone = causal(model, found.shape[1])
     lengths = [max(row.selected) + 1 if alone else len(row.ids) for row in rows]
+    for row, length in zip(rows, lengths, strict=True):
+        if model.context is not None and length > model.context:
+            raise TraitsteerError(
+                f"{row.id} is read up to token {length}; {model.name} takes {model.context}: leave "
+                "the row out, or read fewer tokens of its response."
+            )
 
     def run(places: Sequence[int], longest: int) -> Tensor:
         chosen = [rows[place] for place in places]

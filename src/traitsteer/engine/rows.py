@@ -55,6 +55,15 @@ class Sampling:
     cut_loops: bool = False
     """Whether a response that repeats itself ends there (see `sampling.looping`)."""
 
+    def __post_init__(self) -> None:
+        """Raises TraitsteerError where a value lies outside its range."""
+        if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise TraitsteerError(
+                f"Sampling has max_new_tokens {self.max_new_tokens}, temperature "
+                f"{self.temperature:g} and top_p {self.top_p:g}; expected 1 or more, 0 or more, "
+                "and a number above 0 up to 1."
+            )
+
 
 @dataclass(frozen=True)
 class Batching:
@@ -66,6 +75,13 @@ class Batching:
     """Most prompt tokens of one forward pass, of one row at least."""
     capture: bool | None = None
     """Whether a step is a CUDA graph; None: where it can be, on one GPU."""
+
+    def __post_init__(self) -> None:
+        """Raises TraitsteerError where there is no room for a row."""
+        if self.rows < 1 or self.tokens < 1:
+            raise TraitsteerError(
+                f"Batching has {self.rows} rows and {self.tokens} tokens; expected 1 or more each."
+            )
 
 
 @dataclass(frozen=True)

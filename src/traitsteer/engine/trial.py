@@ -88,7 +88,8 @@ def _shared(model: LanguageModel, asked: bool) -> bool:
     try:
         trial.run("shared")
     except TraitsteerError as refused:
-        if asked:
+        # What does not fit into the memory tells nothing of the architecture.
+        if asked or isinstance(refused.__cause__, torch.OutOfMemoryError):
             raise
         try:
             trial.run("own cache")
@@ -96,9 +97,8 @@ def _shared(model: LanguageModel, asked: bool) -> bool:
             # What keeps it from the usual way says more.
             raise refused from None
         _LOG.warning(
-            "%s cannot run with %s: its rows run, slower, with the cache that transformers makes.",
-            type(model.model).__name__,
-            _WAYS["shared"][0],
+            "%s Its rows run, slower, with the cache that transformers makes.",
+            str(refused).partition(";")[0] + ".",
         )
         return False
     return True

@@ -23,8 +23,11 @@ _LONGEST = 4.0
 _LENGTHS = 4
 """Lengths tried for each Newton step, and more while one would raise its objective."""
 _MOST_LENGTHS = 40
-TOLERANCE = 1e-6
-"""Newton stops after a step that promises less than this share of each objective."""
+_ROUNDING = 1e-6
+"""A sum in float32 is this exact, relatively."""
+TOLERANCE = 1e-8
+"""Newton stops after a step that promises less than this share of each objective. In directions in
+which an objective is flat, a step that is solved roughly promises but a small part of what is left."""
 
 
 def newton_step(
@@ -94,7 +97,7 @@ def best_length(
     separable and the penalty is small, steps of more than 1 save half of the steps, and now and
     then a step is many times too long.
     """
-    bound = (rows * softplus(-margin)).sum(dim=2) * (1 + TOLERANCE)
+    bound = (rows * softplus(-margin)).sum(dim=2) * (1 + _ROUNDING)
     least, most = torch.zeros_like(price[0]), torch.full_like(price[0], _LONGEST)
     length = torch.ones_like(price[0])
     for tried in range(_MOST_LENGTHS):

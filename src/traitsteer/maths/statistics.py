@@ -240,8 +240,11 @@ def _within(
 
 
 def _first_root(function: Callable[[float], float], step: float) -> float:
-    """Where a function that is above 0 at 0 and below it far out first falls to 0."""
-    if step == 0.0:
+    """Where a function that is above 0 at 0 and below it far out first falls to 0.
+
+    At 0 it is not above 0 where two sides are proportional but for rounding: then that is where.
+    """
+    if step == 0.0 or function(0.0) <= 0.0:
         return 0.0
     near, far = 0.0, step
     while function(far) > 0.0:

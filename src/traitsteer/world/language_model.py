@@ -79,8 +79,9 @@ class LanguageModel:
         that passed it would change those beside it.
         """
         config = self.model.config.get_text_config()
-        # MPT's configuration has a name of its own.
-        most = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
+        # The configurations of MPT and of Whisper's decoder have names of their own.
+        names = ("max_position_embeddings", "max_seq_len", "max_target_positions")
+        most = next((getattr(config, name) for name in names if hasattr(config, name)), None)
         rope = getattr(config, "rope_parameters", None) or {}
         # Some have one for all blocks, some one for each kind of block.
         for each in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
