@@ -44,8 +44,8 @@ def table(outcomes: Iterable[Outcome]) -> str:
     """One line for each outcome, the reason beside the first of its kind, and how many of each."""
     rows = list(outcomes)
     told: set[Expectation] = set()
-    trait = max(13, *(len(row.trait or "") for row in rows)) + 2
-    arm = max(12, *(len(row.arm or "") for row in rows)) + 2
+    trait = max([13, *(len(row.trait or "") for row in rows)]) + 2
+    arm = max([12, *(len(row.arm or "") for row in rows)]) + 2
     lines = [
         f"{'measure':<24}{'trait':<{trait}}{'arm':<{arm}}{'value':>8}  "
         f"{'expected':<16}{'found':<14}why"
