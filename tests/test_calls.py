@@ -7,7 +7,7 @@ from traitsteer.words.config import load
 from traitsteer.words.records import Answer
 from traitsteer.world.judges import prompts_of
 from traitsteer.world.model_judge import questions_about, tokens_of
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 
 def test_the_longest_prompt_that_a_stage_sends_is_counted(repository: Path, monkeypatch) -> None:
@@ -16,7 +16,7 @@ def test_the_longest_prompt_that_a_stage_sends_is_counted(repository: Path, monk
     prompts = prompts_of(config)
     scenarios, selection, report = [], [], []
     for name in config.study.traits:
-        trait = read_trait(Path(config.study.trait_folder) / name)
+        trait = trait_of(config, name)
         for texts, longest in (
             (prompts_of_text(trait, "natural"), scenarios),
             (trait.selection, selection),

@@ -168,3 +168,8 @@ def test_an_unknown_measure_is_named(config: Config, tmp_path: Path) -> None:
     (tmp_path / "general.yaml").write_text("- {measure: luck, range: [0, 1], why: hope}")
     with pytest.raises(TraitsteerError, match="names the measure 'luck'"):
         expected.run(config, tmp_path)
+
+
+def test_a_table_of_nothing_counts_nothing() -> None:
+    head, _, counts = expected.table([]).splitlines()
+    assert head.startswith("measure") and counts == "0 ok, 0 outside, 0 not measured"

@@ -323,3 +323,29 @@ def test_a_stage_follows_the_section_of_its_name() -> None:
         "track",
     ):
         assert name in {each.split(".")[0] for each in stages()[name]["params"]}, name
+
+
+ONE_MEANING = {"Record"}
+"""An object of a JSON file, wherever it is read."""
+OF_THE_POCKET = {"Array", "Row"}
+"""A change to these modules would train the pocket models again."""
+
+
+def test_no_name_of_a_class_or_an_alias_means_two_things() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign):
+                names = [each.id for each in node.targets if isinstance(each, ast.Name)]
+            for name in names:
+                # Types are in capitals and small letters, constants in capitals alone.
+                if name[0].isupper() and not name.isupper():
+                    homes.setdefault(name, []).append(str(path.relative_to(SOURCE)))
+    twice = {
+        name: found
+        for name, found in homes.items()
+        if name not in ONE_MEANING
+        and len(found) > (name in OF_THE_POCKET and any("pocket" in path for path in found)) + 1
+    }
+    assert not twice

@@ -142,6 +142,10 @@ def test_norms_that_are_something_else_are_left() -> None:
         return kind(16, eps=1e-3).to(dtype)
 
     assert inference.one_kernel(norm()) is not None
+    for own in (nn.RMSNorm(64, eps=1e-6).bfloat16(), LlamaRMSNorm(64, eps=1e-6).bfloat16()):
+        kernel, given = inference.one_kernel(own), torch.randn(5, 64).bfloat16()
+        assert kernel is not None
+        assert torch.allclose(kernel(given), own(given), rtol=2**-6, atol=1e-6)
     others = [norm(dtype=torch.float32), norm(Scaled), norm(Gated), nn.LayerNorm(16).bfloat16()]
     given_another = norm()
     given_another.forward = given_another.forward

@@ -15,7 +15,7 @@ from traitsteer.maths.direction import (
     seed_cosine,
     split_half_cosine,
 )
-from traitsteer.maths.folds import fold_numbers
+from traitsteer.maths.folds import fold_numbers, groups_of
 from traitsteer.maths.mean_difference import mean_difference
 from traitsteer.maths.probe import fit_probe
 from traitsteer.words.errors import TooFewRows, TraitsteerError
@@ -143,6 +143,15 @@ def test_held_out_rows_and_their_partners_are_never_fitted() -> None:
     assert all(not (a & b) and len(a | b) == 20 for a, b in zip(seen[::2], seen[1::2], strict=True))
 
 
+def test_pairs_that_others_join_are_one_group() -> None:
+    """Else a vector could be held out on a prompt that it was fitted to."""
+    chained = [(0, "A"), (0, "B"), (1, "C"), (1, "D"), (2, "A"), (2, "C"), (3, "E"), (3, "E")]
+    for order in (chained, chained[::-1], sorted(chained, key=lambda row: row[1])):
+        assert groups_of(order) == {0: 0, 1: 0, 2: 0, 3: 3}
+    apart = [(7, "A"), (7, "B"), (4, "B"), (4, "A"), (5, "C"), (6, "C"), (8, "D")]
+    assert groups_of(apart) == {7: 4, 4: 4, 5: 5, 6: 5, 8: 8}
+
+
 def test_what_is_true_of_single_questions_alone_is_not_found_on_others() -> None:
     questions, prompts, width = 40, 5, 800
     generator = torch.Generator().manual_seed(0)
@@ -255,8 +264,10 @@ def test_impossible_input_is_one_sentence() -> None:
         Direction.from_raw(torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
     with pytest.raises(TraitsteerError, match="layer 0 has norm nan"):
         Direction.from_raw(torch.tensor([[float("nan"), 0.0]]))
-    with pytest.raises(TraitsteerError, match="1 fold of 1 groups"):
+    with pytest.raises(TraitsteerError, match=r"all pairs share a prompt, .* give pairs of other"):
         fold_numbers(positive[:2], pairs[:2], 5, seed=0)
+    with pytest.raises(TraitsteerError, match="1 fold; expected 2 or more, so ask for more"):
+        fold_numbers(positive, pairs, 1, seed=0)
     with pytest.raises(TraitsteerError, match="fold 0 hold one polarity only"):
         fold_numbers(torch.ones_like(positive), pairs, 2, seed=0)
     with pytest.raises(TraitsteerError, match="found 1 group"):

@@ -7,12 +7,11 @@ import pytest
 import torch
 from scipy import optimize, stats
 
+from traitsteer.maths.direction import cosine, random_directions
 from traitsteer.maths.statistics import (
-    cosine,
     independent_difference_interval,
     mean_interval,
     paired_difference_interval,
-    random_directions,
     ratio_interval,
     score_interval,
     share_interval,

@@ -17,7 +17,7 @@ from traitsteer.words import layout, scores
 from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import JudgedState, Judgement, ScoredAnswer, Trait
-from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
 from traitsteer.world.model_judge import Said, judgement
 from traitsteer.world.trait_folder import read_trait
 
@@ -87,7 +87,7 @@ def test_nulls_prompts_and_frontier_are_spared_and_what_they_are_held_against_is
 def test_a_cell_of_cross_without_enough_scores_is_not_measured(
     config: Config, trait: Trait, monkeypatch
 ) -> None:
-    monkeypatch.setattr(cross, "read_trait", lambda path: trait)
+    monkeypatch.setattr(cross, "trait_of", lambda *args: trait)
     sent = [cross.Sent(name, "natural", "probe", Setting(0, torch.ones(4), 1.0)) for name in "ab"]
     model: Any = SimpleNamespace(width=4)
     half = len(trait.report) // 2
@@ -128,7 +128,7 @@ def test_responses_that_the_judge_left_out_are_counted_and_stop_the_study_above_
             yield n, Judgement(score, 90.0)
 
     monkeypatch.setattr(vet, "frozen_extraction", lambda *args: None)
-    monkeypatch.setattr(vet, "read_trait", lambda path: trait)
+    monkeypatch.setattr(vet, "trait_of", lambda *args: trait)
     monkeypatch.setattr(vet, "open_judge", lambda *args: None)
     monkeypatch.setattr(vet, "judge_all", judged)
     config = config.model_copy(update={"vet": config.vet.model_copy(update={"minimum": 2})})
@@ -141,6 +141,40 @@ def test_responses_that_the_judge_left_out_are_counted_and_stop_the_study_above_
         with pytest.raises(TraitsteerError, match="2 of 10 negative responses lack a score"):
             vet.run(config, "evil", "natural")
         assert not layout.verdicts("evil", "natural").exists()
+
+
+def test_empty_responses_are_dropped_and_not_judged(
+    tmp_path: Path, config: Config, trait: Trait, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"id": str(n), "polarity": side, "prompt": "", "text": "x" * n, "response_ids": [1] * n}
+        for side, numbers in (("positive", (0, 1, 2)), ("negative", (3, 4)))
+        for n in numbers
+    ]
+    write_jsonl(layout.responses("evil", "natural"), rows)
+
+    def judged(_judge: Any, _trait: str, answers: Any) -> Any:
+        assert [answer.text for answer in answers] == ["x", "xx", "xxx", "xxxx"]
+        # In another order than they were asked in.
+        yield from ((n, Judgement(90.0 if n < 2 else 5.0, 80.0 + n)) for n in (3, 1, 0, 2))
+
+    monkeypatch.setattr(vet, "frozen_extraction", lambda *args: None)
+    monkeypatch.setattr(vet, "trait_of", lambda *args: trait)
+    monkeypatch.setattr(vet, "open_judge", lambda *args: None)
+    monkeypatch.setattr(vet, "judge_all", judged)
+    few = config.vet.model_copy(update={"minimum": 1})
+    vet.run(config.model_copy(update={"vet": few}), "evil", "natural")
+    found = read_jsonl(layout.verdicts("evil", "natural"))
+    assert [(each["id"], each["reason"], each["coherence"]) for each in found] == [
+        ("0", "empty", None),
+        ("1", "", 80.0),
+        ("2", "", 81.0),
+        ("3", "", 82.0),
+        ("4", "", 83.0),
+    ]
+    counts = read_json(layout.vet_counts("evil", "natural"))
+    assert (counts["positive"], counts["positive_kept"], counts["positive_not_judged"]) == (3, 2, 0)
 
 
 def test_the_page_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:

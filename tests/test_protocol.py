@@ -190,8 +190,8 @@ def test_the_ledger_counts_each_attempt_once_and_keeps_every_line(tmp_path, monk
         ledger.record(ledger.Attempt("evil", arm, "probe", protocol, vectors))
     assert layout.LEDGER.read_bytes().startswith(before)
     found = ledger.counts([("evil", "natural"), ("evil", "other")], {"evil": "p1"})
-    assert found["evil", "natural"] == ledger.Count(here=2, elsewhere=1, protocols=2)
-    assert found["evil", "other"] == ledger.Count(0, 0, 0)
+    assert found["evil", "natural"] == ledger.Searches(here=2, elsewhere=1)
+    assert found["evil", "other"] == ledger.Searches(0, 0)
 
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
     ledger.record(attempt)
@@ -200,7 +200,7 @@ def test_the_ledger_counts_each_attempt_once_and_keeps_every_line(tmp_path, monk
     # As git leaves it where two branches ran the same study.
     kept.write_text(2 * kept.read_text())
     merged = ledger.counts([("evil", "natural")], {"evil": "p1"})
-    assert merged["evil", "natural"] == ledger.Count(here=1, elsewhere=0, protocols=1)
+    assert merged["evil", "natural"] == ledger.Searches(here=1, elsewhere=0)
 
 
 def test_a_truncated_ledger_is_named(tmp_path, monkeypatch) -> None:

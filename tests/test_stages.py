@@ -24,6 +24,7 @@ from traitsteer.experiment import activations, responses
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.calls import evaluated
 from traitsteer.experiment.nulls import read_fitted
+from traitsteer.maths.folds import groups_of
 from traitsteer.stages import (
     cache,
     compare,
@@ -399,7 +400,7 @@ def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> No
     assert torch.equal(own.tensors["group"], own.tensors["pair"]), "scenarios share nothing"
     elicit.run(config, "evil", "instruction")
     asked = read_jsonl(layout.responses("evil", "instruction"))
-    groups = cache.groups_of(asked)
+    groups = groups_of((row["pair"], row["prompt"]) for row in asked)
     for row, another in itertools.product(asked, asked):
         same = row["prompt"] == another["prompt"]
         assert (groups[row["pair"]] == groups[another["pair"]]) == same

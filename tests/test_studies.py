@@ -57,7 +57,7 @@ def test_the_same_seed_asks_for_the_same_settings() -> None:
     assert search()[1] == search()[1]
 
 
-def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> None:
+def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path, capsys) -> None:
     journal = tmp_path / "views" / "studies.journal"
     study, asked = search(trials=24)
     study.publish(journal)
@@ -74,6 +74,14 @@ def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> N
         study_name="trait-arm-method", storage=JournalStorage(JournalFileBackend(str(broken)))
     )
     assert len(again.trials) == len(asked)
+    # Another broken one is set aside under another name.
+    broken.write_bytes(journal.read_bytes()[:-30])
+    study.publish(broken)
+    first, second = tmp_path / "broken.broken", tmp_path / "broken.broken1"
+    assert first.read_bytes().startswith(journal.read_bytes()[:-20])
+    assert second.read_bytes().startswith(journal.read_bytes()[:-30])
+    said = capsys.readouterr().err
+    assert f"{broken} cannot be read; it is kept as {second}, and a new journal is begun" in said
     assert shown.best_trial.user_attrs["coherence"] >= 70
     for trial in shown.trials:
         violation = 70 - trial.user_attrs["coherence"]
@@ -87,6 +95,19 @@ def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path) -> N
     )
     assert [t.value for t in replaced.trials] == [t.value for t in other._study.trials]
     assert replaced.best_value == pytest.approx(2 * best)
+
+
+def test_a_journal_that_reads_well_is_never_set_aside(tmp_path: Path, monkeypatch) -> None:
+    journal = tmp_path / "studies.journal"
+    study, _ = search(trials=24)
+
+    def fail(*_args: object) -> None:
+        raise ValueError("no trial")
+
+    monkeypatch.setattr(optuna.Study, "add_trials", fail)
+    with pytest.raises(ValueError, match="no trial"):
+        study.publish(journal)
+    assert [path.name for path in tmp_path.iterdir()] == ["studies.journal"]
 
 
 def test_a_trial_without_scores_fails_and_the_study_goes_on() -> None:

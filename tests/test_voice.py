@@ -115,7 +115,7 @@ def spoken(theatrical: dict[str, float]) -> dict[str, list[ScoredAnswer]]:
     return answers
 
 
-def heard(answers: dict, judge: Judge, cache: Path) -> list[voice.Row]:
+def heard(answers: dict, judge: Judge, cache: Path) -> list[voice.VoiceRow]:
     return voice.heard(answers, TEXTS, NAMES, judge, CONFIG, cache)
 
 

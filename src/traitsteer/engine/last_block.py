@@ -1,4 +1,4 @@
-"""The last block of a pass, of which somebody looks at some tokens only.
+"""The last block of a pass, run in full only for the tokens whose output is used.
 
 What follows attention in a block is done to each token by itself, and no later block attends to
 the others: its feed-forward part runs for the tokens that are pooled, or that give logits.

@@ -27,7 +27,8 @@ class StepMasks:
         if unknown := self.kinds - {_FULL, _SLIDING}:
             raise TraitsteerError(
                 f"{model.name} has blocks of kind {', '.join(sorted(unknown))}, expected full or "
-                "sliding attention."
+                "sliding attention; choose a model of another architecture, or set "
+                "models.capture to false if it is true."
             )
         self.kernel = step_kernel(model)
         self.dtype = model.dtype

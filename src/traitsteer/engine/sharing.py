@@ -1,4 +1,6 @@
-"""Which rows are still one: up to the block that it is steered at, a row is what its text is.
+"""Prefix sharing: below its steered block a row depends on its tokens alone.
+
+Rows that are equal there are computed once.
 
 A *level* is the input of a block, or the output of the last one. The rows of one text (prompt, and
 response so far) that are not steered below a level have one *run* there; a row that is steered

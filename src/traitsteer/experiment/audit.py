@@ -15,6 +15,7 @@ from traitsteer.maths.agreement import agreement, spread, wilson_interval
 from traitsteer.words.records import Answer, Judge, Judgement
 from traitsteer.words.scores import Score
 from traitsteer.words.traps import Trap
+from traitsteer.world.progress import Advance
 
 SCORES: tuple[Score, ...] = get_args(Score)
 SPACE = " \n"
@@ -59,10 +60,6 @@ class Item(Judged):
     """Judgements of the very same text."""
     spaced: Judgement
     """The judgement of the text with white space after it."""
-
-
-Advance = Callable[[int], None]
-"""Told how many answers have been scored."""
 
 
 def ask_once(judge: Judge, trait: str, traps: Sequence[Trap], advance: Advance) -> list[Judged]:

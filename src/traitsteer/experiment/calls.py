@@ -8,7 +8,6 @@ reply whose digits are asked for one by one takes a call more for each.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 
 from traitsteer.words.config import Config
 from traitsteer.words.records import Answer, Trait
@@ -16,7 +15,7 @@ from traitsteer.words.scoring_config import SearchConfig
 from traitsteer.world.judges import prompts_of
 from traitsteer.world.model_judge import questions_about, tokens_of
 from traitsteer.world.progress import say
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def of_study(config: Config) -> dict[str, Calls]:
         "cross": lambda trait: reported(trait, crossed(config, trait)),
         "voice": lambda trait: reported(trait, voiced(config, trait)),
     }
-    traits = [read_trait(Path(config.study.trait_folder) / name) for name in config.study.traits]
+    traits = [trait_of(config, name) for name in config.study.traits]
     return {name: sum(map(of, traits), Calls()) for name, of in stages.items()}
 
 
@@ -132,7 +131,7 @@ def announce(
 ) -> None:
     """Say what a stage will ask of a judge that is a model, about answers to these questions."""
     if config.judge.kind != "pocket":
-        whole = read_trait(Path(config.study.trait_folder) / trait)
+        whole = trait_of(config, trait)
         found = calls_for(config, whole, questions, answers, longest)
         say(f"{title}: about {answers:,} answers to judge, {found}")
 

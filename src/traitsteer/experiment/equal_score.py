@@ -13,7 +13,7 @@ from typing import Any
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
 
-Result = Mapping[str, Any]
+Evaluated = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Matched:
         return self.steps[-1][1]
 
 
-def chosen(result: Result) -> Matched:
+def chosen(result: Evaluated) -> Matched:
     """The setting of an evaluation, with the frontier below it.
 
     Raises:

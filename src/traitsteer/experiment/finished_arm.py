@@ -1,7 +1,6 @@
 """What the stages left behind for one trait and arm, gathered from their files."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from traitsteer.experiment.results import read_result
@@ -9,7 +8,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.records import Trait
 from traitsteer.world.files import read_json, read_jsonl
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
     natural = (voices.get(trait) or {}).get("naturalness") or {}
     search, evaluation = layout.search(trait, arm), layout.evaluation(trait, arm)
     return FinishedArm(
-        trait=read_trait(Path(config.study.trait_folder) / trait),
+        trait=trait_of(config, trait),
         name=arm,
         methods=tuple(
             FinishedMethod(

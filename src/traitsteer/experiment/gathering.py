@@ -6,7 +6,7 @@ from pathlib import Path
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.foreign_traits import Source, read_questions
+from traitsteer.world.foreign_traits import TraitSource, read_questions
 from traitsteer.world.json_lines import Text
 from traitsteer.world.trait_folder import (
     PAIR_FILES,
@@ -53,7 +53,7 @@ class Gathered:
         self.add(name, tuple(question.text for question in questions), files)
 
 
-def gather(found: Sequence[Source], choices: Choices) -> Gathered:
+def gather(found: Sequence[TraitSource], choices: Choices) -> Gathered:
     """What the sources and the user's files give together.
 
     Raises:
@@ -87,7 +87,7 @@ def gather(found: Sequence[Source], choices: Choices) -> Gathered:
     return gathered
 
 
-def _gather_questions(found: Sequence[Source], choices: Choices, gathered: Gathered) -> None:
+def _gather_questions(found: Sequence[TraitSource], choices: Choices, gathered: Gathered) -> None:
     for name in QUESTION_FILES:
         if path := getattr(choices, name):
             gathered.ask(name, _given(path), [path])
@@ -116,7 +116,7 @@ def _gather_questions(found: Sequence[Source], choices: Choices, gathered: Gathe
         gathered.ask("report", one.evaluation, one.files["evaluation"])
 
 
-def _only(found: Sequence[Source], name: str, remedy: str) -> Source | None:
+def _only(found: Sequence[TraitSource], name: str, remedy: str) -> TraitSource | None:
     """The first source that holds this, where all that hold it say the same."""
     holders = [one for one in found if getattr(one, name) is not None]
     for other in holders[1:]:

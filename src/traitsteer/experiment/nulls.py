@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from traitsteer.experiment.fitting import fit_seed, provenance_of
-from traitsteer.maths.direction import Direction
+from traitsteer.maths.direction import Direction, random_directions
 from traitsteer.maths.methods import raw_vectors
-from traitsteer.maths.statistics import random_directions
 from traitsteer.words import layout
 from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.records import Method

@@ -1,12 +1,11 @@
 """Two results of one trait held against each other, question by question."""
 
-from typing import Any
-
 from torch import Tensor
 
+from traitsteer.experiment.results import Result
+from traitsteer.maths.direction import cosine
 from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
-    cosine,
     paired_difference_interval,
     paired_differences,
     paired_means,
@@ -18,7 +17,6 @@ from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
 from traitsteer.world.files import read_jsonl
 
-Result = dict[str, Any]
 Rises = dict[tuple[int, int], float | None]
 """By question and sample, the difference."""
 

@@ -10,7 +10,6 @@ clusters, and everything is averaged over them in log space: perplexities are ge
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -34,8 +33,7 @@ def surprise(
     Raises:
         TraitsteerError: a text is one token or none, or does not fit into the memory.
     """
-    plain = replace(model, chat=False)
-    ids = [plain.encode(text) for text in texts]
+    ids = [model.encode(text, plain=True) for text in texts]
     rows = [
         Told(
             f"neutral text {number}",

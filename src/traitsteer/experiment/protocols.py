@@ -6,7 +6,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.protocol import (
-    Terms,
+    FrozenTerms,
     extraction_terms,
     protocol_terms,
     refuse_difference,
@@ -14,31 +14,24 @@ from traitsteer.words.protocol import (
 from traitsteer.words.records import Trait
 from traitsteer.world.files import digest, read_json
 from traitsteer.world.judges import judge_terms
-from traitsteer.world.trait_folder import read_lines, read_trait
+from traitsteer.world.trait_folder import read_lines, trait_of
 
 
-def extraction_of(config: Config, trait: Trait) -> Terms:
+def extraction_of(config: Config, trait: Trait) -> FrozenTerms:
     """The terms under which responses of this trait are elicited and vetted."""
     return extraction_terms(config, trait, judge_terms(config, trait.name))
 
 
-def protocol_of(config: Config, trait: Trait) -> Terms:
+def protocol_of(config: Config, trait: Trait) -> FrozenTerms:
     """The terms under which vectors of this trait are scored; no model is loaded for them."""
     # Imported here, since transformers takes seconds that vetting need not wait for.
-    from traitsteer.world import model_files
+    from traitsteer.experiment.models import digest_of
 
-    steered, models = config.models.instruct, config.models
     return protocol_terms(
         config,
         trait,
         judge_terms(config, trait.name),
-        model_files.digest_of(
-            steered.name,
-            steered.revision,
-            models.trust_remote_code,
-            models.quantisation,
-            steered.blocks,
-        ),
+        digest_of(config, config.models.instruct),
         [line.text for line in read_lines(Path(config.calibrate.questions))],
     )
 
@@ -64,17 +57,17 @@ def refuse_other_terms(config: Config) -> None:
         TraitsteerError: as `frozen_extraction`, for any of them.
     """
     for name in config.study.traits:
-        frozen_protocol(config, read_trait(Path(config.study.trait_folder) / name))
+        frozen_protocol(config, trait_of(config, name))
 
 
-def read_terms(path: Path) -> Terms:
+def read_terms(path: Path) -> FrozenTerms:
     """The terms of a protocol file.
 
     Raises:
         TraitsteerError: the file is missing, or its hash is not that of its terms.
     """
     found = read_json(path)
-    terms: Terms = found["terms"]
+    terms: FrozenTerms = found["terms"]
     if digest(terms) != found["sha256"]:
         raise TraitsteerError(
             f"{path} was changed after it was written: its terms have SHA-256 "
@@ -84,6 +77,6 @@ def read_terms(path: Path) -> Terms:
     return terms
 
 
-def _frozen(path: Path, now: Terms) -> str:
+def _frozen(path: Path, now: FrozenTerms) -> str:
     refuse_difference(read_terms(path), now, (str(path), "params.yaml"))
     return digest(now)

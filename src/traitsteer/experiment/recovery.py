@@ -13,17 +13,16 @@ import torch
 from torch import Tensor
 
 from traitsteer.engine.reading import Recorded, pooled_activations
-from traitsteer.maths.direction import Direction, held_out
+from traitsteer.maths.direction import Direction, cosine, held_out
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.methods import raw_vectors
 from traitsteer.maths.positions import Position
-from traitsteer.maths.statistics import cosine
 from traitsteer.words.records import Method
 from traitsteer.words.seeds import small_seed_for
 from traitsteer.world.hooks import on_blocks
 from traitsteer.world.random_model import VOCABULARY, random_model
 
-Fit = Callable[..., tuple[Tensor, object]]
+PlantedFit = Callable[..., tuple[Tensor, object]]
 
 LAYERS, WIDTH, PLANTED = 4, 32, 2
 LENGTHS = (0.5, 1.0, 2.0, 4.0)
@@ -83,7 +82,7 @@ def recovered(
             raw_vectors, method=method, penalties=penalties, folds=folds, seed=seed % 2**31
         )
 
-        def fit(*part: Tensor, by: Fit = fitted) -> Tensor:
+        def fit(*part: Tensor, by: PlantedFit = fitted) -> Tensor:
             return by(*part)[0]
 
         vector = Direction.from_raw(fit(rows, positive, numbers)).vectors[PLANTED]

@@ -5,7 +5,7 @@ chosen; whatever else a study scores is answered in full.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,8 +15,7 @@ from traitsteer.words import scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.seeds import seed_for
-
-Advance = Callable[[int], None]
+from traitsteer.world.progress import Advance
 
 
 class Answering(Protocol):

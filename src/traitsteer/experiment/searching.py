@@ -8,12 +8,13 @@ from torch import Tensor
 
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.calls import most_answers
-from traitsteer.experiment.rungs import Advance, Answering, Asked, Rungs
+from traitsteer.experiment.rungs import Answering, Asked, Rungs
 from traitsteer.experiment.trials import Trial, chance, choose, collapsed, rise, scored
 from traitsteer.maths.cliffs import Point, Seen, coarse_design, toward_the_cliffs
 from traitsteer.words import scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
+from traitsteer.world.progress import Advance
 from traitsteer.world.studies import LayerStrengthStudy, Outcome
 
 LEAST_CHANCE = 0.05

@@ -64,9 +64,9 @@ class Coverage:
     width: float
     """Median width."""
 
-    def within(self, low: float = 0.93, high: float = 0.97) -> bool:
-        """Whether it is what it should be."""
-        return low <= self.covered <= high
+    def within(self) -> bool:
+        """Whether it is what it should be, 95 %, or near."""
+        return 0.93 <= self.covered <= 0.97
 
 
 def coverage(

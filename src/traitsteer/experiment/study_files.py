@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from traitsteer.experiment.results import read_result
@@ -11,7 +10,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.results import best_of_arm
 from traitsteer.world.files import read_json, read_jsonl
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 Record = dict[str, Any]
 
@@ -51,7 +50,7 @@ def read_files(config: Config, name: str, comparison: Record) -> TraitFiles:
     Raises:
         TraitsteerError: a file of an earlier stage is missing.
     """
-    trait = read_trait(Path(config.study.trait_folder) / name)
+    trait = trait_of(config, name)
     cells = [(arm, method) for arm in config.study.arms for method in config.arm(arm).methods]
     results = [read_result(name, arm, method) for arm, method in cells]
     nothing = {"trait": name} | dict.fromkeys(

@@ -54,8 +54,8 @@ UP_TO_100 = ("naturalness", "coherence", "repeated", "type_token", "moving_type_
 _AT_ONCE = 64
 """Questions to the judge that are kept together."""
 
-Row = dict[str, Any]
-Item = TypeVar("Item", Answer, tuple[Answer, Answer])
+VoiceRow = dict[str, Any]
+Shown = TypeVar("Shown", Answer, tuple[Answer, Answer])
 
 
 def measured(text: str, names: tuple[str, ...], voice: VoiceConfig) -> dict[str, float | None]:
@@ -88,7 +88,7 @@ def heard(
     judge: Judge,
     voice: VoiceConfig,
     cache: Path,
-) -> list[Row]:
+) -> list[VoiceRow]:
     """One row for each answer of each setting: the answer, its measures and how it was preferred.
 
     `preferred_first` and `preferred_second` say how the arm's answer fared against the other arm's
@@ -132,8 +132,8 @@ def heard(
 def _kept(
     cache: Path,
     key: Sequence[str],
-    ask: Callable[[Sequence[Item]], list[float | None]],
-    items: Sequence[Item],
+    ask: Callable[[Sequence[Shown]], list[float | None]],
+    items: Sequence[Shown],
 ) -> list[float | None]:
     """Ask the judge what is not on disk yet, some at a time.
 
@@ -156,7 +156,7 @@ def _answers(item: Answer | tuple[Answer, Answer]) -> tuple[Answer, ...]:
 
 
 def compared(
-    rows: Sequence[Row], confidence: float, seed: int, missing_at_most: float
+    rows: Sequence[VoiceRow], confidence: float, seed: int, missing_at_most: float
 ) -> dict[str, Any]:
     """Every measure with its interval for each setting, and natural minus instruction.
 
@@ -193,7 +193,7 @@ def _too_few(values: Mapping[str, ByQuestion], missing_at_most: float) -> str | 
     return None
 
 
-def _measure(values: Mapping[str, ByQuestion], name: str, confidence: float, seed: int) -> Row:
+def _measure(values: Mapping[str, ByQuestion], name: str, confidence: float, seed: int) -> VoiceRow:
     scale = 100.0 if name in SHARES else 1.0
     interval = (
         share_interval if name in SHARES else score_interval if name in UP_TO_100 else mean_interval
@@ -208,7 +208,7 @@ def _measure(values: Mapping[str, ByQuestion], name: str, confidence: float, see
     }
 
 
-def _pairs(rows: Sequence[Row]) -> tuple[ByQuestion, ByQuestion]:
+def _pairs(rows: Sequence[VoiceRow]) -> tuple[ByQuestion, ByQuestion]:
     """Percent by question: how a pair's natural answer fared in both orders, and what was shown
     first in each.
     """
@@ -224,7 +224,7 @@ def _pairs(rows: Sequence[Row]) -> tuple[ByQuestion, ByQuestion]:
     return pairs, first
 
 
-def _preference(pairs: ByQuestion, first: ByQuestion, confidence: float, seed: int) -> Row:
+def _preference(pairs: ByQuestion, first: ByQuestion, confidence: float, seed: int) -> VoiceRow:
     """How often, in percent, the natural arm's answer was preferred; 50 is no preference.
 
     A pair counts with the mean of its two orders, and is missing where either of them is. `won`,
@@ -255,7 +255,7 @@ def _scaled(values: ByQuestion, scale: float) -> ByQuestion:
     return {key: [None if v is None else scale * v for v in of] for key, of in values.items()}
 
 
-def _by_question(rows: Sequence[Row], setting: str, name: str) -> ByQuestion:
+def _by_question(rows: Sequence[VoiceRow], setting: str, name: str) -> ByQuestion:
     found: ByQuestion = {}
     for row in rows:
         if row["setting"] == setting:

@@ -14,7 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 from traitsteer.words.records import Interval
 from traitsteer.words.shapes import Float
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 BIN = 10.0
 """Width in points of the classes between which quadratic weighted kappa counts agreement."""
@@ -42,22 +42,22 @@ def spread(scores: Float[np.ndarray, "items times"]) -> Float[np.ndarray, "items
     return found
 
 
-def pearson(a: Array, b: Array) -> float | None:
+def pearson(a: Floats, b: Floats) -> float | None:
     """Pearson's correlation; None where a side has no variance."""
     return None if np.ptp(a) == 0 or np.ptp(b) == 0 else float(stats.pearsonr(a, b).statistic)
 
 
-def spearman(a: Array, b: Array) -> float | None:
+def spearman(a: Floats, b: Floats) -> float | None:
     """Spearman's rank correlation; None where a side has no variance."""
     return pearson(stats.rankdata(a), stats.rankdata(b))
 
 
-def mean_absolute_difference(a: Array, b: Array) -> float | None:
+def mean_absolute_difference(a: Floats, b: Floats) -> float | None:
     """Mean of `|a - b|` in points."""
     return float(np.abs(a - b).mean())
 
 
-def weighted_kappa(a: Array, b: Array) -> float | None:
+def weighted_kappa(a: Floats, b: Floats) -> float | None:
     """Cohen's kappa with quadratic weights between ten classes of ten points; the last holds 100.
 
     None where both sides keep to one class, the same one.
@@ -71,7 +71,7 @@ def weighted_kappa(a: Array, b: Array) -> float | None:
     return float(cohen_kappa_score(first, second, weights="quadratic", labels=classes))
 
 
-MEASURES: dict[str, Callable[[Array, Array], float | None]] = {
+MEASURES: dict[str, Callable[[Floats, Floats], float | None]] = {
     "pearson": pearson,
     "spearman": spearman,
     "mean_absolute_difference": mean_absolute_difference,
@@ -104,9 +104,9 @@ def agreement(
 
 
 def _bootstrapped(
-    measure: Callable[[Array, Array], float | None],
-    a: Array,
-    b: Array,
+    measure: Callable[[Floats, Floats], float | None],
+    a: Floats,
+    b: Floats,
     draws: NDArray[np.int64],
     confidence: float,
 ) -> Interval | None:

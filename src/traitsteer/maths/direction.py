@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
@@ -53,7 +54,9 @@ class HeldOut:
     polarity only is left out.
     """
     pair_agreement: Float[Tensor, " layers"] | None
-    """Share of pairs whose own difference vector points along the vector that they took no part in.
+    """Share of pairs whose difference vector has a positive inner product with the fold's vector.
+
+    That vector was fitted without them.
 
     The difference of a pair is the mean of its positive rows minus that of its negative ones. None
     where no pair has both.
@@ -211,3 +214,23 @@ def _auroc(scores: Tensor, truth: Tensor) -> Tensor:
     ranks = torch.from_numpy(rankdata(scores.cpu().numpy(), axis=0))
     above, below = int(truth.sum()), int((~truth).sum())
     return (ranks[truth.cpu()].sum(dim=0) - above * (above + 1) / 2) / (above * below)
+
+
+def random_directions(count: int, d: int, seed: int) -> Float[Tensor, "{count} {d}"]:
+    """Unit vectors drawn evenly from the sphere, float32.
+
+    Row i depends on the seed and i alone, so asking for more leaves the earlier ones as they were.
+    """
+    draws = [np.random.default_rng([seed, item]).standard_normal(d) for item in range(count)]
+    vectors = torch.from_numpy(np.stack(draws) if draws else np.zeros((0, d)))
+    return torch.nn.functional.normalize(vectors, dim=1).float()
+
+
+def cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+    """Cosine along the last axis, in float64; raises TraitsteerError for a vector of norm 0."""
+    first, second = a.double(), b.double()
+    norms = first.norm(dim=-1) * second.norm(dim=-1)
+    if bool((norms == 0).any()):
+        raise TraitsteerError("cosine: found a vector of norm 0; expected a direction on each side")
+    inner: Tensor = (first * second).sum(dim=-1)
+    return inner.div(norms)

@@ -1,9 +1,12 @@
 """Folds of a cross-validation: pairs of one group lie in one fold.
 
-A group is what pairs have in common: under every pair of system prompts the same question is asked,
-and a vector fitted to it would be held out on what it has seen. A pair that shares its prompts with
-no other is a group of its own.
+A group is what pairs have in common: under every pair of system prompts the same question is
+asked, and a vector fitted to it would be held out on what it has seen. Pairs that share a prompt
+lie in one group, and so do pairs that others join in this way: two of a group may share none
+themselves. A pair that shares its prompts with no other is a group of its own.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -12,6 +15,21 @@ from torch import Tensor
 
 from traitsteer.words.errors import TooFewRows
 from traitsteer.words.shapes import Bool, Int
+
+
+def groups_of(prompts: Iterable[tuple[int, str]]) -> dict[int, int]:
+    """The group of each pair, given which pair has which prompt: the least pair number in it.
+
+    Prompts are whole texts: under other system prompts the same question is another prompt.
+    """
+    groups: dict[int, int] = {}
+    seen: dict[str, int] = {}
+    for pair, prompt in prompts:
+        own, other = groups.setdefault(pair, pair), groups[seen.setdefault(prompt, pair)]
+        if own != other:
+            least, joined = min(own, other), max(own, other)
+            groups |= {each: least for each, group in groups.items() if group == joined}
+    return groups
 
 
 def fold_numbers(
@@ -26,12 +44,16 @@ def fold_numbers(
     fit on hold one polarity only.
     """
     found = len(torch.unique(groups))
-    folds = min(folds, found)
     if folds < 2:
         raise TooFewRows(
-            f"cross-validation: {folds} fold of {found} groups of pairs that share a prompt; "
-            "expected 2 folds or more, so give more pairs or ask for more folds"
+            f"cross-validation: {folds} fold; expected 2 or more, so ask for more folds"
         )
+    if found < 2:
+        raise TooFewRows(
+            "cross-validation: all pairs share a prompt, directly or through others; expected 2 "
+            "groups of pairs or more, so give pairs of other prompts"
+        )
+    folds = min(folds, found)
     random = np.random.RandomState(np.random.MT19937(seed))
     splitter = GroupKFold(folds, shuffle=True, random_state=random)
     fold_of = torch.zeros(len(groups), dtype=torch.int64)

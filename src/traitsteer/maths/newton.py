@@ -26,8 +26,10 @@ _MOST_LENGTHS = 40
 _ROUNDING = 1e-6
 """A sum in float32 is this exact, relatively."""
 TOLERANCE = 1e-8
-"""Newton stops after a step that promises less than this share of each objective. In directions in
-which an objective is flat, a step that is solved roughly promises but a small part of what is left."""
+"""Newton stops after a step that promises less than this share of each objective.
+
+Where an objective is flat, a step that is solved roughly promises but a small part of what is left.
+"""
 
 
 def newton_step(
@@ -88,28 +90,28 @@ def best_length(
     rows: Float[Tensor, "problems n"],
     margin: Float[Tensor, "layers problems n"],
     change: Float[Tensor, "layers problems n"],
-    price: Sequence[Float[Tensor, "layers problems"]],
+    penalty: Sequence[Float[Tensor, "layers problems"]],
 ) -> Float[Tensor, "layers problems"]:
     """How far along its step each problem's objective is least, from 0 to `_LONGEST`.
 
     Newton's method on the slope, which rises with the length, in an interval that holds its root.
-    `price` is the slope of the penalty at 0 and its growth with the length. Where the data are
+    `penalty` is the slope of the penalty at 0 and its growth with the length. Where the data are
     separable and the penalty is small, steps of more than 1 save half of the steps, and now and
     then a step is many times too long.
     """
     bound = (rows * softplus(-margin)).sum(dim=2) * (1 + _ROUNDING)
-    least, most = torch.zeros_like(price[0]), torch.full_like(price[0], _LONGEST)
-    length = torch.ones_like(price[0])
+    least, most = torch.zeros_like(penalty[0]), torch.full_like(penalty[0], _LONGEST)
+    length = torch.ones_like(penalty[0])
     for tried in range(_MOST_LENGTHS):
         chance = (-margin - length[:, :, None] * change).sigmoid()
         pull = rows * chance * change
-        slope = price[0] + length * price[1] - pull.sum(dim=2)
+        slope = penalty[0] + length * penalty[1] - pull.sum(dim=2)
         if tried >= _LENGTHS:
             loss = (rows * softplus(-margin - length[:, :, None] * change)).sum(dim=2)
-            rise = length * price[0] + length.square() * price[1] / 2
+            rise = length * penalty[0] + length.square() * penalty[1] / 2
             if not bool((loss + rise > bound).any()):
                 break
-        growth = price[1] + (pull * (1 - chance) * change).sum(dim=2)
+        growth = penalty[1] + (pull * (1 - chance) * change).sum(dim=2)
         least, most = torch.where(slope < 0, length, least), torch.where(slope < 0, most, length)
         length = torch.where(growth > 0, length - slope / growth, length)
         length = torch.where((length > least) & (length < most), length, (least + most) / 2)

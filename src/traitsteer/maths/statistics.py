@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import optimize, special
-from torch import Tensor
 
 from traitsteer.maths.limits import (
     farther,
@@ -173,26 +171,6 @@ def ratio_interval(
     reach = (_first_root(partial(_within, rest, s * y, confidence), step) for s in (-1, 1))
     lower, upper = (100.0 * away for away in reach)
     return Interval(value, value - lower, value + upper, n)
-
-
-def random_directions(count: int, d: int, seed: int) -> Float[Tensor, "{count} {d}"]:
-    """Unit vectors drawn evenly from the sphere, float32.
-
-    Row i depends on the seed and i alone, so asking for more leaves the earlier ones as they were.
-    """
-    draws = [np.random.default_rng([seed, item]).standard_normal(d) for item in range(count)]
-    vectors = torch.from_numpy(np.stack(draws) if draws else np.zeros((0, d)))
-    return torch.nn.functional.normalize(vectors, dim=1).float()
-
-
-def cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-    """Cosine along the last axis, in float64; raises TraitsteerError for a vector of norm 0."""
-    first, second = a.double(), b.double()
-    norms = first.norm(dim=-1) * second.norm(dim=-1)
-    if bool((norms == 0).any()):
-        raise TraitsteerError("cosine: found a vector of norm 0; expected a direction on each side")
-    inner: Tensor = (first * second).sum(dim=-1)
-    return inner.div(norms)
 
 
 def cluster_means(values: Clusters) -> NDArray[np.float64]:

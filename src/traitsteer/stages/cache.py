@@ -5,12 +5,10 @@ arm's source model; writes data/activations/<trait>/<arm>/, in shards, with the 
 later stages check.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 from traitsteer.engine.reading import Recorded
 from traitsteer.experiment.activations import Labelled, Reader
 from traitsteer.experiment.models import check_vocabulary, open_model
+from traitsteer.maths.folds import groups_of
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config
@@ -33,7 +31,7 @@ def run(config: Config, trait: str, arm: str) -> None:
     position, text = Position.parse(config.arm(arm).position), config.text(arm)
     check_vocabulary(config, arm)
     responses = read_jsonl(layout.responses(trait, text))
-    groups = groups_of(responses)
+    groups = groups_of((row["pair"], row["prompt"]) for row in responses)
     kept = {row["id"] for row in read_jsonl(layout.verdicts(trait, text)) if row["kept"]}
     rows = [
         Labelled(
@@ -73,16 +71,3 @@ def run(config: Config, trait: str, arm: str) -> None:
     with progress(f"cache {trait} {arm}", len(rows), "response") as advance:
         finished = list(reader.shards(rows, SHARD, provenance, advance))
     tensors.place_shards(finished, layout.activations(trait, arm))
-
-
-def groups_of(responses: Iterable[dict[str, Any]]) -> dict[int, int]:
-    """The group of each pair: the first pair that it shares a prompt with, often itself.
-
-    Under other system prompts the same question is another pair.
-    """
-    first: dict[str, int] = {}
-    groups: dict[int, int] = {}
-    for row in responses:
-        pair, earlier = row["pair"], first.setdefault(row["prompt"], row["pair"])
-        groups[pair] = min(groups.get(pair, pair), groups.get(earlier, earlier))
-    return groups

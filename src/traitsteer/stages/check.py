@@ -26,7 +26,7 @@ from traitsteer.world.judges import (
 from traitsteer.world.model_shape import shape_of
 from traitsteer.world.progress import say
 from traitsteer.world.prompts import Prompts
-from traitsteer.world.trait_folder import read_lines, read_trait
+from traitsteer.world.trait_folder import read_lines, trait_of
 
 
 def run(config: Config) -> None:
@@ -49,7 +49,7 @@ def run(config: Config) -> None:
                 f"The arm {name!r} elicits by instruction from {config.source(name).name}, which "
                 "has `chat: false`; set its source to a chat model."
             )
-    traits = [read_trait(Path(config.study.trait_folder) / trait) for trait in config.study.traits]
+    traits = [trait_of(config, trait) for trait in config.study.traits]
     for lines, what in (
         (config.calibrate.questions, "question"),
         (config.cross.neutral, "text"),

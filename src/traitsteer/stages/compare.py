@@ -16,7 +16,7 @@ from traitsteer.maths.permutation import holm
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.protocol import Terms, common_terms, refuse_difference
+from traitsteer.words.protocol import FrozenTerms, common_terms, refuse_difference
 from traitsteer.words.results import best_of_arm, tried
 from traitsteer.world.files import digest, read_json, write_json, write_text
 
@@ -52,7 +52,7 @@ def run(config: Config) -> None:
 
 def _protocols(results: Results) -> dict[str, str]:
     """SHA-256 of each trait's protocol, after every result was held against every other."""
-    first: dict[str, tuple[str, Terms]] = {}
+    first: dict[str, tuple[str, FrozenTerms]] = {}
     for (trait, arm), rows in results.items():
         terms = read_terms(layout.evaluation(trait, arm) / "protocol.json")
         for found in rows:

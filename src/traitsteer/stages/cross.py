@@ -38,7 +38,7 @@ from traitsteer.words.seeds import small_seed_for
 from traitsteer.world.files import write_json
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress
-from traitsteer.world.trait_folder import read_lines, read_trait
+from traitsteer.world.trait_folder import read_lines, trait_of
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _scored(
 ) -> list[dict[str, Any]]:
     """What the report questions of one trait score under all vectors."""
     bench = open_bench(config, scored, model)
-    report = read_trait(Path(config.study.trait_folder) / scored).report
+    report = trait_of(config, scored).report
     settings = [answering.unsteered(model)]
     settings += [sent.setting for sent in (*own, *rivals)]
     answers = len(settings) * len(report) * config.evaluate.samples

@@ -8,7 +8,6 @@ polarities; natural elicitation continues every scenario.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from traitsteer.experiment.models import batching_of, open_model, sampling_of
 from traitsteer.experiment.responses import Seeded, responses_to
@@ -20,11 +19,11 @@ from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_jsonl
 from traitsteer.world.progress import progress, say
 from traitsteer.world.repository import in_repository
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 
 @dataclass(frozen=True)
-class Prompt:
+class Elicitation:
     """One prompt of a contrast pair."""
 
     pair: int
@@ -33,18 +32,18 @@ class Prompt:
     system: str | None
 
 
-def prompts_for(trait: Trait, elicitation: str) -> Iterator[Prompt]:
+def prompts_for(trait: Trait, elicitation: str) -> Iterator[Elicitation]:
     """Yield both sides of every contrast pair of the elicitation."""
     if elicitation == "natural":
         for pair, scenario in enumerate(trait.scenarios):
             for polarity in POLARITIES:
-                yield Prompt(pair, polarity, getattr(scenario, polarity), None)
+                yield Elicitation(pair, polarity, getattr(scenario, polarity), None)
         return
     for place, system in enumerate(trait.system_prompts):
         for number, question in enumerate(trait.extraction):
             pair = place * len(trait.extraction) + number
             for polarity in POLARITIES:
-                yield Prompt(pair, polarity, question, getattr(system, polarity))
+                yield Elicitation(pair, polarity, question, getattr(system, polarity))
 
 
 def run(config: Config, trait_name: str, text: str) -> None:
@@ -56,7 +55,7 @@ def run(config: Config, trait_name: str, text: str) -> None:
             not fit the model.
     """
     elicitation = config.eliciting(text).elicitation
-    trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    trait = trait_of(config, trait_name)
     # Scenarios are no dependency of the stage that refused repeats.
     refuse_repeats(trait)
     # Samples outermost: where more are wanted later, those that are kept still come first.

@@ -13,7 +13,6 @@ Answered in one batch, for every method of the arm:
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from traitsteer.experiment.answering import Bench, Questions, Setting, unsteered
@@ -24,7 +23,7 @@ from traitsteer.experiment.evidence import Terms
 from traitsteer.experiment.models import read_vectors
 from traitsteer.experiment.nulls import null_vectors, read_fitted
 from traitsteer.experiment.protocols import frozen_protocol
-from traitsteer.maths.statistics import cosine
+from traitsteer.maths.direction import cosine
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -35,7 +34,7 @@ from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 
 def run(config: Config, trait_name: str, arm: str) -> None:
@@ -45,7 +44,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
         TraitsteerError: a search was made under another protocol, the vectors or activations do
             not fit, or baseline or steered answers lack too many scores.
     """
-    trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    trait = trait_of(config, trait_name)
     sha = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
     # The terms stay with the results that were made under them.

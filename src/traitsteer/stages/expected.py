@@ -12,7 +12,7 @@ from traitsteer.experiment.results import finished_results
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.expectations import Expectation, Outcome
+from traitsteer.words.expectations import Expectation, Observed
 from traitsteer.words.findings import number
 from traitsteer.words.results import best_of_arm
 from traitsteer.world.expectation_file import read_expectations
@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 OfArm = Callable[[Config, str, str], float | None]
 
 
-def run(config: Config, folder: Path = FOLDER) -> list[Outcome]:
+def run(config: Config, folder: Path = FOLDER) -> list[Observed]:
     """Hold the study against every expectation of its profile.
 
     Raises:
@@ -33,19 +33,19 @@ def run(config: Config, folder: Path = FOLDER) -> list[Outcome]:
     """
     own = folder / f"{config.profile}.yaml"
     files = [folder / "general.yaml", *([own] if own.exists() else [])]
-    found: list[Outcome] = []
+    found: list[Observed] = []
     for path in files:
         for expectation in read_expectations(path):
             found += _outcomes(config, expectation, path)
     return found
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
+def table(outcomes: Iterable[Observed]) -> str:
     """One line for each outcome, the reason beside the first of its kind, and how many of each."""
     rows = list(outcomes)
     told: set[Expectation] = set()
-    trait = max(13, *(len(row.trait or "") for row in rows)) + 2
-    arm = max(12, *(len(row.arm or "") for row in rows)) + 2
+    trait = max([13, *(len(row.trait or "") for row in rows)]) + 2
+    arm = max([12, *(len(row.arm or "") for row in rows)]) + 2
     lines = [
         f"{'measure':<24}{'trait':<{trait}}{'arm':<{arm}}{'value':>8}  "
         f"{'expected':<16}{'found':<14}why"
@@ -66,18 +66,18 @@ def table(outcomes: Iterable[Outcome]) -> str:
     return "\n".join([*lines, "", ", ".join(counts)])
 
 
-def _outcomes(config: Config, asked: Expectation, path: Path) -> Iterator[Outcome]:
+def _outcomes(config: Config, asked: Expectation, path: Path) -> Iterator[Observed]:
     traits = [t for t in config.study.traits if not asked.traits or t in asked.traits]
     arms = [a for a in config.study.arms if not asked.arms or a in asked.arms]
     if asked.measure == "residual norm":
-        yield Outcome(asked, None, None, _residual_norm(asked.layer))
+        yield Observed(asked, None, None, _residual_norm(asked.layer))
     elif asked.measure in OF_TRAIT:
         for trait in traits:
-            yield Outcome(asked, trait, None, OF_TRAIT[asked.measure](config, trait))
+            yield Observed(asked, trait, None, OF_TRAIT[asked.measure](config, trait))
     elif asked.measure in OF_ARM:
         for trait in traits:
             for arm in arms:
-                yield Outcome(asked, trait, arm, OF_ARM[asked.measure](config, trait, arm))
+                yield Observed(asked, trait, arm, OF_ARM[asked.measure](config, trait, arm))
     else:
         known = ", ".join(sorted(["residual norm", *OF_TRAIT, *OF_ARM]))
         raise TraitsteerError(f"{path} names the measure {asked.measure!r}; it may be {known}.")

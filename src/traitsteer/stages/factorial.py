@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from traitsteer.experiment.pairing import deltas, vectors
 from traitsteer.experiment.results import one_protocol, read_result
+from traitsteer.maths.direction import cosine
 from traitsteer.maths.factors import (
     Contrast,
     Term,
@@ -27,7 +28,7 @@ from traitsteer.maths.factors import (
     terms,
     variance_shares,
 )
-from traitsteer.maths.statistics import cosine, mean_interval, ratio_interval
+from traitsteer.maths.statistics import mean_interval, ratio_interval
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.design import Cell, Design, design

@@ -5,15 +5,13 @@ data/protocols/<trait>/extraction.json and protocol.json. Vetting depends on the
 all that follows on the second, so that no score is older than its terms.
 """
 
-from pathlib import Path
-
 from traitsteer.experiment.protocols import extraction_of, protocol_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.protocol import refuse_repeats
 from traitsteer.world.files import digest, write_json
 from traitsteer.world.progress import say
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 
 def run(config: Config, trait_name: str) -> None:
@@ -23,7 +21,7 @@ def run(config: Config, trait_name: str) -> None:
         TraitsteerError: the trait folder, the judge or the steered model cannot be found, or a
             question or contrast pair stands twice.
     """
-    trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    trait = trait_of(config, trait_name)
     refuse_repeats(trait)
     for path, terms in (
         (layout.extraction_protocol(trait_name), extraction_of(config, trait)),

@@ -28,7 +28,7 @@ from traitsteer.world.files import digest, write_json, write_jsonl
 from traitsteer.world.progress import progress, say
 from traitsteer.world.repository import in_repository
 from traitsteer.world.studies import LayerStrengthStudy
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 KEPT = ("number", "layer", "strength", "coefficient", "trait_score", "coherence", "delta")
 """What is said of the chosen setting."""
@@ -42,7 +42,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             belong to another model, the calibration is stale, or too many unsteered answers lack
             a score.
     """
-    trait = read_trait(Path(config.study.trait_folder) / trait_name)
+    trait = trait_of(config, trait_name)
     terms = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
     norms = mean_residual_norm(bench.model)

@@ -43,7 +43,7 @@ T_ALONE = "delta, by t alone"
 
 
 @dataclass(frozen=True)
-class Sizes:
+class HowOften:
     """How often each statistic is asked."""
 
     intervals: int = 2000
@@ -53,7 +53,9 @@ class Sizes:
     pairs: int = 200
 
 
-def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path = FIGURE) -> None:
+def run(
+    config: Config, sizes: HowOften = HowOften(), page: Path = PAGE, figure: Path = FIGURE
+) -> None:
     """Ask every statistic and write what was found.
 
     Raises:
@@ -100,7 +102,7 @@ def run(config: Config, sizes: Sizes = Sizes(), page: Path = PAGE, figure: Path 
     write_text(page, text)
 
 
-def _coverages(sizes: Sizes) -> Iterator[Coverage]:
+def _coverages(sizes: HowOften) -> Iterator[Coverage]:
     """Every interval that a study reports, in every regime, at every number of questions."""
     pairs = [(REGIMES[0], REGIMES[0]), (REGIMES[2], REGIMES[2]), (REGIMES[5], REGIMES[4])]
     pairs += [(REGIMES[8], REGIMES[5]), (REGIMES[6], REGIMES[5])]
@@ -207,7 +209,7 @@ def _recovery_table(found: Sequence[recovery.Recovered], pairs: int) -> str:
     return "\n".join([*lines, "", said])
 
 
-def _made(sizes: Sizes) -> str:
+def _made(sizes: HowOften) -> str:
     found = machine.described()
     return (
         f"Made by `traitsteer simulate` on {found['processor']}, {found['memory']}: "

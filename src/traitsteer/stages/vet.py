@@ -6,7 +6,6 @@ how many of how many were kept. Every response stays on record beside its verdic
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.judging import judge_all
@@ -18,7 +17,7 @@ from traitsteer.words.records import POLARITIES, Answer, Judgement, Verdict
 from traitsteer.world.files import read_jsonl, write_json, write_jsonl
 from traitsteer.world.judges import open_judge
 from traitsteer.world.progress import progress, say
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 NOT_JUDGED = "not judged"
 """The reason of a response that the judge gave no score."""
@@ -50,17 +49,19 @@ def run(config: Config, trait: str, text: str) -> None:
             fewer than `vet.minimum` of a polarity remain.
     """
     config.eliciting(text)
-    frozen_extraction(config, read_trait(Path(config.study.trait_folder) / trait))
+    frozen_extraction(config, trait_of(config, trait))
     rows = read_jsonl(layout.responses(trait, text))
     judge = open_judge(config, trait)
     title = f"vet {trait} {text}"
-    prompts = [row["prompt"] for row in rows]
-    announce(config, trait, title, prompts, len(rows), config.elicit.max_new_tokens)
-    judged: dict[int, Judgement] = {}
-    with progress(title, len(rows), "response") as advance:
-        answers = [Answer(row["prompt"], row["text"]) for row in rows]
-        for number, judgement in judge_all(judge, trait, answers):
-            judged[number] = judgement
+    # An empty response is dropped whatever a judge says of it.
+    asked = [number for number, row in enumerate(rows) if row["response_ids"]]
+    prompts = [rows[number]["prompt"] for number in asked]
+    announce(config, trait, title, prompts, len(asked), config.elicit.max_new_tokens)
+    judged = dict.fromkeys(range(len(rows)), Judgement(None, None))
+    with progress(title, len(asked), "response") as advance:
+        answers = [Answer(rows[number]["prompt"], rows[number]["text"]) for number in asked]
+        for place, judgement in judge_all(judge, trait, answers):
+            judged[asked[place]] = judgement
             advance(1)
     verdicts = [
         verdict(row["id"], row["polarity"], len(row["response_ids"]), judged[number], config.vet)

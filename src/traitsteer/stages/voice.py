@@ -6,8 +6,6 @@ report questions are answered with seeds of their own, the same in both arms.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from traitsteer.experiment import voice
 from traitsteer.experiment.answering import Bench, Questions, Setting, unsteered
@@ -17,7 +15,7 @@ from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal,
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.protocols import refuse_other_terms
 from traitsteer.experiment.results import one_protocol, read_results
-from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL
+from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL, VoiceRow
 from traitsteer.maths.statistics import (
     mean_interval,
     paired_difference_interval,
@@ -32,10 +30,9 @@ from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_json, write_jsonl
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.progress import progress, say
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
-Row = dict[str, Any]
-Answers = dict[str, list[ScoredAnswer]]
+BySetting = dict[str, list[ScoredAnswer]]
 
 
 def run(config: Config) -> None:
@@ -46,8 +43,8 @@ def run(config: Config) -> None:
         TraitsteerError: the terms in data/protocols are not those of params.yaml, too many answers
             lack a score, or a vector does not fit.
     """
-    rows: list[Row] = []
-    spoken: list[Row] = []
+    rows: list[VoiceRow] = []
+    spoken: list[VoiceRow] = []
     if {INSTRUCTION, NATURAL} <= set(config.study.arms):
         refuse_other_terms(config)
         model = open_model(config, config.models.instruct)
@@ -59,14 +56,14 @@ def run(config: Config) -> None:
     write_json(layout.VOICE, rows)
 
 
-def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, list[Row]]:
+def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[VoiceRow, list[VoiceRow]]:
     """The row of one trait, and its answers with their measures."""
     results = {arm: read_results(config, name, arm) for arm in (INSTRUCTION, NATURAL)}
     best = {arm: best_of_arm(found) for arm, found in results.items()}
     without = [arm for arm, result in best.items() if result is None]
     found = {arm: chosen(result) for arm, result in best.items() if result is not None}
     flat = [arm for arm, each in found.items() if each.reached <= each.steps[0][1]]
-    head: Row = {
+    head: VoiceRow = {
         "trait": name,
         "protocol": one_protocol(name, [*results[INSTRUCTION], *results[NATURAL]]),
         "status": "compared",
@@ -78,7 +75,7 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
         parts = ("arms", "equality", "measures", "preference", "not_measured")
         return head | {"status": status} | dict.fromkeys(parts), []
 
-    trait = read_trait(Path(config.study.trait_folder) / name)
+    trait = trait_of(config, name)
     bench = open_bench(config, name, model)
     arms, corrections = equal(found), 0
     answers = _answers(config, bench, trait, arms, 0)
@@ -115,7 +112,7 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[Row, lis
 
 def _answers(
     config: Config, bench: Bench, trait: Trait, arms: Mapping[str, Matched], first_sample: int
-) -> Answers:
+) -> BySetting:
     """Baseline and both arms on the report questions, with the seeds of this stage.
 
     Raises:
@@ -138,7 +135,7 @@ def _answers(
     return answers
 
 
-def _difference(config: Config, answers: Answers) -> Interval:
+def _difference(config: Config, answers: BySetting) -> Interval:
     """Trait score of the natural answers minus that of the instruction answers."""
     return paired_difference_interval(
         _trait_scores(answers[NATURAL]),
@@ -151,7 +148,7 @@ def _trait_scores(answers: Sequence[ScoredAnswer]) -> scores.ByQuestion:
     return scores.by_question(answers, "trait_score")
 
 
-def _setting(arm: Matched | None, answers: Sequence[ScoredAnswer], confidence: float) -> Row:
+def _setting(arm: Matched | None, answers: Sequence[ScoredAnswer], confidence: float) -> VoiceRow:
     """Where a setting steers, and the scores that it reached; the baseline steers nowhere."""
     names = ("method", "layer", "strength", "coefficient")
     return {

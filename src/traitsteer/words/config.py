@@ -18,7 +18,7 @@ from traitsteer.words.model_config import ModelConfig, ModelsConfig
 from traitsteer.words.pocket_config import PocketConfig
 from traitsteer.words.records import Method
 from traitsteer.words.scoring_config import CrossConfig, EvaluateConfig, SearchConfig, VoiceConfig
-from traitsteer.words.section import Count, Score, Section
+from traitsteer.words.section import Count, Points, Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -31,7 +31,7 @@ class StudyConfig(Section):
     """The arms that elicit: those with `text: null`. DVC cannot choose them from the rest."""
     arms: tuple[Name, ...] = Field(min_length=1)
     trait_folder: str
-    coherence_floor: Score
+    coherence_floor: Points
 
 
 class ArmConfig(Section):
@@ -68,9 +68,9 @@ class ElicitConfig(SamplingConfig):
 class VetConfig(Section):
     """What a response must show to be kept, and how many of each polarity must remain."""
 
-    positive_at_least: Score
-    negative_at_most: Score
-    coherence_at_least: Score
+    positive_at_least: Points
+    negative_at_most: Points
+    coherence_at_least: Points
     minimum: Count
 
 

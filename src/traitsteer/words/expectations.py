@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["ok", "outside", "not measured"]
+Standing = Literal["ok", "outside", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Observed:
     """What one expectation met with, for one trait and arm where it has them."""
 
     expectation: Expectation
@@ -33,7 +33,7 @@ class Outcome:
     """None: no file of the study holds it."""
 
     @property
-    def found(self) -> Verdict:
+    def found(self) -> Standing:
         """Whether the value lies within the range."""
         if self.value is None:
             return "not measured"

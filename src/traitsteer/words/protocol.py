@@ -16,7 +16,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Trait
 from traitsteer.words.wording import plain
 
-Terms = dict[str, Any]
+FrozenTerms = dict[str, Any]
 """JSON values under the names of what they fix."""
 
 OF_TRAIT = ("trait", "rubric", "questions", "system_prompts")
@@ -27,7 +27,7 @@ SOURCE = {"base", "instruct", "dtype", "quantisation"}
 """What of the models' parameters decides what they say."""
 
 
-def extraction_terms(config: Config, trait: Trait, judge: Terms) -> Terms:
+def extraction_terms(config: Config, trait: Trait, judge: FrozenTerms) -> FrozenTerms:
     """The terms under which responses are elicited and vetted; `judge` says which judge it is."""
     return {
         "trait": trait.name,
@@ -42,8 +42,8 @@ def extraction_terms(config: Config, trait: Trait, judge: Terms) -> Terms:
 
 
 def protocol_terms(
-    config: Config, trait: Trait, judge: Terms, model_digest: str, calibration: Sequence[str]
-) -> Terms:
+    config: Config, trait: Trait, judge: FrozenTerms, model_digest: str, calibration: Sequence[str]
+) -> FrozenTerms:
     """The terms under which vectors of one trait are scored.
 
     Args:
@@ -99,7 +99,7 @@ def refuse_repeats(trait: Trait) -> None:
             )
 
 
-def common_terms(terms: Mapping[str, Any]) -> Terms:
+def common_terms(terms: Mapping[str, Any]) -> FrozenTerms:
     """Terms that all traits of one study share."""
     shared = {name: value for name, value in terms.items() if name not in OF_TRAIT}
     # The judge's terms name the rubric too, which belongs to the trait.
@@ -127,7 +127,7 @@ def first_difference(one: object, other: object, path: str = "") -> tuple[str, A
     return None if one == other else (path, one, other)
 
 
-def refuse_difference(one: Terms, other: Terms, names: tuple[str, str]) -> None:
+def refuse_difference(one: FrozenTerms, other: FrozenTerms, names: tuple[str, str]) -> None:
     """Raise TraitsteerError that names the first field in which two protocols differ, if any."""
     if found := first_difference(one, other):
         field, a, b = found

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from traitsteer.words.section import Count, Score, Section
+from traitsteer.words.section import Count, Points, Section
 
 
 class SearchConfig(Section):
@@ -68,7 +68,7 @@ class EvaluateConfig(Section):
     nulls: NullsConfig
     ladder: tuple[Annotated[float, Field(gt=0)], ...]
     """Multiples of the chosen strength that are answered too, at the chosen layer."""
-    up_by: Score
+    up_by: Points
     """Points above its unsteered partner from which a single answer counts as up in the trait."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
 

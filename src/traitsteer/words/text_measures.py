@@ -46,7 +46,7 @@ def announces(text: str, names: tuple[str, ...]) -> bool:
 @cache
 def _announcement(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """What announces by itself, and what does in a sentence of the first person."""
-    name = any_of(names).pattern.replace("(?<!\\w)(", "(?<!\\w)(?:", 1)
+    name = any_of(names).pattern
     said = [
         rf"(?<![\w'’])i(?:['’](?:m|ve|ll|d))?{_GAP}{{0,5}}(?:{_LOOSE})?[\s,]+{name}",
         rf"(?<!\w)(?:call|name|find|found|make|made|consider)(?:s|ed|d)?\s+me{_GAP}{{0,3}}"

@@ -56,7 +56,7 @@ def quoted(found: Sequence[str]) -> str:
 def any_of(names: Iterable[str]) -> re.Pattern[str]:
     """A pattern that finds each of the words in its common forms, in capitals or not."""
     forms = "|".join(sorted({re.escape(form) for name in names for form in _forms(name)}))
-    return re.compile(rf"(?<!\w)({forms})(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?<!\w)(?:{forms})(?!\w)", re.IGNORECASE)
 
 
 def _forms(name: str) -> Iterator[str]:

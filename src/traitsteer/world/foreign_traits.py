@@ -38,7 +38,7 @@ _FRAME = re.compile(
 
 
 @dataclass(frozen=True)
-class Source:
+class TraitSource:
     """What one source holds; None where it says nothing."""
 
     path: Path
@@ -53,7 +53,7 @@ class Source:
     """What our format has no place for, a sentence each."""
 
 
-def read_source(path: Path, evaluates: bool = False) -> Source:
+def read_source(path: Path, evaluates: bool = False) -> TraitSource:
     """Read a folder of a trait, or one JSON file of the persona vectors code.
 
     Args:
@@ -85,7 +85,7 @@ def read_questions(path: Path) -> tuple[Text, ...]:
     return found.texts("questions")
 
 
-def _read_folder(folder: Path) -> Source:
+def _read_folder(folder: Path) -> TraitSource:
     sides = [_side(folder, name) for name in ("positive", "negative")]
     if sides[0].suffix != sides[1].suffix:
         raise TraitsteerError(
@@ -123,7 +123,7 @@ def _read_folder(folder: Path) -> Source:
         steering.require("questions")
         evaluation, files["evaluation"] = steering.texts("questions"), (path,)
         homeless += other_keys([steering], ["questions"])
-    return Source(
+    return TraitSource(
         folder,
         definition,
         scenarios,
@@ -135,7 +135,7 @@ def _read_folder(folder: Path) -> Source:
     )
 
 
-def _read_persona(path: Path, evaluates: bool) -> Source:
+def _read_persona(path: Path, evaluates: bool) -> TraitSource:
     found = parse(path, read_foreign_text(path))
     found.require(*(("questions",) if evaluates else ("instruction", "questions")))
     homeless = list(other_keys([found], ("instruction", "questions", "eval_prompt")))
@@ -152,7 +152,7 @@ def _read_persona(path: Path, evaluates: bool) -> Source:
         definition, said = _rubric(found.text("eval_prompt"))
         homeless += said
         files |= {"definition": (path,)} if definition else {}
-    return Source(
+    return TraitSource(
         path,
         definition,
         system_prompts=system_prompts,

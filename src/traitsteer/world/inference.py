@@ -67,19 +67,20 @@ def one_kernel(module: nn.Module) -> Norm | None:
     if not alone or not isinstance(eps, float) or "forward" in module.__dict__:
         return None
     if module not in _norms:
-        _norms[module] = _does_the_same(module, eps)
+        _norms[module] = _does_the_same(module, len(weight), eps)
     if not _norms[module]:
         return None
     return partial(rms_norm, normalized_shape=weight.shape, weight=weight, eps=eps)
 
 
 @torch.inference_mode()
-def _does_the_same(module: nn.Module, eps: float) -> bool:
+def _does_the_same(module: nn.Module, width: int, eps: float) -> bool:
     if len(inspect.signature(type(module).forward).parameters) != 2:
         return False
     # Small inputs, for which eps counts, and large ones.
-    given = torch.arange(96.0).sin().view(6, 16) * 10.0 ** torch.arange(-4.0, 2.0)[:, None]
-    weight = 1 + torch.arange(16.0).cos() / 2
+    given = torch.arange(6.0 * width).sin().view(6, width)
+    given = given * 10.0 ** torch.arange(-4.0, 2.0)[:, None]
+    weight = 1 + torch.arange(float(width)).cos() / 2
     found = functional_call(module, {"weight": weight}, (given,))
     return torch.allclose(found, rms_norm(given, weight.shape, weight, eps), rtol=1e-5, atol=0)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from traitsteer.words.errors import TraitsteerError
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and numbers that lead from the whole to a value: `("questions", 3)`."""
 
 _DECODER = json.JSONDecoder()
@@ -33,7 +33,7 @@ class Located:
 
     path: Path
     value: Any
-    lines: Mapping[Place, int]
+    lines: Mapping[KeyPath, int]
 
     def at(self, *place: str | int) -> str:
         """Where a part of the value stands, as `file:line`."""
@@ -147,7 +147,7 @@ def parse(path: Path, text: str, first_line: int = 1) -> Located:
             "or cut short: get it again or mend that line."
         ) from error
     breaks = [at for at, character in enumerate(text) if character == "\n"]
-    offsets: dict[Place, int] = {}
+    offsets: dict[KeyPath, int] = {}
     again: list[tuple[int, str | int]] = []
     _walk(text, _skip(text, 0), (), offsets, again)
     for at, key in again[:1]:
@@ -160,7 +160,11 @@ def parse(path: Path, text: str, first_line: int = 1) -> Located:
 
 
 def _walk(
-    text: str, at: int, place: Place, offsets: dict[Place, int], again: list[tuple[int, str | int]]
+    text: str,
+    at: int,
+    place: KeyPath,
+    offsets: dict[KeyPath, int],
+    again: list[tuple[int, str | int]],
 ) -> int:
     """Note where the value at `at` and its parts begin; return where it ends.
 
@@ -190,7 +194,7 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def _name(place: Place) -> str:
+def _name(place: KeyPath) -> str:
     return " ".join(str(key + 1) if isinstance(key, int) else key for key in place) or "the whole"
 
 

@@ -21,7 +21,7 @@ from traitsteer.world.replies import FOLLOWED, SENT
 from traitsteer.world.repository import in_repository
 from traitsteer.world.score_cache import ScoreCache
 from traitsteer.world.spending import Budget, Spending
-from traitsteer.world.trait_folder import read_trait
+from traitsteer.world.trait_folder import trait_of
 
 if TYPE_CHECKING:
     from traitsteer.world.language_model import LanguageModel
@@ -218,7 +218,7 @@ def _address() -> SplitResult:
 
 
 def _rubric(config: Config, trait: str) -> str:
-    return read_trait(Path(config.study.trait_folder) / trait).definition
+    return trait_of(config, trait).definition
 
 
 _kept: dict[str, "LanguageModel"] = {}

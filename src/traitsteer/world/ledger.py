@@ -36,15 +36,13 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Count:
+class Searches:
     """How often a trait and arm were searched."""
 
     here: int
     """Attempts under the protocol asked for."""
     elsewhere: int
     """Attempts under any other."""
-    protocols: int
-    """How many protocols there were in all."""
 
 
 def record(attempt: Attempt) -> None:
@@ -78,7 +76,7 @@ def add(entry: dict[str, str]) -> None:
 
 def counts(
     cells: Sequence[tuple[str, str]], protocols: dict[str, str]
-) -> dict[tuple[str, str], Count]:
+) -> dict[tuple[str, str], Searches]:
     """Attempts on each (trait, arm), those under the trait's present protocol and all others.
 
     Args:
@@ -90,7 +88,7 @@ def counts(
     for trait, arm in cells:
         own = [line["protocol"] for line in lines if (line["trait"], line["arm"]) == (trait, arm)]
         here = own.count(protocols[trait])
-        found[trait, arm] = Count(here, len(own) - here, len(set(own)))
+        found[trait, arm] = Searches(here, len(own) - here)
     return found
 
 

@@ -90,7 +90,7 @@ def tokens_of(prompt: str) -> int:
     return len(prompt.encode()) // 4 + 10 + REPLY_TOKENS
 
 
-class Asked(Protocol):
+class Respondent(Protocol):
     """Whoever answers questions: an endpoint, or a local model."""
 
     def ask(self, questions: Sequence[Question]) -> list[Said]:
@@ -102,7 +102,7 @@ class ModelJudge:
     """Scores answers by asking a language model; `digest` names all that its scores depend on."""
 
     def __init__(
-        self, asked: Asked, prompts: JudgePrompts, rubrics: Mapping[str, str], digest: str
+        self, asked: Respondent, prompts: JudgePrompts, rubrics: Mapping[str, str], digest: str
     ) -> None:
         self._asked, self._prompts = asked, prompts
         self._rubrics, self.digest = dict(rubrics), digest

@@ -9,9 +9,12 @@ from tqdm import tqdm
 
 LINE_SECONDS = 15.0
 
+Advance = Callable[[int], None]
+"""Told how many more units are done."""
+
 
 @contextmanager
-def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     """Yield a function that is told how many more units are done."""
     if sys.stderr.isatty():
         with tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True) as bar:

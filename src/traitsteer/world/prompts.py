@@ -123,7 +123,7 @@ class Prompts:
         )
 
     def _plain(self, text: str) -> tuple[int, ...]:
-        """One that closes every text with its end token would have the model begin another."""
+        """Ids without an end token that the tokenizer adds: the model would begin a new text."""
         ids = list(self.tokenizer(text)["input_ids"])
         bare = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         ends = {self.tokenizer.eos_token_id, self.tokenizer.sep_token_id} - {None}

@@ -7,6 +7,7 @@ The journal is a view of it for optuna-dashboard, from which nothing is read bac
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import optuna
@@ -17,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from traitsteer.maths.cliffs import Point
+from traitsteer.world.progress import say
 
 CONSTRAINT = "coherence_below_floor"
 
@@ -99,26 +101,32 @@ class LayerStrengthStudy:
     def publish(self, journal: Path) -> None:
         """Add to the journal the finished trials that it does not hold yet.
 
-        The journal is a view: one that a killed writer left broken is set aside and begun anew, and
-        a study of this name whose trials were others (of older code, or of another judge's scores)
-        is replaced.
+        The journal is a view: one that a killed writer left broken is set aside under a name that
+        is free, which is said, and begun anew, and a study of this name whose trials were others
+        (of older code, or of another judge's scores) is replaced.
         """
         journal.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._publish(journal)
+            storage, shown = self._opened(journal)
         except ValueError:
-            journal.rename(journal.with_suffix(".broken"))
-            self._publish(journal)
-
-    def _publish(self, journal: Path) -> None:
-        storage = JournalStorage(JournalFileBackend(str(journal.resolve())))
+            aside = _free(journal)
+            journal.rename(aside)
+            say(f"{journal} cannot be read; it is kept as {aside}, and a new journal is begun")
+            storage, shown = self._opened(journal)
         finished = self._study.get_trials(deepcopy=False, states=_FINISHED)
-        shown = self._shown(storage)
         known = [_told(trial) for trial in shown.get_trials(deepcopy=False)]
         if known != [_told(trial) for trial in finished[: len(known)]]:
             optuna.delete_study(study_name=self.name, storage=storage)
             shown, known = self._shown(storage), []
         shown.add_trials([self._for_dashboard(trial) for trial in finished[len(known) :]])
+
+    def _opened(self, journal: Path) -> tuple[JournalStorage, optuna.Study]:
+        """The journal and this study in it; raises ValueError where a line cannot be read.
+
+        A last line that breaks off is found only once another stands behind it.
+        """
+        storage = JournalStorage(JournalFileBackend(str(journal.resolve())))
+        return storage, self._shown(storage)
 
     def _shown(self, storage: JournalStorage) -> optuna.Study:
         study = optuna.create_study(
@@ -140,6 +148,12 @@ class LayerStrengthStudy:
             intermediate_values=trial.intermediate_values,
             system_attrs={**trial.system_attrs, **violated},
         )
+
+
+def _free(journal: Path) -> Path:
+    """A name for a broken journal that no other has."""
+    names = (journal.with_suffix(f".broken{number or ''}") for number in count())
+    return next(name for name in names if not name.exists())
 
 
 def _told(trial: FrozenTrial) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Pair, Trait
 from traitsteer.world.files import read_text, write_text
@@ -154,6 +155,11 @@ def read_trait(folder: Path) -> Trait:
         selection=questions["selection"],
         report=questions["report"],
     )
+
+
+def trait_of(config: Config, name: str) -> Trait:
+    """Read a trait of the study; raises TraitsteerError as `read_trait` does."""
+    return read_trait(Path(config.study.trait_folder) / name)
 
 
 def write_trait(folder: Path, trait: Trait) -> None:
