@@ -58,8 +58,8 @@ def test_every_row_says_what_slow_passes_say(
             assert [answer.ids for answer in found] == [expected[at] for at in order]
     assert len(lengths) > 3, "no row left before another"
     assert hooks(model) == before
-    [told] = [r.getMessage() for r in caplog.records if "slower, with the cache" in r.getMessage()]
-    assert told.startswith(type(model.model).__name__)
+    told = [r for r in caplog.records if "slower, with the cache" in r.getMessage()]
+    assert len(told) == 1, "once"
 
 
 @pytest.mark.parametrize("model", ["falcon_h1", "qwen3_next"], indirect=True)
