@@ -168,8 +168,7 @@ def test_prompting_is_pooled_over_its_prompts_and_null_without_any() -> None:
     found = planted.summary()["prompted"]
     pooled = np.concatenate(list(planted.prompted.values()), axis=1).mean(axis=1)
     assert list(interval(found["trait_score"])) == over_questions(pooled)
-    # It answered once: what it is held against has the same seeds.
-    assert list(interval(found["delta"])) == over_questions(pooled - planted.before[:, 0])
+    assert list(interval(found["delta"])) == over_questions(pooled - planted.before.mean(axis=1))
     # One prompt lost all of its scores: of the pool that is a part.
     lost = next(iter(planted.prompted))
     whole = planted.given[lost]

@@ -234,7 +234,7 @@ def test_a_model_that_the_engine_gets_wrong_does_not_run_so(
 
         monkeypatch.setattr(type(llama.model), "forward", stretched)
     elif fault == "steering":
-        monkeypatch.setattr(added, "_steer", lambda _sums, hidden: hidden)
+        monkeypatch.setattr(added, "_add_to_newest", lambda _sums, hidden: hidden)
     else:
         padded = prefill._padded
 

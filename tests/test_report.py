@@ -126,7 +126,7 @@ def test_the_arms_are_compared_in_a_table(folder, page):
                 name,
                 shown(cell["natural_percent"], " %", number),
                 f"{shown(cell['difference'])} not distinguishable",
-                number(cell["p_value"], 4),
+                number(cell["p_adjusted"], 4),
                 number(cell["cosine_best"], 2),
             ])  # fmt: skip
     assert rows == expected
@@ -239,7 +239,14 @@ def test_a_trait_with_nothing_feasible_in_any_arm_still_has_its_page(tmp_path, m
             _make_infeasible("evil", arm, method)
     write_json(layout.CROSS, [r for r in read_json(layout.CROSS) if r["vector"] != "evil"])
     comparison = read_json(layout.COMPARISON)
-    names = ("natural_percent", "difference", "p_value", "cosine_best", "cosine_by_layer")
+    names = (
+        "natural_percent",
+        "difference",
+        "p_value",
+        "p_adjusted",
+        "cosine_best",
+        "cosine_by_layer",
+    )
     nothing = dict.fromkeys(names) | {"like_for_like": []}
     comparison["comparisons"][0] |= nothing
     write_json(layout.COMPARISON, comparison | {"profile": "mine"})

@@ -21,7 +21,7 @@ from traitsteer.maths.statistics import (
     share_interval,
 )
 from traitsteer.words import scores
-from traitsteer.words.records import ScoredAnswer
+from traitsteer.words.records import Interval, ScoredAnswer
 from traitsteer.words.results import AT_BASELINE, AT_FLOOR, BELOW_BASELINE
 from traitsteer.words.scores import ByQuestion
 
@@ -53,7 +53,12 @@ class Evidence:
         self.answers, self.terms = answers, terms
         self.trait = {n: scores.by_question(rows, "trait_score") for n, rows in answers.items()}
         self.coherent = {n: scores.by_question(rows, "coherence") for n, rows in answers.items()}
-        self.risen = {n: scores.rises(rows, answers["baseline"]) for n, rows in answers.items()}
+        # Prompted answers are spread over prompts, with more seeds than the unsteered ones have.
+        self.risen = {
+            name: scores.rises(rows, answers["baseline"])
+            for name, rows in answers.items()
+            if name not in self.named("prompted")
+        }
         self.baseline: ByQuestion = self.trait["baseline"]
 
     def unsteered(self) -> dict[str, Any]:
@@ -70,7 +75,12 @@ class Evidence:
         return [name for name in self.answers if name == kind or name.startswith(f"{kind}-")]
 
     def measured(self, names: Sequence[str]) -> dict[str, Any]:
-        """Trait score, delta and coherence of some settings pooled.
+        """Trait score, delta and coherence of some settings pooled."""
+        rises = _pooled(self.risen, names)
+        return self._measured(names, delta_interval(rises, self.terms.confidence))
+
+    def _measured(self, names: Sequence[str], delta: Interval) -> dict[str, Any]:
+        """The same, beside a delta.
 
         `coherence_at_worst` is the mean coherence if the answers without a score had none.
         """
@@ -79,7 +89,7 @@ class Evidence:
         worst = {q: [0.0 if v is None else v for v in values] for q, values in coherence.items()}
         return {
             "trait_score": score_interval(trait, confidence).rounded(),
-            "delta": delta_interval(_pooled(self.risen, names), confidence).rounded(),
+            "delta": delta.rounded(),
             "coherence": score_interval(coherence, confidence).rounded(),
             "coherence_at_worst": round(mean_interval(worst).value, 4),
         }
@@ -87,12 +97,16 @@ class Evidence:
     def prompted(self) -> dict[str, Any] | None:
         """What positive system prompts reach without steering, all of them pooled.
 
-        None where none was given, or too many of their answers lack a score.
+        Its delta is that of the means over each question's answers. None where none was given, or
+        too many of their answers lack a score.
         """
         names = self.named("prompted")
         rows = [row for name in names for row in self.answers[name]]
         held = names and scores.enough(rows, self.terms.missing_at_most)
-        return self.measured(names) if held else None
+        if not held:
+            return None
+        trait, confidence = _pooled(self.trait, names), self.terms.confidence
+        return self._measured(names, paired_difference_interval(trait, self.baseline, confidence))
 
     def p_value(self) -> float:
         """Of the steered delta, by turning the signs of whole questions."""
