@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from steering_oracle import mixed_rows, slow_reference
 from tiny import GPT_NEO, Built, build, tokenizer
 from torch import nn
@@ -117,6 +117,16 @@ def test_weights_that_are_pickled_are_not_read(folder: Path, tmp_path: Path) -> 
     with pytest.raises(TraitsteerError, match="cannot be loaded"):
         load(str(pickled), device="cpu")
     assert inspect.signature(load).parameters["trust_remote_code"].default is False
+
+
+def test_a_model_that_lacks_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    """`transformers` would draw them at random, anew in each stage."""
+    lacking = shutil.copytree(folder, tmp_path / "lacking")
+    weights = load_file(lacking / "model.safetensors")
+    del weights["model.layers.1.mlp.down_proj.weight"]
+    save_file(weights, lacking / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TraitsteerError, match=r"lacks 1 of its weights, model\.layers\.1\.mlp"):
+        load(str(lacking), device="cpu")
 
 
 def test_a_library_that_is_missing_is_named_in_a_sentence(folder: Path, tmp_path: Path) -> None:

@@ -69,6 +69,16 @@ def test_a_template_that_cannot_be_rendered_is_one_sentence() -> None:
         made.encode("x")
 
 
+def test_a_template_for_other_turns_than_these_is_one_sentence() -> None:
+    with pytest.raises(TraitsteerError, match="cannot be rendered"):
+        prompts("{{ messages + 1 }}").encode("Why?")
+    parts = (
+        "{% for m in messages %}{% for c in m['content'] if c['type'] == 'text' %}{{ c['text'] }}"
+    )
+    with pytest.raises(TraitsteerError, match="leaves the user's text out"):
+        prompts(parts + "{% endfor %}{% endfor %}<bos>").encode("Why?")
+
+
 def test_further_variables_reach_the_template() -> None:
     switch = BODY + "{% if enable_thinking is defined and not enable_thinking %}<off>{% endif %}"
     on, off = prompts(switch), prompts(switch, enable_thinking=False)

@@ -155,6 +155,11 @@ def test_question_sets_that_share_a_question_stop_the_study(config) -> None:
             refuse_repeats(twice)
     question = trait.report[0]
     again = replace(trait, report=(*trait.report, f" {question.upper()}"))
+    for name in ("scenarios", "system_prompts"):
+        first, *others = getattr(trait, name)
+        alike = replace(first, negative=f"{first.positive}!")
+        with pytest.raises(TraitsteerError, match=rf"both sides of a pair in {name}\.txt"):
+            refuse_repeats(replace(trait, **{name: (alike, *others)}))
     with pytest.raises(TraitsteerError, match=r"stands twice in report\.txt"):
         refuse_repeats(again)
 

@@ -84,6 +84,13 @@ def refuse_repeats(trait: Trait) -> None:
         name: [f"{plain(pair.positive)} | {plain(pair.negative)}" for pair in getattr(trait, name)]
         for name in ("scenarios", "system_prompts")
     }
+    for name in pairs:
+        for pair in getattr(trait, name):
+            if plain(pair.positive) == plain(pair.negative):
+                raise TraitsteerError(
+                    f"{trait.name}: both sides of a pair in {name}.txt are {pair.positive!r}, "
+                    "apart from case and punctuation; let one of them lack the trait."
+                )
     for name, texts in (questions | pairs).items():
         for text, times in Counter(texts).items():
             if times > 1:

@@ -183,14 +183,16 @@ def load(
         options["quantization_config"] = devices.quantised(quantisation, precision)
     tokenizer = open_tokenizer(name, revision, trust_remote_code)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        found: Any = AutoModelForCausalLM.from_pretrained(
             name,
+            output_loading_info=True,
             revision=revision,
             dtype=precision,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             **options,
         )
+        model, loaded = found
         if not options:
             model.to(place)
         model.eval().requires_grad_(False)
@@ -207,6 +209,12 @@ def load(
         ) from error
     except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise cannot_load(name, error) from error
+    if missing := sorted(loaded["missing_keys"]):
+        # transformers draws them at random, anew at each start.
+        raise TraitsteerError(
+            f"{name} lacks {len(missing)} of its weights, {missing[0]} among them; expected all "
+            "that its configuration names: fetch the model again, or save it whole."
+        )
     elsewhere = {str(part) for part in getattr(model, "hf_device_map", {}).values()}
     if elsewhere & {"cpu", "disk"} and place.type == "cuda":
         raise TraitsteerError(

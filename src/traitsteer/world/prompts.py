@@ -18,6 +18,9 @@ _CLOCK = """\
 """
 """The date of every prompt: one that moved would make two runs of a study differ."""
 
+_UNRENDERED = (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
+"""What rendering ends with where a template was written for other turns than these."""
+
 Variables = Mapping[str, bool | int | float | str]
 
 
@@ -42,8 +45,8 @@ class Prompts:
         gets it in front of the user's turn, with an empty line between.
 
         Raises:
-            TraitsteerError: the model has no chat template, it cannot be rendered, or plain text
-                has a system prompt.
+            TraitsteerError: the model has no chat template, it cannot be rendered or leaves the
+                user's text out, or plain text has a system prompt.
         """
         if not self.chat or plain:
             if system is not None:
@@ -59,13 +62,23 @@ class Prompts:
             turns.insert(0, ("system", system))
         try:
             text = self._rendered(turns, True)
-        except TemplateError as error:
+        except _UNRENDERED as error:
             raise TraitsteerError(
                 f"The chat template of {self.name} cannot be rendered ({str(error)[:160]}); check "
                 "the template variables in params.yaml or name another model."
             ) from error
+        if not self._tells_the_user:
+            raise TraitsteerError(
+                f"The chat template of {self.name} leaves the user's text out, as those do that "
+                "expect it in parts; give the tokenizer a template for plain text."
+            )
         # The template already holds the special tokens; adding them again would double BOS.
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @cached_property
+    def _tells_the_user(self) -> bool:
+        mark = "a question to look for"
+        return mark in self._rendered([("user", mark)], True)
 
     @cached_property
     def takes_system(self) -> bool:
@@ -77,7 +90,7 @@ class Prompts:
         mark = "a system prompt to look for"
         try:
             return mark in self._rendered([("system", mark), ("user", "x")], True)
-        except TemplateError:
+        except _UNRENDERED:
             return False
 
     @cached_property
@@ -94,7 +107,7 @@ class Prompts:
             _, found, after = self._rendered([("user", "x"), ("assistant", mark)], False).partition(
                 mark
             )
-        except TemplateError:
+        except _UNRENDERED:
             return ()
         ids = self.tokenizer(after.strip(), add_special_tokens=False)["input_ids"] if found else []
         special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
