@@ -45,7 +45,7 @@ def test_whether_the_arms_differ_is_read_from_the_difference_alone():
     def said(difference, percent):
         cell = {"difference": difference, "natural_percent": percent, "p_adjusted": 0.02}
         budgets = {"instruction": {"methods": ["probe"]}, "natural": {"methods": ["probe"]}}
-        return arms_differ([{"trait": "calm", "like_for_like": []} | cell], budgets)[0]
+        return arms_differ([{"trait": "calm", "like_for_like": []} | cell], budgets, 0.95)[0]
 
     # +60 beside an instruction delta of +1 (−3 to 5), whose percent has no bounds.
     clear = said(_between(59, 49, 69), _between(6000, None, None))
@@ -57,7 +57,7 @@ def test_whether_the_arms_differ_is_read_from_the_difference_alone():
     )
     assert "(−1.0 to 5.0), not distinguishable" in said(_between(2, -1, 5), None)
     assert verdict(_between(2, None, None)) == "not distinguishable"
-    assert arms_differ([], {}) == []
+    assert arms_differ([], {}, 0.95) == []
 
 
 def test_one_method_in_both_arms_is_told_before_the_best_of_unequally_many():
@@ -66,11 +66,12 @@ def test_one_method_in_both_arms_is_told_before_the_best_of_unequally_many():
     row = {"trait": "calm", "like_for_like": [alike | {"method": "mean_difference"}]} | best
     equal = {"instruction": {"methods": ["a"]}, "natural": {"methods": ["a"]}}
     more = equal | {"natural": {"methods": ["a", "b"]}}
-    first, second, terms = arms_differ([row], more)
+    first, second, terms = arms_differ([row], more, 0.95)
     assert first.startswith("Natural minus instruction, the mean difference in both: calm −18.0")
+    assert "less by itself, not among the traits (p = 0.0900)" in first
     assert "instruction from 1 and natural from 2" in second and "calm +1.0" in second
     assert "another draw of responses" in terms
-    assert len(arms_differ([row], equal)) == 2, "then the best of one method is that method"
+    assert len(arms_differ([row], equal, 0.95)) == 2, "then the best of one method is that method"
 
 
 def test_luck_is_what_the_largest_feasible_trial_lost():

@@ -155,7 +155,9 @@ def _lead(
         ("Does each vector beat its nulls?", [beats_nulls(bests)]),
         (
             "Is natural different from instruction?",
-            arms_differ(comparison["comparisons"], comparison["budgets"]),
+            arms_differ(
+                comparison["comparisons"], comparison["budgets"], config.evaluate.confidence
+            ),
         ),
         ("How much of the apparent best was luck?", [luck(bests)]),
         ("Which factor explains the difference?", factor_sentences(factorial)),

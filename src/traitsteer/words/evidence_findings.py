@@ -10,6 +10,7 @@ from traitsteer.words.factor_findings import explanation
 from traitsteer.words.findings import (
     MISSING,
     Best,
+    apart,
     estimate,
     listed,
     number,
@@ -87,10 +88,13 @@ def _largest_null(cells: Sequence[tuple[str, str, Record]]) -> str:
     )
 
 
-def arms_differ(comparisons: Sequence[Record], budgets: Mapping[str, Record]) -> list[str]:
+def arms_differ(
+    comparisons: Sequence[Record], budgets: Mapping[str, Record], confidence: float
+) -> list[str]:
     """Is natural different from instruction? Empty where one of them is no arm.
 
-    With one method in both first, which compares like with like; then at each arm's best.
+    With one method in both first, which compares like with like; then at each arm's best. What is
+    told apart at this confidence by itself, but not among as many traits, is said to be so.
     """
     if not comparisons:
         return []
@@ -98,12 +102,14 @@ def arms_differ(comparisons: Sequence[Record], budgets: Mapping[str, Record]) ->
     for place, alike in enumerate(comparisons[0]["like_for_like"]):
         cells = [(row["trait"], row["like_for_like"][place]) for row in comparisons]
         method = alike["method"].replace("_", " ")
-        said.append(f"Natural minus instruction, the {method} in both: {_differences(cells)}.")
+        said.append(
+            f"Natural minus instruction, the {method} in both: {_differences(cells, confidence)}."
+        )
     if not said or unequal_terms(budgets):
         counts = listed([f"{arm} from {len(each['methods'])}" for arm, each in budgets.items()])
         cells = [(row["trait"], row) for row in comparisons]
         said.append(f"Best against best, of the methods to choose from ({counts}): ")
-        said[-1] += f"{_differences(cells)}."
+        said[-1] += f"{_differences(cells, confidence)}."
     return [
         *said,
         "Intervals and p-values (Holm's, over the traits) are over questions and hold for these "
@@ -111,10 +117,14 @@ def arms_differ(comparisons: Sequence[Record], budgets: Mapping[str, Record]) ->
     ]
 
 
-def _differences(cells: Sequence[tuple[str, Record]]) -> str:
+def _differences(cells: Sequence[tuple[str, Record]], confidence: float) -> str:
+    def among_traits(cell: Record) -> str:
+        lost = apart(cell["difference"]) and cell["p_adjusted"] > 1 - confidence
+        return " by itself, not among the traits" if lost else ""
+
     return "; ".join(
         f"{trait} {estimate(cell['difference'], ' points', form=signed)}, "
-        f"{verdict(cell['difference'])} (p = {number(cell['p_adjusted'], 4)}), "
+        f"{verdict(cell['difference'])}{among_traits(cell)} (p = {number(cell['p_adjusted'], 4)}), "
         f"{of_instruction(cell['natural_percent'])}"
         if cell["difference"]
         else f"not computed for {trait}"
