@@ -273,8 +273,8 @@ def test_the_calls_of_a_study_are_told_beforehand(
         # The baseline and 48 trials; the baseline and 6 settings recounted on 2 samples.
         "search": 3 * 20 * ((1 + 48) + (1 + 6) * 2),
         # Baseline, steered and 6 further strengths, of 4 samples; 5 prompts, of 1; the negated
-        # vector, 5 random, 19 shuffled and 3 orthogonal ones, of 2.
-        "evaluate": 3 * 20 * ((2 + 6) * 4 + 5 + (1 + 5 + 19 + 3) * 2),
+        # vector, 19 random, 19 shuffled and 3 orthogonal ones, of 2.
+        "evaluate": 3 * 20 * ((2 + 6) * 4 + 5 + (1 + 19 + 19 + 3) * 2),
         # The baseline, 3 vectors of 2 arms, and 2 of other traits where this one is steered.
         "cross": 20 * 4 * (1 + 3 * 2 + 2 * 2),
         # Three settings, once corrected; 12 answers and 4 pairs in both orders are a call each.

@@ -44,7 +44,12 @@ def test_flat_metrics_leave_out_what_was_not_found() -> None:
     row = {"trait": "evil", "arm": "natural", "method": "probe", "layer": 2, "strength": 0.5}
     row |= dict.fromkeys(("delta", "coherence", "random"), interval)
     nothing = row | dict.fromkeys(("delta", "coherence", "random", "layer", "strength"))
-    comparison = {"trait": "evil", "natural_percent": None, "cosine_best": None}
+    comparison = {
+        "trait": "evil",
+        "natural_percent": None,
+        "cosine_best": None,
+        "like_for_like": [{"method": "probe", "natural_percent": None}],
+    }
     found = flat_metrics(
         {"results": [row, nothing | {"arm": "other"}], "comparisons": [comparison]}
     )
