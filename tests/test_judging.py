@@ -285,7 +285,7 @@ def test_the_calls_of_a_study_are_told_beforehand(
     }
     more = config.evaluate.model_copy(update={"samples": 6})
     more_samples = of_study(config.model_copy(update={"evaluate": more}))["evaluate"].calls
-    assert more_samples == 9 * 3 * 20 * ((2 + 6) * 6 + 5 * 2 + 28 * 2), "6 samples of 5 prompts"
+    assert more_samples == 9 * 3 * 20 * ((2 + 6) * 6 + 5 * 2 + 42 * 2), "6 samples of 5 prompts"
     tokens = 0
     for name in config.study.traits:
         trait = read_trait(Path("traits") / name)
