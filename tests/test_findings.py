@@ -86,8 +86,8 @@ def test_luck_is_what_the_largest_feasible_trial_lost():
 def test_a_coherence_that_may_lie_below_the_floor_is_said():
     wide = result(60, 1) | {"coherence": _between(75, 68, 82), "coherence_at_worst": 69.0}
     said = " ".join(lead({"calm": {"natural": wide}}, [], 70))
-    assert "its interval reaches below: calm (natural, 75.0 (68.0 to 82.0))" in said
-    assert "it would lie below: calm (natural, 69.0)" in said
+    assert "reaches below the floor for calm (natural, 75.0 (68.0 to 82.0))" in said
+    assert "would lie below the floor for calm (natural, 69.0)" in said
     sure = result(60, 1) | {"coherence": _between(75, 72, 78), "coherence_at_worst": 75.0}
     assert "below" not in " ".join(lead({"calm": {"natural": sure}}, [], 70))
 

@@ -127,7 +127,7 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path, monkeypatch) -> N
         for name in names
     ]
     page.write_text("before\n" + "kept\n".join(marks) + "after\n", encoding="utf-8")
-    small = simulate.HowOften(intervals=20, frontiers=4, p_values=20, searches=2, pairs=40)
+    small = simulate.Repeats(intervals=20, frontiers=4, p_values=20, searches=2, pairs=40)
     simulate.run(config(), small, page, figure)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n")

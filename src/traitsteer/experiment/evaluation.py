@@ -6,7 +6,7 @@ from typing import Any
 from traitsteer.experiment.evidence import Evidence, Step, Terms
 from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import EQUAL_COHERENCE, NULL_KINDS
-from traitsteer.words.scores import ByQuestion, minus
+from traitsteer.words.scores import ByQuestion, differences
 
 CHOSEN = ("layer", "strength", "coefficient")
 
@@ -27,13 +27,12 @@ def recounted(rows: Sequence[Mapping[str, Any]], number: int) -> ByQuestion:
     `rows` are all scores of its search; an answer's partner has its question and sample.
     """
     of_trial = [row for row in rows if (row["phase"], row["trial"]) == ("recount", number)]
-    partners = {(r["question"], r["sample"]): r for r in rows if r["phase"] == "baseline"}
-    found: ByQuestion = {}
-    for row in of_trial:
-        partner = partners[row["question"], row["sample"]]
-        rise = minus(row["trait_score"], partner["trait_score"])
-        found.setdefault(str(row["question"]), []).append(rise)
-    return found
+    baseline = [row for row in rows if row["phase"] == "baseline"]
+    sides = (
+        {(row["question"], row["sample"]): row["trait_score"] for row in side}
+        for side in (of_trial, baseline)
+    )
+    return differences(*sides)
 
 
 MEASURED = (

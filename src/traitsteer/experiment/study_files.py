@@ -56,7 +56,6 @@ def read_files(config: Config, name: str, comparison: Record) -> TraitFiles:
     nothing = {"trait": name} | dict.fromkeys(
         ("natural_percent", "difference", "cosine_best", "cosine_by_layer")
     )
-    nothing["like_for_like"] = []
     return TraitFiles(
         name=name,
         definition=trait.definition.splitlines()[0],

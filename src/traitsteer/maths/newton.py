@@ -90,28 +90,28 @@ def best_length(
     rows: Float[Tensor, "problems n"],
     margin: Float[Tensor, "layers problems n"],
     change: Float[Tensor, "layers problems n"],
-    penalty: Sequence[Float[Tensor, "layers problems"]],
+    slopes: Sequence[Float[Tensor, "layers problems"]],
 ) -> Float[Tensor, "layers problems"]:
     """How far along its step each problem's objective is least, from 0 to `_LONGEST`.
 
     Newton's method on the slope, which rises with the length, in an interval that holds its root.
-    `penalty` is the slope of the penalty at 0 and its growth with the length. Where the data are
+    `slopes` are that of the penalty at 0, and its growth with the length. Where the data are
     separable and the penalty is small, steps of more than 1 save half of the steps, and now and
     then a step is many times too long.
     """
     bound = (rows * softplus(-margin)).sum(dim=2) * (1 + _ROUNDING)
-    least, most = torch.zeros_like(penalty[0]), torch.full_like(penalty[0], _LONGEST)
-    length = torch.ones_like(penalty[0])
+    least, most = torch.zeros_like(slopes[0]), torch.full_like(slopes[0], _LONGEST)
+    length = torch.ones_like(slopes[0])
     for tried in range(_MOST_LENGTHS):
         chance = (-margin - length[:, :, None] * change).sigmoid()
         pull = rows * chance * change
-        slope = penalty[0] + length * penalty[1] - pull.sum(dim=2)
+        slope = slopes[0] + length * slopes[1] - pull.sum(dim=2)
         if tried >= _LENGTHS:
             loss = (rows * softplus(-margin - length[:, :, None] * change)).sum(dim=2)
-            rise = length * penalty[0] + length.square() * penalty[1] / 2
+            rise = length * slopes[0] + length.square() * slopes[1] / 2
             if not bool((loss + rise > bound).any()):
                 break
-        growth = penalty[1] + (pull * (1 - chance) * change).sum(dim=2)
+        growth = slopes[1] + (pull * (1 - chance) * change).sum(dim=2)
         least, most = torch.where(slope < 0, length, least), torch.where(slope < 0, most, length)
         length = torch.where(growth > 0, length - slope / growth, length)
         length = torch.where((length > least) & (length < most), length, (least + most) / 2)

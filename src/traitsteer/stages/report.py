@@ -17,6 +17,7 @@ from traitsteer.words.evidence_findings import (
     arms_differ,
     attempts,
     beats_nulls,
+    cells_told,
     factor_sentences,
     luck,
     unequal_terms,
@@ -91,6 +92,10 @@ def run(config: Config) -> None:
             "figures": drawn,
             "lead": _lead(config, traits, comparison, own, voice, factorial),
             "limit": POCKET_LIMIT if config.judge.kind == "pocket" else None,
+            "told": {
+                row["trait"]: cells_told(row, comparison["budgets"])
+                for row in comparison["comparisons"]
+            },
             "apart": apart,
             "verdict": verdict,
             "of_instruction": of_instruction,

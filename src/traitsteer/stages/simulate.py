@@ -43,7 +43,7 @@ T_ALONE = "delta, by t alone"
 
 
 @dataclass(frozen=True)
-class HowOften:
+class Repeats:
     """How often each statistic is asked."""
 
     intervals: int = 2000
@@ -54,7 +54,7 @@ class HowOften:
 
 
 def run(
-    config: Config, sizes: HowOften = HowOften(), page: Path = PAGE, figure: Path = FIGURE
+    config: Config, sizes: Repeats = Repeats(), page: Path = PAGE, figure: Path = FIGURE
 ) -> None:
     """Ask every statistic and write what was found.
 
@@ -102,7 +102,7 @@ def run(
     write_text(page, text)
 
 
-def _coverages(sizes: HowOften) -> Iterator[Coverage]:
+def _coverages(sizes: Repeats) -> Iterator[Coverage]:
     """Every interval that a study reports, in every regime, at every number of questions."""
     pairs = [(REGIMES[0], REGIMES[0]), (REGIMES[2], REGIMES[2]), (REGIMES[5], REGIMES[4])]
     pairs += [(REGIMES[8], REGIMES[5]), (REGIMES[6], REGIMES[5])]
@@ -209,7 +209,7 @@ def _recovery_table(found: Sequence[recovery.Recovered], pairs: int) -> str:
     return "\n".join([*lines, "", said])
 
 
-def _made(sizes: HowOften) -> str:
+def _made(sizes: Repeats) -> str:
     found = machine.described()
     return (
         f"Made by `traitsteer simulate` on {found['processor']}, {found['memory']}: "

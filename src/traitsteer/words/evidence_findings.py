@@ -21,6 +21,8 @@ from traitsteer.words.findings import (
 
 Record = Mapping[str, Any]
 
+BEST_OF_ALL = "best of all"
+"""Each arm's best against the other's."""
 
 _BESIDE = {
     "more": "",
@@ -98,23 +100,29 @@ def arms_differ(
     """
     if not comparisons:
         return []
+    told = [(row["trait"], cells_told(row, budgets)) for row in comparisons]
+    counts = listed([f"{arm} from {len(each['methods'])}" for arm, each in budgets.items()])
     said = []
-    for place, alike in enumerate(comparisons[0]["like_for_like"]):
-        cells = [(row["trait"], row["like_for_like"][place]) for row in comparisons]
-        method = alike["method"].replace("_", " ")
-        said.append(
-            f"Natural minus instruction, the {method} in both: {_differences(cells, confidence)}."
-        )
-    if not said or unequal_terms(budgets):
-        counts = listed([f"{arm} from {len(each['methods'])}" for arm, each in budgets.items()])
-        cells = [(row["trait"], row) for row in comparisons]
-        said.append(f"Best against best, of the methods to choose from ({counts}): ")
-        said[-1] += f"{_differences(cells, confidence)}."
+    for name in told[0][1]:
+        cells = [(trait, cells[name]) for trait, cells in told]
+        how = f"{name}, chosen of the methods that each had ({counts})"
+        what = how if name == BEST_OF_ALL else f"the {name} in both"
+        said.append(f"Natural minus instruction, {what}: {_differences(cells, confidence)}.")
     return [
         *said,
         "Intervals and p-values (Holm's, over the traits) are over questions and hold for these "
         "vectors: another draw of responses, or another search, may come out otherwise.",
     ]
+
+
+def cells_told(row: Record, budgets: Mapping[str, Record]) -> dict[str, Record]:
+    """The differences of a trait to tell, by name: those of one method in both arms, then that of
+    each arm's best where they had unequally many to choose from, or none in common.
+    """
+    told = {cell["method"].replace("_", " "): cell for cell in row["like_for_like"]}
+    if not told or unequal_terms(budgets):
+        told[BEST_OF_ALL] = row
+    return told
 
 
 def _differences(cells: Sequence[tuple[str, Record]], confidence: float) -> str:

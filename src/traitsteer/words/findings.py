@@ -129,7 +129,7 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> li
     ]
     if unsure:
         sentences.append(
-            f"There it lies above the floor, but its interval reaches below: {listed(unsure)}."
+            f"The interval of the mean coherence reaches below the floor for {listed(unsure)}."
         )
     lost = [
         f"{trait} ({arm}, {number(best['coherence_at_worst'])})"
@@ -138,7 +138,8 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> li
     ]
     if lost:
         sentences.append(
-            f"If the answers without a score were incoherent, it would lie below: {listed(lost)}."
+            "If the answers without a score were incoherent, the mean coherence would lie below "
+            f"the floor for {listed(lost)}."
         )
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:

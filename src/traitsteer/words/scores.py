@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from traitsteer.words.errors import TraitsteerError
@@ -11,6 +11,8 @@ from traitsteer.words.records import ScoredAnswer
 Score = Literal["trait_score", "coherence"]
 ByQuestion = dict[str, list[float | None]]
 """Question to a value of each of its samples; None is missing."""
+BySample = Mapping[tuple[int, int], float | None]
+"""Question and sample to a value; None is missing."""
 
 
 def by_question(answers: Iterable[ScoredAnswer], score: Score) -> ByQuestion:
@@ -26,12 +28,16 @@ def rises(answers: Iterable[ScoredAnswer], unsteered: Iterable[ScoredAnswer]) ->
 
     Missing where either is missing, so that what is left of the two sides are the same samples.
     """
-    partners = {(answer.question, answer.sample): answer for answer in unsteered}
+    sides = ({(a.question, a.sample): a.trait_score for a in rows} for rows in (answers, unsteered))
+    return differences(*sides)
+
+
+def differences(one: BySample, other: BySample) -> ByQuestion:
+    """`one - other` for every sample of `one`, those of a question together."""
     found: ByQuestion = {}
-    for answer in answers:
-        partner = partners[answer.question, answer.sample]
-        rise = minus(answer.trait_score, partner.trait_score)
-        found.setdefault(str(answer.question), []).append(rise)
+    for (question, sample), value in one.items():
+        difference = minus(value, other[question, sample])
+        found.setdefault(str(question), []).append(difference)
     return found
 
 
