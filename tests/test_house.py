@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from traitsteer.experiment.activations import READING
+from traitsteer.experiment.identity import NUMERICS
 from traitsteer.experiment.responses import GENERATING
 from traitsteer.words import layout
 from traitsteer.words.model_config import ModelsConfig
@@ -44,7 +45,10 @@ HOMES = {
         *(f"engine/{name}.py" for name in ("attention", "prefill", "slots")),
         *(
             f"world/{name}.py"
-            for name in ("devices", "language_model", "memory", "model_files", "random_model")
+            for name in (
+                *("devices", "language_model", "memory"),
+                *("model_files", "model_names", "random_model"),
+            )
         ),
         *(f"pocket/{name}.py" for name in ("gates", "pair", "tokens", "training")),
         "rehearsal/models.py",
@@ -201,6 +205,7 @@ def test_a_stage_depends_on_its_own_code_alone(name: str) -> None:
 def test_stages_write_where_the_layout_says() -> None:
     trait, arm, text = "${item.trait}", "${item.arm}", "${item.text}"
     expected = {
+        "identify": [layout.identity(each) for each in ("base", "instruct", "judge")],
         "calibrate": [layout.CALIBRATION],
         "protocol": [layout.extraction_protocol(trait), layout.protocol(trait)],
         "elicit": [layout.responses(trait, text)],
@@ -230,7 +235,7 @@ def test_files_stay_readable_in_one_sitting(path: Path) -> None:
 
 
 def test_a_search_parameter_reruns_search_and_what_follows_alone() -> None:
-    before = {"code", "pocket_pair", "pocket_judge", "calibrate"}
+    before = {"code", "pocket_pair", "pocket_judge", "identify", "calibrate"}
     before |= {"elicit", "vet", "cache", "fit"}
     for name, stage in stages().items():
         sections = {param.split(".")[0] for param in stage.get("params", [])}
@@ -247,25 +252,33 @@ def test_scenarios_are_read_by_elicitation_of_their_trait_alone() -> None:
         assert whole == (name in ("cross", "report", "track", "voice"))
 
 
-def test_stages_that_score_follow_the_judge_and_neither_its_patience_nor_its_budget() -> None:
-    scored = {"kind", "name", "revision", "quantisation", "template", "prompts"}
-    scored |= {"minimum_mass", "missing_at_most"}
-    asking = {"protocol", "vet", "search", "evaluate", "cross", "voice"}
+def test_stages_follow_what_models_and_judge_are_and_not_how_they_are_named() -> None:
+    """Nor the judge's patience and budget, nor how much is computed at once."""
+    both = {"base", "instruct"}
+    followed = {
+        "calibrate": {"instruct"},
+        **{name: both for name in ("elicit", "cache", "compare", "report")},
+        **{name: {*both, "judge"} for name in ("protocol", "track")},
+        **{name: {"instruct", "judge"} for name in ("search", "evaluate", "cross", "voice")},
+        "vet": {"judge"},
+    }
+    every = {layout.identity(each).as_posix(): each for each in (*both, "judge")}
     for name, stage in stages().items():
-        named = {each for each in stage.get("params", []) if each.split(".")[0] == "judge"}
-        assert ("${judge.prompts}" in stage["deps"]) == (name in asking)
-        assert ("models/pocket/judge" in stage["deps"]) == (name in asking)
-        if name in asking | {"track"}:
-            assert named == {f"judge.{each}" for each in scored}, name
+        if name == "identify":
+            assert stage["always_changed"] and {"models", "judge"} == set(stage["params"])
+            continue
+        assert {every[each] for each in stage["deps"] if each in every} == followed.get(name, set())
+        named = {each for each in stage.get("params", []) if each.startswith(("models", "judge"))}
+        assert named <= {"judge.kind", "judge.missing_at_most"}, name
+        assert not any(each.startswith("models/pocket") for each in stage["deps"]), name
 
 
-def test_how_much_is_computed_at_once_reruns_nothing() -> None:
+def test_what_a_model_is_holds_every_parameter_but_how_much_is_computed_at_once() -> None:
     """What does not fit may be made smaller in the middle of a study."""
-    lasting = {"base", "instruct", "dtype", "quantisation", "device", "trust_remote_code"}
-    assert lasting | {"rows", "tokens", "capture"} == ModelsConfig.model_fields.keys()
-    for name, stage in stages().items():
-        named = {each for each in stage.get("params", []) if each.split(".")[0] == "models"}
-        assert named in (set(), {f"models.{each}" for each in lasting}), name
+    assert ModelsConfig.model_fields.keys() - NUMERICS == {
+        *("base", "instruct"),
+        *("rows", "tokens", "capture"),
+    }
 
 
 def test_no_pickle_is_loaded_and_no_remote_code_is_trusted_by_default() -> None:

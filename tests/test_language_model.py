@@ -24,7 +24,8 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.world.blocks import find_blocks
 from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.model_files import digest_of, open_prompts, skeleton
+from traitsteer.world.model_files import open_prompts, skeleton
+from traitsteer.world.model_names import digest_of
 
 COMMITS = ("a" * 40, "b" * 40)
 
@@ -50,32 +51,32 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_digest_is_known_without_loading_and_follows_what_changes_results(folder: Path) -> None:
     name = str(folder)
-    before = digest_of(name, None, False)
+    before = digest_of(name, None)
     assert load(name, device="cpu").digest == before
-    named = digest_of(name, None, False, blocks="model.layers")
+    named = digest_of(name, None, blocks="model.layers")
     assert load(name, device="cpu", blocks="model.layers").digest == named
-    others = {digest_of(name, None, False, kind) for kind in ("int8", "int4")}
+    others = {digest_of(name, None, kind) for kind in ("int8", "int4")}
     assert len({before, named, *others}) == 4
     (folder / "README.md").write_text("A model.")
-    assert digest_of(name, None, False) == before
+    assert digest_of(name, None) == before
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
-    assert digest_of(name, None, False) != before
+    assert digest_of(name, None) != before
 
 
 def test_a_hub_model_is_known_by_its_commit(hub: Path) -> None:
-    first, second = (digest_of("org/tiny", commit, False) for commit in COMMITS)
+    first, second = (digest_of("org/tiny", commit) for commit in COMMITS)
     assert first != second
-    assert digest_of("org/tiny", None, False) == digest_of("org/tiny", "main", False) == first
+    assert digest_of("org/tiny", None) == digest_of("org/tiny", "main") == first
     model = load("org/tiny", device="cpu")
     assert model.digest == first
     (hub / "refs/main").write_text(COMMITS[1])
-    assert digest_of("org/tiny", None, False) == second, "a branch that moves is another model"
+    assert digest_of("org/tiny", None) == second, "a branch that moves is another model"
     pinned = load("org/tiny", revision=COMMITS[0], device="cpu")
     assert pinned.digest == first
     weights = [m.model.get_input_embeddings().weight for m in (model, pinned)]
     assert torch.equal(*weights)
-    for read in (lambda n: digest_of(n, None, False), lambda n: load(n, device="cpu")):
+    for read in (lambda n: digest_of(n, None), lambda n: load(n, device="cpu")):
         with pytest.raises(TraitsteerError, match="The model 'org/other' cannot be loaded"):
             read("org/other")
 

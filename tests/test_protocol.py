@@ -21,7 +21,7 @@ from traitsteer.words.protocol import (
     refuse_difference,
     refuse_repeats,
 )
-from traitsteer.world import language_model, ledger, model_files
+from traitsteer.world import language_model, ledger, model_names
 from traitsteer.world.files import digest, read_json, write_json
 from traitsteer.world.trait_folder import read_trait
 
@@ -61,7 +61,10 @@ def test_the_hash_follows_its_terms_and_nothing_else(config) -> None:
     # How a vector is made is no part of how it is scored, but has a record of its own.
     elsewhere = changed(config, "elicit", samples=9)
     assert protocol_terms(elsewhere, trait, JUDGE, "model", ["Why?"]) == terms
-    assert extraction_terms(elsewhere, trait, JUDGE) != extraction_terms(config, trait, JUDGE)
+    digests = {"base": "b", "instruct": "i"}
+    vetted = extraction_terms(config, trait, JUDGE, digests)
+    assert extraction_terms(elsewhere, trait, JUDGE, digests) != vetted
+    assert extraction_terms(config, trait, JUDGE, digests | {"base": "c"}) != vetted
 
 
 def test_the_first_field_that_differs_is_named() -> None:
@@ -77,7 +80,7 @@ def test_the_first_field_that_differs_is_named() -> None:
 def test_the_digest_without_loading_is_that_of_the_loaded_model(config) -> None:
     name = config.models.instruct.name
     assert (
-        model_files.digest_of(name, None, False)
+        model_names.digest_of(name, None)
         == language_model.load(name, device="cpu", chat=True).digest
     )
 
@@ -96,12 +99,11 @@ def test_terms_that_changed_after_they_were_written_stop_the_stage(config, tmp_p
             protocols.frozen_protocol(changed(config, "search", trials=47), trait)
         with pytest.raises(TraitsteerError, match=r"elicit\.samples is 2 against 5"):
             protocols.frozen_extraction(changed(config, "elicit", samples=5), trait)
-        # What the environment changed, DVC does not write again by itself.
         endpoint = changed(config, "judge", kind="openai", name=None)
         patch.setenv("OPENAI_MODEL", "one")
         stage.run(endpoint, "evil")
         patch.setenv("OPENAI_MODEL", "two")
-        advice = r'judge\.name is "one" against "two".* --single-item protocol@evil` .*OPENAI_MODEL'
+        advice = r'judge\.name is "one" against "two".* run `dvc repro`'
         with pytest.raises(TraitsteerError, match=advice):
             protocols.frozen_protocol(endpoint, trait)
         stage.run(config, "evil")

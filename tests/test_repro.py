@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from study_clone import cloned, dvc, environment, files
+from tiny import build
 
+from traitsteer.words import layout
 from traitsteer.words.results import best_of_arm
 
 pytestmark = pytest.mark.slow
@@ -99,7 +101,26 @@ def test_the_example_of_the_engine_runs(clone: Path) -> None:
 
 
 def test_a_second_run_does_nothing(clone: Path) -> None:
-    assert "Running stage" not in dvc(clone, "repro").stdout
+    ran = dvc(clone, "repro").stdout
+    assert ran.count("Running stage") == ran.count("Running stage 'identify'") == 1
+
+
+def test_a_model_that_was_trained_again_in_its_folder_is_another(
+    repository: Path, tmp_path: Path
+) -> None:
+    folder, own = cloned(repository, tmp_path / "own"), tmp_path / "instruct"
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("models/pocket/instruct", str(own)))
+
+    def trained(seed: int) -> str:
+        build(own, "llama", seed=seed)
+        return dvc(folder, "repro", "calibrate").stdout
+
+    assert "Running stage 'calibrate'" in trained(1)
+    measured = (folder / layout.CALIBRATION).read_bytes()
+    assert "Running stage 'calibrate'" not in trained(1)
+    assert "Running stage 'calibrate'" in trained(2)
+    assert (folder / layout.CALIBRATION).read_bytes() != measured
 
 
 def judged(folder: Path) -> list[Path]:

@@ -145,7 +145,7 @@ def refuse_what_is_older(config: Config) -> None:
     path = layout.vectors("evil", "natural") / "probe.safetensors"
     held = tensors.read(path, {})
     tensors.write(path, held.tensors, held.provenance | {"source_digest": "of another"})
-    stages = r"as it was before; run .* elicit@evil-natural cache@evil-natural"
+    stages = r"as it was before; run .dvc repro."
     with pytest.raises(TraitsteerError, match=stages):
         search.run(config, "evil", "natural")
 
@@ -494,6 +494,39 @@ def test_corrupt_activations_and_a_stale_calibration_are_refused(fitted: Study, 
     )
     assert main(["search", "evil", "natural"]) == 1
     assert "measured on another model" in capsys.readouterr().err
+
+
+def test_what_models_and_judge_are_follows_their_files_and_the_endpoint(
+    study: Study, pair: Path, repository: Path, monkeypatch
+) -> None:
+    study()
+    shutil.copytree(pair / "instruct", "own")
+    shutil.copytree(repository / "prompts", "prompts")
+    params, yaml = Path("params.yaml"), YAML()
+    values = yaml.load(params)
+    values["models"]["instruct"]["name"] = "own"
+    values["judge"] |= {"kind": "openai", "name": None, "prompts": "prompts"}
+    yaml.dump(values, params)
+    monkeypatch.setenv("OPENAI_MODEL", "one")
+
+    def changed() -> set[str]:
+        before = {which: kept.get(which) for which in ("base", "instruct", "judge")}
+        assert main(["identify"]) == 0
+        kept.update({which: read_json(layout.identity(which)) for which in before})
+        return {which for which in before if kept[which] != before[which]}
+
+    kept: dict[str, Any] = {}
+    assert changed() == {"base", "instruct", "judge"}
+    assert changed() == set()
+    build(Path("own"), "llama", seed=3)
+    assert changed() == {"instruct"}
+    monkeypatch.setenv("OPENAI_MODEL", "two")
+    assert changed() == {"judge"}
+    asked = sorted(Path("prompts").glob("*.txt"))[0]
+    asked.write_text("Again: " + asked.read_text())
+    assert changed() == {"judge"}
+    monkeypatch.delenv("OPENAI_MODEL")
+    assert main(["identify"]) == 1
 
 
 def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) -> None:

@@ -19,8 +19,8 @@ PER_TEXT = ("elicit", "vet")
 """Of the arms that elicit; the others read the text of one of them."""
 PER_ARM = ("cache", "fit", "search", "evaluate")
 WHOLE = (
-    "code", "calibrate", "cross", "voice", "compare", "report", "track", "factorial", "check",
-    "simulate",
+    "code", "identify", "calibrate", "cross", "voice", "compare", "report", "track", "factorial",
+    "check", "simulate",
 )  # fmt: skip
 POCKET = ("pocket_pair", "pocket_judge")
 

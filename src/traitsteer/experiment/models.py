@@ -6,6 +6,7 @@ from torch import Tensor
 from traitsteer.engine.rows import Batching, Sampling
 from traitsteer.engine.trial import try_out
 from traitsteer.experiment.fitting import provenance_of
+from traitsteer.experiment.identity import digest_of
 from traitsteer.maths.memory import Footprint, Load
 from traitsteer.words import layout
 from traitsteer.words.config import Config, SamplingConfig
@@ -41,18 +42,6 @@ def open_model(config: Config, which: ModelConfig) -> LanguageModel:
     )
     try_out(model, batching_of(config).capture)
     return model
-
-
-def digest_of(config: Config, which: ModelConfig) -> str:
-    """The digest of one of the study's models, without loading its weights."""
-    models = config.models
-    return model_files.digest_of(
-        which.name,
-        which.revision,
-        models.trust_remote_code,
-        models.quantisation,
-        which.blocks,
-    )
 
 
 def open_prompts(config: Config, which: ModelConfig) -> Prompts:
@@ -135,7 +124,7 @@ def mean_residual_norm(model: LanguageModel) -> Tensor:
     if found["digest"] != model.digest:
         raise TraitsteerError(
             f"{layout.CALIBRATION} was measured on another model than {model.name}; run "
-            "`dvc repro --force --single-item calibrate` to measure it again."
+            "`dvc repro calibrate` to measure it again."
         )
     return torch.tensor(found["mean_residual_norm"])
 
@@ -151,11 +140,9 @@ def read_vectors(config: Config, model: LanguageModel, trait: str, arm: str, met
     found = tensors.read(path, provenance_of(config, trait, arm) | {"method": method})
     source = config.source(arm)
     if found.provenance.get("source_digest") != digest_of(config, source):
-        # DVC sees no model but the pocket pair.
-        stages = f"elicit@{trait}-{config.text(arm)} cache@{trait}-{arm}"
         raise TraitsteerError(
-            f"{path} was fitted on activations of {source.name} as it was before; run `dvc repro "
-            f"--force --single-item {stages}` and then `dvc repro` to elicit and read them again."
+            f"{path} was fitted on activations of {source.name} as it was before; run `dvc repro` "
+            "to elicit and read them again."
         )
     vectors = found.tensors["vectors"]
     if tuple(vectors.shape) != (model.layers, model.width):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from traitsteer.experiment.identity import digest_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -19,14 +20,13 @@ from traitsteer.world.trait_folder import read_lines, trait_of
 
 def extraction_of(config: Config, trait: Trait) -> FrozenTerms:
     """The terms under which responses of this trait are elicited and vetted."""
-    return extraction_terms(config, trait, judge_terms(config, trait.name))
+    models = {"base": config.models.base, "instruct": config.models.instruct}
+    digests = {name: digest_of(config, which) for name, which in models.items()}
+    return extraction_terms(config, trait, judge_terms(config, trait.name), digests)
 
 
 def protocol_of(config: Config, trait: Trait) -> FrozenTerms:
     """The terms under which vectors of this trait are scored; no model is loaded for them."""
-    # Imported here, since transformers takes seconds that vetting need not wait for.
-    from traitsteer.experiment.models import digest_of
-
     return protocol_terms(
         config,
         trait,

@@ -15,7 +15,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.protocol import refuse_repeats
 from traitsteer.words.records import Pair, Trait
-from traitsteer.world import memory, model_files
+from traitsteer.world import memory, model_files, model_names
 from traitsteer.world.devices import SPREAD, usable_device
 from traitsteer.world.judges import (
     find_judge,
@@ -136,7 +136,7 @@ def unpinned(model: ModelConfig) -> str | None:
     Raises:
         TraitsteerError: there is no such model, or it may not be read.
     """
-    commit = model_files.pinned(model.name, model.revision)
+    commit = model_names.pinned(model.name, model.revision)
     return None if commit == model.revision else commit
 
 

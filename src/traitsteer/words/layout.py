@@ -33,6 +33,11 @@ def code(stage: str) -> Path:
     return Path("data/code") / f"{stage}.txt"
 
 
+def identity(which: str) -> Path:
+    """What a model (`base`, `instruct`) or the judge (`judge`) is now."""
+    return Path("data/identity") / f"{which}.json"
+
+
 def extraction_protocol(trait: str) -> Path:
     """The terms under which a trait's responses are elicited and vetted."""
     return Path("data/protocols") / trait / "extraction.json"

@@ -27,14 +27,22 @@ SOURCE = {"base", "instruct", "dtype", "quantisation"}
 """What of the models' parameters decides what they say."""
 
 
-def extraction_terms(config: Config, trait: Trait, judge: FrozenTerms) -> FrozenTerms:
-    """The terms under which responses are elicited and vetted; `judge` says which judge it is."""
+def extraction_terms(
+    config: Config, trait: Trait, judge: FrozenTerms, digests: Mapping[str, str]
+) -> FrozenTerms:
+    """The terms under which responses of one trait are elicited and vetted.
+
+    Args:
+        judge: kind, name, version and prompts of the judge.
+        digests: SHA-256 of the models, by `base` and `instruct`.
+    """
     return {
         "trait": trait.name,
         "rubric": trait.definition,
         "questions": {"extraction": list(trait.extraction)},
         "judge": judge,
         "models": config.models.model_dump(mode="json", include=SOURCE),
+        "model_digests": dict(digests),
         "elicit": config.elicit.model_dump(mode="json"),
         "vet": config.vet.model_dump(mode="json"),
         "seed": config.seed,
@@ -138,14 +146,10 @@ def refuse_difference(one: FrozenTerms, other: FrozenTerms, names: tuple[str, st
     """Raise TraitsteerError that names the first field in which two protocols differ, if any."""
     if found := first_difference(one, other):
         field, a, b = found
-        # DVC does not see the environment, and would leave the written terms as they are.
-        item = f"protocol@{one.get('trait', '<trait>')}"
         raise TraitsteerError(
             f"{names[0]} and {names[1]} were made under different protocols: {field} is "
             f"{_short(a)} against {_short(b)}, so their numbers may not stand in one table; run "
-            "`dvc repro` to make both under the terms of params.yaml, and before it `dvc repro "
-            f"--force --single-item {item}` if the environment made the difference "
-            "(OPENAI_BASE_URL, OPENAI_MODEL or a hub model without a revision)."
+            "`dvc repro` to make both under the terms of params.yaml."
         )
 
 

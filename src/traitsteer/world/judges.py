@@ -11,7 +11,7 @@ from traitsteer.words import layout, refusals
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Judge
-from traitsteer.world import model_judge, replies
+from traitsteer.world import model_judge, model_names, replies
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.model_judge import OFF_TOPIC, OFF_TOPIC_MOST, ModelJudge
 from traitsteer.world.pacing import Patience
@@ -51,11 +51,22 @@ _CODE = digest_of_files(
 def judge_terms(config: Config, trait: str) -> dict[str, Any]:
     """What identifies the judge of one trait and its version, as JSON values.
 
+    Raises:
+        TraitsteerError: the trait cannot be read; else as `judge_identity`.
+    """
+    found = judge_identity(config)
+    # The pocket judge knows its traits by itself.
+    return found if config.judge.kind == "pocket" else found | {"rubric": _rubric(config, trait)}
+
+
+def judge_identity(config: Config) -> dict[str, Any]:
+    """What the judge of all traits is, as JSON values.
+
     Nothing is asked and no model is loaded for it. It holds no key, and of an address the host
     alone.
 
     Raises:
-        TraitsteerError: the trait, the prompts or the pocket judge cannot be read.
+        TraitsteerError: the prompts, the pocket judge or the judge's model cannot be read.
     """
     judge = config.judge
     name = judge_name(config)
@@ -65,7 +76,6 @@ def judge_terms(config: Config, trait: str) -> dict[str, Any]:
     terms: dict[str, Any] = {
         "kind": judge.kind,
         "name": name,
-        "rubric": _rubric(config, trait),
         "prompts": digest(dict(prompts_of(config).texts)),
         "minimum_mass": judge.minimum_mass,
         "off_topic": OFF_TOPIC,
@@ -74,16 +84,10 @@ def judge_terms(config: Config, trait: str) -> dict[str, Any]:
     if judge.kind == "openai":
         host = _address().hostname or ""
         return terms | {"host": host, "sent": dict(SENT), "followed": FOLLOWED}
-    # Imported here, since transformers takes seconds that other judges need not wait for.
-    from traitsteer.world import model_files
-
-    models = config.models
-    trust = models.trust_remote_code
-    weights = model_files.digest_of(name, judge.revision, trust, judge.quantisation)
     return terms | {
         "revision": judge.revision,
-        "weights": weights,
-        "dtype": models.dtype,
+        "weights": model_names.digest_of(name, judge.revision, judge.quantisation),
+        "dtype": config.models.dtype,
         "template": judge.template,
     }
 

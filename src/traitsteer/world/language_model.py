@@ -16,7 +16,8 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Quantisation
 from traitsteer.world import devices, reasoning
 from traitsteer.world.blocks import find_blocks
-from traitsteer.world.model_files import cannot_load, digest_of, open_tokenizer, pinned
+from traitsteer.world.model_files import open_tokenizer
+from traitsteer.world.model_names import cannot_load, digest_of, pinned
 from traitsteer.world.prompts import Prompts, Variables
 from traitsteer.world.reasoning import Parts, Thinking
 
@@ -228,7 +229,7 @@ def load(
         tokenizer=tokenizer,
         blocks=find_blocks(model, blocks),
         chat=chat,
-        digest=digest_of(name, revision, trust_remote_code, quantisation, blocks),
+        digest=digest_of(name, revision, quantisation, blocks),
         variables=variables or {},
         thinking=thinking,
     )

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from traitsteer.world import blocks, hooks, inference, language_model, machine
+from traitsteer.world import blocks, devices, hooks, inference, language_model, machine
 
 PASSES = tuple(
-    Path(module.__file__ or "") for module in (blocks, hooks, inference, language_model, machine)
+    Path(module.__file__ or "")
+    for module in (blocks, devices, hooks, inference, language_model, machine)
 )

@@ -1,0 +1,28 @@
+"""identify: what the study's models and its judge are now, for DVC follows neither.
+
+Reads params.yaml, the files of models that are folders and the commits of hub models, and the
+judge's prompts; writes data/identity/base.json, instruct.json and judge.json. It runs every time;
+what depends on a model that was trained again, a branch that moved or another endpoint runs after.
+"""
+
+from traitsteer.experiment.identity import model_identity
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.world.files import write_json
+from traitsteer.world.judges import judge_identity
+
+
+def run(config: Config) -> None:
+    """Write what each of the three is.
+
+    Raises:
+        TraitsteerError: one of them cannot be found or read.
+    """
+    models = config.models
+    found = {
+        "base": model_identity(config, models.base),
+        "instruct": model_identity(config, models.instruct),
+        "judge": judge_identity(config),
+    }
+    for which, identity in found.items():
+        write_json(layout.identity(which), identity)
