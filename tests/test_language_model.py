@@ -3,6 +3,7 @@
 import inspect
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from traitsteer.engine.trial import try_out
 from traitsteer.stages.check import unpinned
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
+from traitsteer.world import model_names
 from traitsteer.world.blocks import find_blocks
 from traitsteer.world.language_model import LanguageModel, load
 from traitsteer.world.model_files import open_prompts, skeleton
@@ -62,6 +64,37 @@ def test_the_digest_is_known_without_loading_and_follows_what_changes_results(fo
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
     assert digest_of(name, None) != before
+
+
+def test_large_weights_are_read_once_and_again_where_a_file_has_changed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(folder, tmp_path / "model"))
+    whole = digest_of(str(folder), None)
+    own, reads = model_names.digest_of_files, []
+
+    def counted(paths: Iterable[Path]) -> str:
+        reads.append(1)
+        return own(paths)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_names, "_SLOW", 0)
+    monkeypatch.setattr(model_names, "digest_of_files", counted)
+
+    def in_another_process() -> str:
+        model_names._digest_of.cache_clear()
+        return digest_of(str(folder), None)
+
+    assert in_another_process() == in_another_process() == whole
+    assert reads == [1]
+    (folder / "config.json").touch()
+    assert in_another_process() == whole
+    assert reads == [1, 1]
+    (folder / "config.json").unlink()
+    with pytest.raises(
+        TraitsteerError, match=r"cannot be loaded \(the folder holds no config.json"
+    ):
+        in_another_process()
 
 
 def test_a_hub_model_is_known_by_its_commit(hub: Path) -> None:
