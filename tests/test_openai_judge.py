@@ -201,6 +201,30 @@ def test_an_endpoint_that_only_fails_ends_the_run(
     assert len(list((tmp_path / "scores").rglob("*.json"))) == kept, "a failure was kept"
 
 
+def test_an_endpoint_that_never_answers_ends_the_run_before_every_question_is_tried(
+    opened: Opened, spoilt: Callable[..., Proxy]
+) -> None:
+    proxy = spoilt(lambda prompt, attempt: "" if "minutes" in prompt else "stall")
+    opened()
+    endpoint = opened(at_once=8, patience=Patience(request=0.2, answer=0.5, first_wait=0.01))
+    many = [Question(f"{'abcdefghijlm'[n % 12]} day {n} t") for n in range(120)]
+    with pytest.raises(TraitsteerError, match=r"keeps failing \(.*kept"):
+        endpoint.ask(many)
+    # Questions take turns, so that none fails for good until the others have had theirs.
+    assert 8 <= len(proxy.attempts) < len(many)
+
+
+def test_an_endpoint_that_answers_no_first_attempt_is_heard_to_the_end(
+    opened: Opened, spoilt: Callable[..., Proxy]
+) -> None:
+    questions = [Question(f"{'abcdefghijlm'[n % 12]} day {n} t") for n in range(24)]
+    straight = opened().ask(questions)
+    proxy = spoilt(lambda prompt, attempt: "" if attempt or "minutes" in prompt else "stall")
+    patience = Patience(request=1, answer=300, first_wait=0.01)
+    assert opened(patience=patience, at_once=12).ask(questions) == straight
+    assert proxy.faults["stall"] == len(questions)
+
+
 def test_a_prompt_that_the_endpoint_will_not_take_is_missing_alone(
     opened: Opened, judge_server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from traitsteer.world import progress
-from traitsteer.world.pacing import Fuse, Patience, retry_after
+from traitsteer.world.pacing import Fuse, Patience, Silence, retry_after
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,22 @@ def test_the_fuse_blows_at_half_of_the_last_and_not_before() -> None:
     # Failures that lie further back than the last sixteen are forgotten.
     fuse = Fuse(failures=8)
     assert not any(fuse.blown_by(failed) for failed in [True] * 7 + [False] * 16 + [True] * 7)
+
+
+def test_an_endpoint_is_silent_when_several_prompts_failed_and_nothing_came_for_so_long() -> None:
+    silence = Silence(seconds=10.0, prompts=3)
+    with silence.listening(now=100.0):
+        # Many at once say little, and one prompt says nothing of the others.
+        assert not any(silence.after(prompt, 101.0) for prompt in "abcd")
+        silence.broken(now=109.0)
+        assert not any(silence.after("a", now) for now in (111.0, 120.0, 130.0))
+        assert [silence.after(prompt, 130.0) for prompt in "bc"] == [False, True]
+        with silence.listening(now=131.0):
+            assert silence.after("d", 131.0), "another question alone is no reply"
+    # Where nobody asked there was no silence.
+    with silence.listening(now=900.0):
+        assert not any(silence.after(prompt, 909.0) for prompt in "abc")
+        assert silence.after("a", 910.0)
 
 
 def test_a_log_is_told_now_and_then_and_at_the_end(monkeypatch, capsys) -> None:

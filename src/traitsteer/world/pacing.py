@@ -7,7 +7,8 @@ All of it belongs to one event loop, so that nothing is locked.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -86,3 +87,42 @@ class Fuse:
         """Note how a question ended; return whether too many have failed."""
         self._last.append(failed)
         return sum(self._last) >= self._most
+
+
+class Silence:
+    """Tells an endpoint that answers nothing by its attempts, long before questions fail for good:
+    while many take turns, the patience with each of them is used up late.
+
+    An endpoint has fallen silent once attempts at several prompts failed, and nothing came, for as
+    long as one question is waited for. One reply, however late, and it has not.
+    """
+
+    def __init__(self, seconds: float, prompts: int = 8) -> None:
+        self._longest, self._most = seconds, prompts
+        self._since = 0.0
+        self._asking = 0
+        self._failed: set[str] = set()
+
+    @contextmanager
+    def listening(self, now: float) -> Iterator[None]:
+        """While a question is asked; with the first of them the silence begins."""
+        if not self._asking:
+            self.broken(now)
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
+    def broken(self, now: float) -> None:
+        """Note a reply."""
+        self._since = now
+        self._failed.clear()
+
+    def after(self, prompt: str, now: float) -> bool:
+        """Note that an attempt at a prompt failed; return whether the endpoint has fallen silent.
+
+        One prompt that fails again and again says nothing of the others.
+        """
+        self._failed.add(prompt)
+        return len(self._failed) >= self._most and now - self._since >= self._longest

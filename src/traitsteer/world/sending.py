@@ -7,12 +7,13 @@ import asyncio
 import math
 import weakref
 from dataclasses import dataclass
+from typing import NoReturn
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest
 from traitsteer.world.model_judge import PROBE, tokens_of
 from traitsteer.world.openai_client import Client, Refused, Trouble
-from traitsteer.world.pacing import Fuse, Pace, Patience
+from traitsteer.world.pacing import Fuse, Pace, Patience, Silence
 from traitsteer.world.progress import say
 from traitsteer.world.replies import SENT, Reply
 from traitsteer.world.score_cache import ScoreCache
@@ -66,6 +67,7 @@ class Sender:
         self._cache, self._spending = cache, spending
         self._places = asyncio.Semaphore(limits.requests_at_once)
         self._pace, self._fuse = Pace(limits.per_minute), Fuse()
+        self._silence = Silence(limits.patience.answer)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._sent: set[asyncio.Task[Reply | Trouble]] = set()
         self._answered = self._told = False
@@ -109,6 +111,10 @@ class Sender:
             Refused: the endpoint will never answer.
             TraitsteerError: nothing more may be sent.
         """
+        with self._silence.listening(asyncio.get_running_loop().time()):
+            return await self._attempts(prompt, begun, left)
+
+    async def _attempts(self, prompt: str, begun: str, left: Left) -> Reply:
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
@@ -128,7 +134,10 @@ class Sender:
             if isinstance(found, Reply):
                 self._answered = True
                 self._fuse.blown_by(False)
+                self._silence.broken(loop.time())
                 return found
+            if self._silence.after(prompt, loop.time()):
+                self._end(found)
             failures += 1
             wait = self.patience.wait(failures, found.wait)
             if found.unreached:
@@ -157,13 +166,16 @@ class Sender:
             say(f"judge: {sentence} Such a question has no score; others like it are not told of.")
         self._told = True
 
-    def _give_up(self, trouble: Trouble) -> None:
+    def _give_up(self, trouble: Trouble) -> NoReturn:
         if self._fuse.blown_by(True):
-            raise TraitsteerError(
-                f"The judge at {self.client.host} keeps failing ({trouble.what}); what was scored "
-                "is kept in .cache/: run again when it is well, or raise judge.deadline_s."
-            )
+            self._end(trouble)
         raise GaveUp(trouble.what)
+
+    def _end(self, trouble: Trouble) -> NoReturn:
+        raise TraitsteerError(
+            f"The judge at {self.client.host} keeps failing ({trouble.what}); what was scored "
+            "is kept in .cache/: run again when it is well, or raise judge.deadline_s."
+        )
 
     async def _send(self, prompt: str, begun: str, seconds: float) -> Reply | Trouble:
         """One request, counted; its reply is kept on disk before anything is made of it."""
