@@ -182,6 +182,21 @@ def test_prompting_is_pooled_over_its_prompts_and_null_without_any() -> None:
     assert planted.summary()["prompted"] is None
 
 
+def test_no_delta_has_a_limit_that_no_delta_can_reach() -> None:
+    planted = Planted()
+    shape = planted.before.shape
+    planted.given["baseline"] = answers(np.zeros(shape), 92)
+    most = np.where(np.arange(shape[0])[:, None] < 2, 40.0, 100.0)
+    for name in ("steered", *planted.prompted):
+        samples = shape[1] if name == "steered" else 1
+        planted.given[name] = answers(np.repeat(most, samples, axis=1), 75)
+    found = planted.summary()
+    assert mean_interval(most).upper > 100
+    for delta in (found["delta"], found["prompted"]["delta"]):
+        assert delta["upper"] == 100
+    assert found["delta"] == found["prompted"]["delta"]
+
+
 def test_the_frontier_is_read_off_at_equal_coherence() -> None:
     planted = Planted()
     before, chosen = planted.before.mean(), planted.after.mean() - planted.before.mean()

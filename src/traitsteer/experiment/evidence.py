@@ -16,6 +16,7 @@ from traitsteer.maths.statistics import (
     delta_interval,
     independent_difference_interval,
     mean_interval,
+    paired_delta_interval,
     paired_difference_interval,
     score_interval,
     share_interval,
@@ -106,7 +107,7 @@ class Evidence:
         if not held:
             return None
         trait, confidence = _pooled(self.trait, names), self.terms.confidence
-        return self._measured(names, paired_difference_interval(trait, self.baseline, confidence))
+        return self._measured(names, paired_delta_interval(trait, self.baseline, confidence))
 
     def p_value(self) -> float:
         """Of the steered delta, by turning the signs of whole questions."""

@@ -68,6 +68,11 @@ def paired_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.9
     return _interval(paired_differences(a, b), mean_limits, confidence, "paired difference")
 
 
+def paired_delta_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
+    """`paired_difference_interval` of scores from 0 to 100; limits are cut to -100 and 100."""
+    return _cut(paired_difference_interval(a, b, confidence), -100.0)
+
+
 def independent_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
     """`mean(a) - mean(b)` where no cluster is shared: Welch's t, or Hall's as in `mean_limits`.
 

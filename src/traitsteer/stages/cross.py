@@ -27,7 +27,7 @@ from traitsteer.experiment.results import read_results
 from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
     mean_interval,
-    paired_difference_interval,
+    paired_delta_interval,
     paired_differences,
 )
 from traitsteer.words import layout, scores
@@ -146,7 +146,7 @@ def _measured(
     }
     if not scores.enough(steered, config.judge.missing_at_most):
         return head | dict.fromkeys(("trait_score", "delta", "p_value", "coherence"))
-    delta = paired_difference_interval(after, before, config.evaluate.confidence)
+    delta = paired_delta_interval(after, before, config.evaluate.confidence)
     seed = small_seed_for(config.seed, "cross")
     return head | {
         "trait_score": round(mean_interval(after).value, 4),
