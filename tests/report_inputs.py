@@ -230,7 +230,9 @@ def _comparison(config: Config) -> None:
                 row["baseline"] = row["baseline"]["value"]
                 row["trait_score"] = row["trait_score"] and row["trait_score"]["value"]
                 results.append(row)
-    difference = interval(-4.0, 6.0)
+    difference = dict.fromkeys(config.study.traits, interval(-4.0, 6.0))
+    # It leaves 0 out by itself, and not among three traits.
+    difference["sycophancy"] = interval(-7.0, 6.0)
     ratio = {
         "evil": interval(83.4, 8.1),
         "sycophancy": interval(99.2, 9.4),
@@ -252,14 +254,14 @@ def _comparison(config: Config) -> None:
                 {
                     "trait": trait,
                     "natural_percent": ratio[trait],
-                    "difference": difference,
+                    "difference": difference[trait],
                     "p_value": 0.2137,
                     "p_adjusted": 0.6411,
                     "like_for_like": [
                         {
                             "method": "mean_difference",
                             "natural_percent": ratio[trait],
-                            "difference": difference,
+                            "difference": difference[trait],
                             "p_value": 0.3141,
                             "p_adjusted": 0.9423,
                             "cosine_best": 0.4444,

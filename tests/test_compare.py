@@ -103,13 +103,17 @@ def test_arms_that_do_the_same_do_not_differ(config: Config) -> None:
 def test_a_share_of_nothing_does_not_exist_and_the_difference_does(config: Config) -> None:
     """What the arms share is what counts: the delta of all answers may be another."""
     up_and_down = np.resize([5.0, -5.0], QUESTIONS)
-    rises = {key: up_and_down if key[0] == "instruction" else up_and_down + 9 for key in LAYER}
-    results = planted(rises)
-    for found in results["evil", "instruction"]:
-        found["delta"] = found["delta"] | {"value": 1.0}
-    row = compare._comparison(config, "evil", results)
-    assert row["natural_percent"] is None
-    assert row["difference"]["value"] == pytest.approx(9, abs=1e-3)
+    # Half of a fall is a rise beside it, and no 50 % of anything.
+    for old, new in ((0.0, 9.0), (-12.0, -6.0)):
+        rises = {key: up_and_down + (old if key[0] == "instruction" else new) for key in LAYER}
+        results = planted(rises)
+        for found in results["evil", "instruction"]:
+            found["delta"] = found["delta"] | {"value": 1.0}
+        row = compare._comparison(config, "evil", results)
+        assert row["natural_percent"] is None
+        assert row["difference"]["value"] == pytest.approx(new - old, abs=1e-3)
+        metrics = compare.flat_metrics({"results": [], "comparisons": [row]})
+        assert metrics == {"evil.cosine_best": row["cosine_best"]}
 
 
 def test_a_metric_that_is_missing_has_no_key() -> None:

@@ -8,11 +8,14 @@ import pytest
 from report_inputs import NOTHING, SHARP, configuration, write_study
 from report_page import Page
 
-from traitsteer.stages import report
+from traitsteer.stages import report, show
 from traitsteer.words import layout
 from traitsteer.words.findings import MISSING, bounds, number, signed
 from traitsteer.words.results import best_of_arm
 from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
+
+TOLD = {"sycophancy": "less by itself, not among the traits"}
+"""What is said of a difference between the arms, where it is not that it cannot be told."""
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +123,11 @@ def test_the_arms_are_compared_in_a_table(folder, page):
     expected = []
     for row in read_json(folder / layout.COMPARISON)["comparisons"]:
         for name, cell in (("best of all", row), ("mean difference", row["like_for_like"][0])):
-            assert cell["difference"]["lower"] < 0 < cell["difference"]["upper"]
             expected.append([
                 row["trait"],
                 name,
                 shown(cell["natural_percent"], " %", number),
-                f"{shown(cell['difference'])} not distinguishable",
+                f"{shown(cell['difference'])} {TOLD.get(row['trait'], 'not distinguishable')}",
                 number(cell["p_adjusted"], 4),
                 number(cell["cosine_best"], 2),
             ])  # fmt: skip
@@ -174,6 +176,18 @@ def test_the_cards_show_intervals_and_the_random_vectors_of_each_arm(folder, sou
         assert said.replace(" ", "") in text.replace(" ", "")
     assert "−4.0 points (−10.0 to 2.0, n = 20), not distinguishable" in text
     assert "natural 83 % of instruction (75 to 92 %)" in text
+
+
+def test_the_card_the_lead_and_the_terminal_say_one_thing_of_a_difference(folder, source, page):
+    told = TOLD["sycophancy"]
+    _, _, card, *_ = source.split('<section class="card">')
+    assert f"−7.0 points (−13.0 to −1.0, n = 20), {told};" in " ".join(
+        Page(card.partition("</section>")[0]).text.split()
+    )
+    assert f"sycophancy −7.0 points (−13.0 to −1.0), {told} (p = 0.9423)" in page.text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert f"−7.0 (−13.0 to −1.0), {told}  " in show.table(configuration())
 
 
 def test_the_questions_are_answered(folder, page, source):

@@ -26,7 +26,8 @@ def pairing(natural: Result | None, instruction: Result | None, confidence: floa
 
     `natural_percent` is the natural delta in percent of the instruction delta, `difference` the one
     minus the other in points, `p_value` that of its sign-flip permutation test; questions are the
-    clusters. A share of a delta of exactly 0 does not exist: natural_percent is then None.
+    clusters. Where the instruction delta is not above 0 there is nothing to be a share of:
+    natural_percent is then None.
     """
     names = ("natural_percent", "difference", "p_value", "cosine_best", "cosine_by_layer")
     if natural is None or instruction is None:
@@ -34,7 +35,7 @@ def pairing(natural: Result | None, instruction: Result | None, confidence: floa
     new, old = deltas(natural), deltas(instruction)
     percent = None
     # Over the questions that both have, which may be fewer than those of the delta.
-    if paired_means(new, old)[1].mean() != 0:
+    if paired_means(new, old)[1].mean() > 0:
         percent = ratio_interval(new, old, confidence).rounded()
     first, second = vectors(natural), vectors(instruction)
     chosen = cosine(first[natural["layer"]], second[instruction["layer"]])

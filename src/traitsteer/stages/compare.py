@@ -158,6 +158,7 @@ def flat_metrics(comparison: dict[str, Any]) -> dict[str, float]:
     for row in comparison["comparisons"]:
         if row["natural_percent"] is not None:
             metrics[f"{row['trait']}.natural_percent"] = row["natural_percent"]["value"]
+        if row["cosine_best"] is not None:
             metrics[f"{row['trait']}.cosine_best"] = row["cosine_best"]
         for cell in row["like_for_like"]:
             if cell["natural_percent"] is not None:

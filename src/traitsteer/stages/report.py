@@ -7,6 +7,7 @@ sentences: every number was written by an earlier stage.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,12 @@ from traitsteer.words.evidence_findings import (
 )
 from traitsteer.words.factor_findings import falsifiers
 from traitsteer.words.findings import (
-    apart,
     lead,
     nothing_feasible,
     of_instruction,
     peak,
     tokens_of,
-    verdict,
+    verdict_among_traits,
 )
 from traitsteer.words.results import BELOW_BASELINE, EQUAL_COHERENCE, POCKET_LIMIT, tried
 from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
@@ -96,8 +96,7 @@ def run(config: Config) -> None:
                 row["trait"]: cells_told(row, comparison["budgets"])
                 for row in comparison["comparisons"]
             },
-            "apart": apart,
-            "verdict": verdict,
+            "verdict": partial(verdict_among_traits, confidence=config.evaluate.confidence),
             "of_instruction": of_instruction,
             "nothing_feasible": nothing_feasible,
             "tried": tried,

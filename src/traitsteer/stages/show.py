@@ -8,7 +8,7 @@ from typing import Any
 
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.findings import MISSING, estimate, number, signed, verdict
+from traitsteer.words.findings import MISSING, estimate, number, signed, verdict_among_traits
 from traitsteer.words.results import POCKET_LIMIT
 from traitsteer.world.files import read_json
 
@@ -17,7 +17,7 @@ HEADER = (
     f"{'baseline':>10}  {'delta':<22}{'coherence':<22}{'random':<20}"
 )
 COMPARED = (
-    f"{'natural % of instruction':<28}{'natural − instruction':<46}cosine of the best vectors"
+    f"{'natural % of instruction':<28}{'natural − instruction':<62}cosine of the best vectors"
 )
 
 
@@ -30,9 +30,12 @@ def table(config: Config) -> str:
     lines = [f"profile {found['profile']}   protocols {protocols}", ""]
     lines += [f"{'trait':<{trait}}{'arm':<{arm}}{HEADER}"]
     lines += [f"{row['trait']:<{trait}}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
+    confidence = config.evaluate.confidence
     if found["comparisons"]:
         lines += ["", f"{'trait':<{trait}}{COMPARED}"]
-        lines += [f"{row['trait']:<{trait}}{_compared(row)}" for row in found["comparisons"]]
+        lines += [
+            f"{row['trait']:<{trait}}{_compared(row, confidence)}" for row in found["comparisons"]
+        ]
     lines += [
         "",
         f"report            {layout.REPORT.resolve()}",
@@ -55,11 +58,11 @@ def _row(row: dict[str, Any]) -> str:
     )
 
 
-def _compared(row: dict[str, Any]) -> str:
+def _compared(row: dict[str, Any], confidence: float) -> str:
     """Whether the arms differ is read from the difference; a percent may have no bounds."""
     difference = MISSING
     if row["difference"] is not None:
         told = estimate(row["difference"], form=signed)
-        difference = f"{told}, {verdict(row['difference'])}"
+        difference = f"{told}, {verdict_among_traits(row, confidence)}"
     percent = estimate(row["natural_percent"], " %")
-    return f"{percent:<28}{difference:<46}{number(row['cosine_best'], 2)}"
+    return f"{percent:<28}{difference:<62}{number(row['cosine_best'], 2)}"

@@ -10,13 +10,13 @@ from traitsteer.words.factor_findings import explanation
 from traitsteer.words.findings import (
     MISSING,
     Best,
-    apart,
     estimate,
     listed,
     number,
     of_instruction,
     signed,
     verdict,
+    verdict_among_traits,
 )
 
 Record = Mapping[str, Any]
@@ -126,13 +126,9 @@ def cells_told(row: Record, budgets: Mapping[str, Record]) -> dict[str, Record]:
 
 
 def _differences(cells: Sequence[tuple[str, Record]], confidence: float) -> str:
-    def among_traits(cell: Record) -> str:
-        lost = apart(cell["difference"]) and cell["p_adjusted"] > 1 - confidence
-        return " by itself, not among the traits" if lost else ""
-
     return "; ".join(
         f"{trait} {estimate(cell['difference'], ' points', form=signed)}, "
-        f"{verdict(cell['difference'])}{among_traits(cell)} (p = {number(cell['p_adjusted'], 4)}), "
+        f"{verdict_among_traits(cell, confidence)} (p = {number(cell['p_adjusted'], 4)}), "
         f"{of_instruction(cell['natural_percent'])}"
         if cell["difference"]
         else f"not computed for {trait}"

@@ -70,10 +70,24 @@ def verdict(difference: Record) -> str:
     return "more" if _lower(difference) > 0 else "less"
 
 
+def verdict_among_traits(cell: Record, confidence: float) -> str:
+    """The verdict on a trait's difference between the arms, as long as it is one of several traits.
+
+    What is told apart at this confidence by itself, but not among the traits (Holm's p), is said to
+    be so. `cell` is a row of the comparison that has a difference.
+    """
+    said = verdict(cell["difference"])
+    lost = apart(cell["difference"]) and cell["p_adjusted"] > 1 - confidence
+    return f"{said} by itself, not among the traits" if lost else said
+
+
 def of_instruction(percent: Record | None) -> str:
-    """The natural delta in percent of the instruction delta, with its limits."""
+    """The natural delta in percent of the instruction delta, with its limits.
+
+    For arms that were compared: there it is missing for one reason alone.
+    """
     if percent is None:
-        return f"{MISSING} % of instruction"
+        return f"{MISSING} % of instruction, whose delta is not above 0"
     said = f"{number(percent['value'], 0)} % of instruction"
     if percent["lower"] is None and percent["upper"] is None:
         return f"{said} without bounds, since the instruction delta cannot be told from 0"
