@@ -42,6 +42,13 @@ def write_study(config: Config, trials: int) -> None:
         written = Trait(trait, "Rubric.", ("unkind",), pair, pair, *[questions] * 3)
         write_trait(Path(config.study.trait_folder) / trait, written)
         for arm in config.study.arms:
+            kept = {
+                "positive_kept": 7 + len(arm),
+                "negative_kept": 5,
+                "positive": 30,
+                "negative": 30,
+            }
+            write_json(layout.vet_counts(trait, config.text(arm)), kept)
             path = layout.activations(trait, arm) / "00000.safetensors"
             tensors.write(path, {"activations": torch.ones(2, LAYERS, 8)}, {"trait": trait})
             for method in config.arm(arm).methods:
@@ -183,6 +190,12 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert data.metrics["perplexity_ratio"] == 1.5
     assert data.metrics["natural_percent"] == 90.0
     assert data.metrics["held_out_accuracy"] == 0.9
+    assert data.metrics["positive_kept"] == 7 + len("natural")
+    assert data.metrics["negative_kept"] == 5
+    for method in ("mean_difference", "probe"):
+        assert data.metrics[f"method_delta_{method}"] == 41.0
+        assert data.metrics[f"method_delta_lower_{method}"] == 36.0
+        assert data.metrics[f"method_delta_upper_{method}"] == 46.0
     assert data.params["position"] == "response[:10]"
     assert data.params["methods"] == "mean_difference, probe"
     assert data.params["search.trials"] == "48"
@@ -312,7 +325,7 @@ def test_nothing_feasible_has_a_baseline_and_no_delta(config: Config) -> None:
     [run] = runs(config)[1]["evil · instruction"]
     assert run.data.tags["status"] == "nothing feasible"
     assert run.data.metrics["baseline"] == 10.0
-    assert "delta" not in run.data.metrics
+    assert not [name for name in run.data.metrics if "delta" in name]
 
 
 @pytest.mark.parametrize(

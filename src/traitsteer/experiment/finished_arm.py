@@ -30,8 +30,10 @@ class FinishedArm:
     trait: Trait
     name: str
     methods: tuple[FinishedMethod, ...]
+    responses: dict[str, int]
+    """How many responses of its text there are, and were kept, by polarity."""
     natural_percent: float | None
-    """Of the instruction arm's delta; None for other arms and where it could not be computed."""
+    """Of the instruction arm's delta; None for other arms and where it is not told."""
     perplexity_ratio: float | None
     """Perplexity of neutral text under the best vector over that without; None without one."""
     naturalness: float | None
@@ -65,6 +67,7 @@ def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
             )
             for method in config.arm(arm).methods
         ),
+        responses=read_json(layout.vet_counts(trait, config.text(arm))),
         natural_percent=None if percent is None else percent["value"],
         perplexity_ratio=ratios.get((trait, arm)),
         naturalness=natural[arm]["value"] if arm in natural else None,

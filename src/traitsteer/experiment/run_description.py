@@ -11,6 +11,7 @@ from traitsteer.experiment.finished_arm import FinishedArm, FinishedMethod
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.findings import bounds, number, signed
+from traitsteer.words.records import POLARITIES
 from traitsteer.words.results import EQUAL_COHERENCE, NULL_KINDS, best_of_arm
 from traitsteer.words.runs import Run, Series, Source, Table
 from traitsteer.words.scores import Score
@@ -65,7 +66,7 @@ def describe(config: Config, arm: FinishedArm, hashes: dict[str, str]) -> Run:
         name=f"{trait} · {name}",
         params=params_of(config, arm)
         | {f"best_{name}": best[name] for name in ("method", "coefficient") if best},
-        metrics=_headline(arm, best) | _by_layer(arm),
+        metrics=_headline(arm, best) | _kept(arm) | _by_method(arm) | _by_layer(arm),
         tags=tags,
         note=_note(arm),
         files={
@@ -149,6 +150,25 @@ def _headline(arm: FinishedArm, best: dict[str, Any] | None) -> dict[str, float 
 
 def _value(interval: dict[str, Any] | None) -> float | None:
     return None if interval is None else interval["value"]
+
+
+def _kept(arm: FinishedArm) -> dict[str, float | Series | None]:
+    """How many responses of each polarity the vectors are fitted to."""
+    return {name: arm.responses[name] for name in (f"{each}_kept" for each in POLARITIES)}
+
+
+def _by_method(arm: FinishedArm) -> dict[str, float | Series | None]:
+    """Each method's own delta on the report questions; one that found nothing feasible has none."""
+    deltas = {m.name: m.evaluation["delta"] for m in arm.methods if m.evaluation["delta"]}
+    return {
+        f"method_{short}_{name}": delta[long]
+        for name, delta in deltas.items()
+        for short, long in (
+            ("delta", "value"),
+            ("delta_lower", "lower"),
+            ("delta_upper", "upper"),
+        )
+    }
 
 
 def _by_layer(arm: FinishedArm) -> dict[str, float | Series | None]:

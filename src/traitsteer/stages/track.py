@@ -1,9 +1,10 @@
 """track: everything into the MLflow store, one run for each trait and arm.
 
 Reads the files of all stages and logs them to track.mlflow: the parent run holds the best setting
-on the report questions, the vectors and every score; its children are the trials of its studies.
-Writes reports/tracking.json, which says what was logged. The store is a view of the files: a run
-whose files have not changed is not logged again, and older runs stay beside newer ones.
+on the report questions, each method's delta, the vectors and every score; its children are the
+trials of its studies. Writes reports/tracking.json, which says what was logged. The store is a view
+of the files: a run whose files have not changed is not logged again, and older runs stay beside
+newer ones.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ from traitsteer.world.progress import progress
 from traitsteer.world.repository import store_in_repository
 from traitsteer.world.tracking import TrackingStore
 
-FORMAT = 2
+FORMAT = 3
 """Part of every run's key: raised when the same files would be logged differently."""
 
 PATIENCE = ("judge.request", "judge.deadline_s", "judge.budget.")
@@ -88,6 +89,7 @@ def _key(config: Config, arm: FinishedArm) -> str:
                 if not name.startswith((*PATIENCE, *AT_ONCE))
             },
             "questions": [arm.trait.selection, arm.trait.report],
+            "responses": arm.responses,
             "of_the_study": [arm.natural_percent, arm.perplexity_ratio, arm.naturalness],
         }
     )
