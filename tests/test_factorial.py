@@ -221,6 +221,10 @@ def test_a_finished_study_is_told_again_from_its_record(config: Config) -> None:
     mark = "results: written by python -m benchmarks.factorial"
     page.write_text(f"<!-- {mark} -->\n<!-- end of results -->\nMade elsewhere.\n")
     tell(Path(), page)
+    assert (
+        "It is 2.83 times that of an effect for the whole, 1.15 times for each of 4 parts and 1.49 "
+        "times for each of 3 parts."
+    ) in page.read_text()
     told = read_json(layout.FACTORIAL)
     for before, after in zip(found["traits"], told["traits"], strict=True):
         assert before["cosine"] == after["cosine"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from traitsteer.words.factor_findings import computed, explanation, falsifiers, merged, who
-from traitsteer.words.findings import estimate, number, signed
+from traitsteer.words.findings import estimate, listed, number, signed
 
 Record = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def tables(found: Record) -> str:
             _head(found),
             *_section("Delta of every cell", _cells(found), f"{_CELLS} {met['cells']}"),
             *_section(
-                "From one arm to the other", _decompositions(found), f"{_PARTS} {met['parts']}"
+                "From one arm to the other", _decompositions(found), _parts_reading(found, met)
             ),
             *_section("Effects over all cells", _effects(found), _effects_reading(found)),
             *_section("Share of the variance", _variance(found), f"{_VARIANCE} {met['variance']}"),
@@ -38,7 +38,9 @@ _PARTS = (
     "A factor's part is what it adds when it is switched, averaged over all orders of switching "
     "(Shapley), so that the parts sum to the whole difference; percent is its share of that, "
     "unbounded where the whole cannot be told from 0. In square brackets the margin of luck: how "
-    "large the whole, or a part, would be by the luck of its cells alone. "
+    "large the whole, or a part, would be by the luck of its cells alone."
+)
+_PARTS_FALSE = (
     "**What would make it false:** the same study with another seed giving parts of another sign, "
     "which one study cannot tell; or a factor with an interaction as large as its part, for then "
     "what it adds depends on what was switched before it, and no share is its own."
@@ -57,6 +59,27 @@ _COSINES = (
     "have different responses; the others share theirs, so that no draw lies between them and "
     "their cosine cannot be held against a second draw."
 )
+
+
+def _parts_reading(found: Record, met: Mapping[str, str]) -> str:
+    return f"{_PARTS}{_beside_an_effect(found)} {_PARTS_FALSE} {met['parts']}"
+
+
+def _beside_an_effect(found: Record) -> str:
+    """How much wider the margins of wholes and parts are than that of an effect: for all traits
+    the same, since it follows from the design.
+    """
+    one = next((one for one in computed(found) if one["margin"]), None)
+    if one is None:
+        return ""
+    ways = one["decompositions"]
+    whole = number(ways[0]["margin"] / one["margin"], 2)
+    parts = [
+        f"{number(each['parts'][0]['margin'] / one['margin'], 2)} times for each of "
+        f"{len(each['parts'])} parts"
+        for each in ways
+    ]
+    return f" It is {whole} times that of an effect for the whole, {listed(parts)}."
 
 
 def _cosines_reading(met: Mapping[str, str]) -> str:
