@@ -158,6 +158,27 @@ def test_the_planted_setting_is_found_within_the_budget(repository: Path) -> Non
     assert min(shares) >= 0.85
 
 
+@dataclass
+class Uneven(Planted):
+    """Some questions bring out the trait by themselves, by so many points from one to the next."""
+
+    apart: float = 0.0
+
+    def _answer(self, setting: Setting, question: int, sample: int) -> ScoredAnswer:
+        answer = super()._answer(setting, question, sample)
+        return replace(answer, trait_score=answer.trait_score / 2 + self.apart * question)
+
+
+def test_what_questions_bring_out_by_themselves_promises_nothing(repository: Path) -> None:
+    """Every question rises alike: how far they lie apart tells nothing of a layer."""
+    tried = []
+    for apart in (0.0, 2.5):
+        search = begin(repository, Uneven(planted, 0, noise=0, apart=apart))
+        finish(search)
+        tried.append([(t["layer"], t["strength"], t["delta"]) for t in search.trials])
+    assert tried[0] == tried[1]
+
+
 def test_where_nothing_steers_the_recount_finds_nothing(repository: Path) -> None:
     first, recounted = [], []
     for seed in range(20):

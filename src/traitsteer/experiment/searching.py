@@ -9,7 +9,7 @@ from torch import Tensor
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.calls import most_answers
 from traitsteer.experiment.rungs import Answering, Asked, Rungs
-from traitsteer.experiment.trials import Trial, chance, choose, collapsed, rise, scored
+from traitsteer.experiment.trials import Trial, chance, choose, collapsed, rise, rise_error, scored
 from traitsteer.maths.cliffs import Point, Seen, coarse_design, toward_the_cliffs
 from traitsteer.words import scores
 from traitsteer.words.config import Config
@@ -93,7 +93,7 @@ class Search:
             point,
             None if trial["status"] == "failed" else rise(answers, self._unsteered.answers),
             self._chance(trial),
-            scores.standard_error(answers, "trait_score") or 0.0,
+            rise_error(answers, self._unsteered.answers) or 0.0,
             collapsed(trial, self.config.study.coherence_floor),
         )
 

@@ -41,6 +41,11 @@ def rise(answers: Answers, unsteered: Answers) -> float | None:
     return float(np.nanmean(means)) if not np.isnan(means).all() else None
 
 
+def rise_error(answers: Answers, unsteered: Answers) -> float | None:
+    """Standard error of `rise` over questions; None where fewer than two of them have a rise."""
+    return scores.error_over_questions(scores.rises(answers, unsteered))
+
+
 def scored(
     point: Point, asked: Asked, unsteered: Answers, floor: float, missing_at_most: float
 ) -> Trial:

@@ -31,7 +31,7 @@ class Seen:
     chance: float
     """Probability that it is feasible."""
     error: float = 0.0
-    """Standard error of the mean trait score; that of the delta is seldom larger."""
+    """Standard error of the delta over questions."""
     collapsed: bool = False
     """So far below the floor that the trait score may have gone with the coherence."""
 

@@ -48,13 +48,18 @@ def minus(one: float | None, other: float | None) -> float | None:
 
 def mean(answers: Sequence[ScoredAnswer], score: Score) -> float | None:
     """Mean over questions of the mean over their samples; None when every score is missing."""
-    means = _question_means(answers, score)
+    means = _means(by_question(answers, score))
     return sum(means) / len(means) if means else None
 
 
 def standard_error(answers: Sequence[ScoredAnswer], score: Score) -> float | None:
     """Standard error of `mean` over questions; None with fewer than two scored questions."""
-    means = _question_means(answers, score)
+    return error_over_questions(by_question(answers, score))
+
+
+def error_over_questions(values: ByQuestion) -> float | None:
+    """Standard error of the mean over questions; None with fewer than two that have a value."""
+    means = _means(values)
     return statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
 
 
@@ -88,10 +93,7 @@ def refuse_missing(answers: Sequence[ScoredAnswer], missing_at_most: float, what
     )
 
 
-def _question_means(answers: Iterable[ScoredAnswer], score: Score) -> list[float]:
-    """Mean of the present scores of each question that has any."""
-    present = (
-        [value for value in values if value is not None]
-        for values in by_question(answers, score).values()
-    )
-    return [sum(values) / len(values) for values in present if values]
+def _means(values: ByQuestion) -> list[float]:
+    """Mean of the present values of each question that has any."""
+    present = ([v for v in samples if v is not None] for samples in values.values())
+    return [sum(samples) / len(samples) for samples in present if samples]
