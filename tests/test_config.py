@@ -40,7 +40,10 @@ NULLS = {"random": 5, "shuffled": 1, "orthogonal": 1, "samples": 1}
         ("study", "arms", ["sideways"], "names 'sideways'"),
         ("study", "texts", ["natural"], "study.texts is ['natural'], expected the arms of study"),
         ("elicit", "temperature", -1, "elicit.temperature"),
+        ("elicit", "temperature", 0, "elicit: samples is 2 at temperature 0"),
         ("answers", "temperature", 0, "answers.temperature"),
+        ("vet", "positive_at_least", 40, "vet: positive_at_least is 40 and negative_at_most 40"),
+        ("vet", "negative_at_most", 100, "one score would show either polarity"),
         (
             "evaluate",
             "nulls",
@@ -65,6 +68,14 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(
         parse(params)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_greedy_elicitation_of_one_sample_and_vetting_of_coherence_alone_are_taken(
+    params: dict[str, Any],
+) -> None:
+    params["elicit"] |= {"temperature": 0, "samples": 1}
+    params["vet"] |= {"positive_at_least": 0, "negative_at_most": 100}
+    assert parse(params).elicit.samples == 1
 
 
 def test_the_arms_that_are_compared_are_what_they_are_called(params: dict[str, Any]) -> None:

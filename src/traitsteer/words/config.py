@@ -64,14 +64,37 @@ class ElicitConfig(SamplingConfig):
 
     samples: Count
 
+    @model_validator(mode="after")
+    def _samples_differ(self) -> "ElicitConfig":
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                f"samples is {self.samples} at temperature 0, where all samples of a prompt are "
+                "the same response; set samples to 1 or raise temperature"
+            )
+        return self
+
 
 class VetConfig(Section):
-    """What a response must show to be kept, and how many of each polarity must remain."""
+    """What a response must show to be kept, and how many of each polarity must remain.
+
+    Thresholds of 0 and 100 ask nothing of the trait score.
+    """
 
     positive_at_least: Points
     negative_at_most: Points
     coherence_at_least: Points
     minimum: Count
+
+    @model_validator(mode="after")
+    def _polarities_are_apart(self) -> "VetConfig":
+        least, most = self.positive_at_least, self.negative_at_most
+        if least <= most and (least, most) != (0, 100):
+            raise ValueError(
+                f"positive_at_least is {least:g} and negative_at_most {most:g}, so that one score "
+                "would show either polarity; set the first above the second, or them to 0 and 100 "
+                "to keep whatever is coherent"
+            )
+        return self
 
 
 class FitConfig(Section):
