@@ -155,5 +155,8 @@ def test_a_row_that_does_not_fit_the_model_is_refused_before_any_work(llama) -> 
         nowhere = Steering(1, direction(0), 1.0)
         object.__setattr__(nowhere, "positions", "answer")  # Users' types are not checked.
         generate(llama, [Row(prompt, 0, nowhere)], Sampling(4), Batching(1))
+    for number in (-1, llama.vocabulary):
+        with pytest.raises(TraitsteerError, match=f"^Row 1 has the token id {number}; .* ids 0 to"):
+            generate(llama, [Row((7,), 0), Row((7, number), 0)], Sampling(2), Batching(2))
     with pytest.raises(TraitsteerError, match="empty prompt"):
         generate(llama, [Row((), 0)], Sampling(4), Batching(1))

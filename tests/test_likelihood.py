@@ -113,6 +113,8 @@ def test_half_precision_stays_with_plain_transformers(tmp_path: Path) -> None:
     [
         (Told("one", (), (7,)), "empty prompt"),
         (Told("two", (7,), ()), "two has no response token"),
+        (Told("one", (7, 10**6), (7,)), "^one has the token id 1000000; .* has ids 0 to"),
+        (Told("one", (7,), (7, -1)), "^one has the token id -1; .* has ids 0 to"),
         (Told("one", (7,), (8,), Steering(3, torch.ones(32), 1.0)), "layers 0 to 2"),
         (Told("one", (7,), (8,), Steering(0, torch.ones(31), 1.0)), "width 32"),
     ],

@@ -215,6 +215,22 @@ def test_an_empty_response_is_an_error_with_its_id(llama: LanguageModel) -> None
     assert shapes == []
 
 
+@pytest.mark.parametrize("number", [-1, 10**6])
+def test_a_token_id_that_the_model_does_not_embed_is_refused(
+    llama: LanguageModel, number: int
+) -> None:
+    whole = Position.parse("response[:]")
+    last = Recorded("last", (7,), (llama.vocabulary - 1,))
+    assert pooled_activations(llama, [last], whole, WHOLE).isfinite().all()
+    for odd in (Recorded("odd", (7, number), (8,)), Recorded("odd", (7,), (8, number))):
+        with watched(llama) as (shapes, _):
+            with pytest.raises(TraitsteerError, match=f"^odd has the token id {number}; .* 0 to"):
+                pooled_activations(llama, [*recorded(), odd], whole, WHOLE)
+            with pytest.raises(TraitsteerError, match=f"^odd has the token id {number}; .* 0 to"):
+                mean_residual_norm(llama, [*recorded(), odd], WHOLE)
+        assert shapes == []
+
+
 def test_a_row_beyond_the_context_is_refused_before_it_changes_others(tmp_path: Path) -> None:
     build(tmp_path, "llama", max_position_embeddings=16)
     model = load(str(tmp_path), chat=True, device="cpu")

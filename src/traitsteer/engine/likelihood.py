@@ -13,7 +13,7 @@ from torch import Tensor
 
 from traitsteer.engine.added import adding_by_block
 from traitsteer.engine.batches import causal, fill
-from traitsteer.engine.rows import Row, Steering, check_row, no_numbers
+from traitsteer.engine.rows import Row, Steering, check_ids, check_row, no_numbers
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Bool, Float, Int
 from traitsteer.world.hooks import on_blocks
@@ -66,13 +66,14 @@ def log_likelihood(
         progress: called with the number of rows that each batch finished.
 
     Raises:
-        TraitsteerError: a prompt or a response is empty, a row is longer than the model can tell
-            positions apart, a steering does not fit the model, one row alone is too large for the
-            memory (the message names its id), its logits are not finite, or the model is no causal
-            decoder.
+        TraitsteerError: a prompt or a response is empty, a token id is none of the model's, a row
+            is longer than the model can tell positions apart, a steering does not fit the model,
+            one row alone is too large for the memory (the message names its id), its logits are
+            not finite, or the model is no causal decoder.
     """
     for told in rows:
         check_row(model, told.id, told.row, len(told.response_ids))
+        check_ids(model, told.id, told.response_ids)
         if not told.response_ids:
             raise TraitsteerError(f"{told.id} has no response token; leave this row out.")
     if not causal(model, model.layers):

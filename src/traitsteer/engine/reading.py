@@ -17,6 +17,7 @@ from torch import Tensor
 
 from traitsteer.engine.batches import causal, fill, run_blocks
 from traitsteer.engine.last_block import looking_at
+from traitsteer.engine.rows import check_ids
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.inference import inference
@@ -79,9 +80,9 @@ def pooled_activations(
         [n, layers, width], float32, on the CPU, in the order of `recorded`.
 
     Raises:
-        TraitsteerError: a response has no token at the position, is longer than the model can
-            tell positions apart, or too large for the memory by itself (the message names its id),
-            or the model has fewer layers.
+        TraitsteerError: a response has no token at the position, has one that is not the model's,
+            is longer than the model can tell positions apart, or too large for the memory by itself
+            (the message names its id), or the model has fewer layers.
     """
     wanted = model.layers if layers is None else layers
     if not 1 <= wanted <= model.layers:
@@ -121,8 +122,8 @@ def mean_residual_norm(model: LanguageModel, recorded: Sequence[Recorded], token
         [layers], float32.
 
     Raises:
-        TraitsteerError: there is no response token at all, or one row alone is too large for the
-            model's context or for the memory.
+        TraitsteerError: there is no response token at all, or one that is not the model's, or one
+            row alone is too large for the model's context or for the memory.
     """
     rows = [
         _Row(
@@ -163,6 +164,8 @@ def _read(
     progress: Progress,
 ) -> None:
     """Fill `found [n, layers, result]`; batches that do not fit into the memory are halved."""
+    for row in rows:
+        check_ids(model, row.id, row.ids)
     alone = causal(model, found.shape[1])
     lengths = [max(row.selected) + 1 if alone else len(row.ids) for row in rows]
     for row, length in zip(rows, lengths, strict=True):

@@ -99,8 +99,8 @@ def check(model: LanguageModel, rows: Sequence[Row], new_tokens: int = 0) -> Non
         new_tokens: most tokens of a response.
 
     Raises:
-        TraitsteerError: a row has an empty prompt, is longer than the model can tell positions
-            apart, or its steering does not fit the model.
+        TraitsteerError: a row has an empty prompt or one that is not of the model's token ids, is
+            longer than the model can tell positions apart, or its steering does not fit the model.
     """
     for index, row in enumerate(rows):
         check_row(model, f"Row {index}", row, new_tokens)
@@ -117,6 +117,7 @@ def check_row(model: LanguageModel, name: str, row: Row, new_tokens: int) -> Non
             f"{model.name} takes {context} together: shorten the prompt or the response "
             "(max_new_tokens)."
         )
+    check_ids(model, name, row.prompt_ids)
     steering = row.steering
     if steering is None:
         return
@@ -134,6 +135,16 @@ def check_row(model: LanguageModel, name: str, row: Row, new_tokens: int) -> Non
         raise TraitsteerError(
             f"{name} has a vector of shape {tuple(steering.vector.shape)}; the residual stream of "
             f"{model.name} has width {model.width}."
+        )
+
+
+def check_ids(model: LanguageModel, name: str, ids: Sequence[int]) -> None:
+    """Raise TraitsteerError when the model embeds no such token id."""
+    least, most = min(ids, default=0), max(ids, default=0)
+    if least < 0 or most >= model.vocabulary:
+        raise TraitsteerError(
+            f"{name} has the token id {least if least < 0 else most}; {model.name} has ids 0 to "
+            f"{model.vocabulary - 1}: encode the text with the tokenizer of this model."
         )
 
 

@@ -140,7 +140,7 @@ class _Trial:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
-        vocabulary = int(model.model.get_input_embeddings().weight.shape[0])
+        vocabulary = model.vocabulary
         short, long = (tuple((7 * at + 3) % vocabulary for at in range(n)) for n in _LENGTHS)
         self.token = 5 % vocabulary
         vector = torch.randn(model.width, generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from traitsteer.engine import batches, last_block, reading
+from traitsteer.engine import batches, last_block, reading, rows
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
@@ -21,7 +21,7 @@ from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.passes import PASSES
 
 READING = (
-    *(Path(module.__file__ or "") for module in (batches, last_block, reading, positions)),
+    *(Path(module.__file__ or "") for module in (batches, last_block, reading, rows, positions)),
     *PASSES,
 )
 """Files whose code decides what is read."""

@@ -58,6 +58,11 @@ class LanguageModel:
         return int(self.model.config.get_text_config().hidden_size)
 
     @property
+    def vocabulary(self) -> int:
+        """How many token ids the model embeds, from 0 on; a tokenizer may know other numbers."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
     def device(self) -> torch.device:
         """Where the token embeddings lie, and so where inputs go."""
         return torch.device(self.model.get_input_embeddings().weight.device)
@@ -119,8 +124,8 @@ class LanguageModel:
         It is masked, so any id serves that the model embeds: a pad token that was added to a
         tokenizer may lie beyond.
         """
-        pad, embedded = self.tokenizer.pad_token_id, self.model.get_input_embeddings().weight
-        known = pad is not None and pad < embedded.shape[0]
+        pad = self.tokenizer.pad_token_id
+        known = pad is not None and pad < self.vocabulary
         return int(pad) if known else (self.end_ids or (0,))[0]
 
     def encode(
