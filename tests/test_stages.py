@@ -378,6 +378,24 @@ def test_interrupted_elicitation_goes_on_and_ends_with_the_same_file(
     assert path.read_bytes() != expected
 
 
+def test_a_chunk_of_responses_that_is_not_whole_is_named_before_anything_is_generated(
+    study: Study, monkeypatch
+) -> None:
+    config = study()
+    elicit.run(config, "evil", "natural")
+    [chunk] = (layout.CACHE / "responses").iterdir()
+    whole = chunk.read_text()
+    monkeypatch.setattr(responses, "generate", None)
+    lines = whole.splitlines(keepends=True)
+    for left, found in (("", "0 of 16"), ("".join(lines[:5]), "5 of 16"), (whole * 2, "32 of 16")):
+        chunk.write_text(left)
+        with pytest.raises(TraitsteerError, match=f"{chunk.name} holds {found} .*; delete it and"):
+            elicit.run(config, "evil", "natural")
+    chunk.write_text(whole[:-20])
+    with pytest.raises(TraitsteerError, match=f"{chunk.name}:16 is no JSON .* delete it and"):
+        elicit.run(config, "evil", "natural")
+
+
 def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> None:
     reader = {"elicitation": "natural", "text": "natural", "source": "instruct"}
     reader |= {"position": "response[:10]", "methods": ["mean_difference"]}

@@ -12,6 +12,7 @@ from pathlib import Path
 from traitsteer import engine
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest, digest_of_files, read_jsonl, write_jsonl
 from traitsteer.world.language_model import LanguageModel
 from traitsteer.world.passes import PASSES
@@ -51,12 +52,15 @@ def responses_to(
     """The unsteered response to each prompt, in order; those of finished chunks are read.
 
     Raises:
-        TraitsteerError: a prompt is empty or does not fit the model, or a single one does not fit
-            into memory.
+        TraitsteerError: the file of a finished chunk does not hold all of it, a prompt is empty or
+            does not fit the model, or a single one does not fit into memory.
     """
     chunks = [prompts[first : first + CHUNK] for first in range(0, len(prompts), CHUNK)]
     paths = [_path(model, chunk, sampling, cache) for chunk in chunks]
-    missing = [place for place, path in enumerate(paths) if not path.exists()]
+    kept = {
+        place: _read(path, len(chunks[place])) for place, path in enumerate(paths) if path.exists()
+    }
+    missing = [place for place in range(len(chunks)) if place not in kept]
     left = [(place, at) for place in missing for at in range(len(chunks[place]))]
     # Equal prompts side by side, which share their pass, though their samples lie chunks apart.
     seen: dict[tuple[int, ...], int] = {}
@@ -69,13 +73,24 @@ def responses_to(
         parts[place][at] = generated
         if len(parts[place]) == len(chunks[place]):
             whole = parts.pop(place)
-            write_jsonl(paths[place], (asdict(whole[each]) for each in sorted(whole)))
+            kept[place] = [whole[each] for each in sorted(whole)]
+            write_jsonl(paths[place], map(asdict, kept[place]))
         progress(1)
 
     rows = [Row(chunks[place][at].prompt_ids, chunks[place][at].seed) for place, at in left]
     generate(model, rows, sampling, batching, finished)
-    kept = [row for path in paths for row in read_jsonl(path)]
-    return [Generated(tuple(row["ids"]), row["finish"]) for row in kept]
+    return [response for place in range(len(chunks)) for response in kept[place]]
+
+
+def _read(path: Path, count: int) -> list[Generated]:
+    """The responses of a finished chunk; a disk that filled up or lost power leaves fewer."""
+    rows = read_jsonl(path)
+    if len(rows) != count:
+        raise TraitsteerError(
+            f"{path} holds {len(rows)} of {count} responses; delete it and run again, which makes "
+            "them anew."
+        )
+    return [Generated(tuple(row["ids"]), row["finish"]) for row in rows]
 
 
 def _path(model: LanguageModel, chunk: Sequence[Seeded], sampling: Sampling, cache: Path) -> Path:
