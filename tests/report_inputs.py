@@ -172,6 +172,8 @@ def _cell(config: Config, trait: str, arm: str, method: str) -> None:
             **head,
             "n": 48,
             "pairs": 28,
+            "positive_left_out": 3 if arm == "natural" else 0,
+            "negative_left_out": 0,
             "raw_norm": [round(0.4 * 1.6**layer + draw.random() / 4, 4) for layer in range(LAYERS)],
             "held_out_accuracy": [min(1.0, 0.86 + 0.03 * n) for n in range(LAYERS)],
             "held_out_auroc": [min(1.0, 0.9 + 0.02 * n) for n in range(LAYERS)],

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import build
 
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.experiment.activations import Labelled, Reader
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.language_model import LanguageModel, load
 
 POSITION = Position.parse("response[:2]")
 
@@ -94,6 +95,18 @@ def test_a_finished_shard_is_read_again_only_when_something_changes(reader: Read
         assert not set(other.shards(labelled(9), 4, provenance)) & set(first)
     assert not set(reader.shards(labelled(9), 4, {"trait": "other"})) & set(first)
     assert not set(reader.shards(labelled(9, 1), 4, provenance)) & set(first)
+
+
+def test_an_overflow_of_16_bits_names_response_and_layer_and_keeps_no_shard(
+    tmp_path: Path,
+) -> None:
+    build(tmp_path / "model", "llama")
+    model = load(str(tmp_path / "model"), chat=True, device="cpu", dtype="float16")
+    model.blocks[1].mlp.down_proj.weight.data.fill_(6e4)
+    reader = Reader(model, POSITION, 64, tmp_path / "cache")
+    with pytest.raises(TraitsteerError, match=r"^item-0: .* in float16 gives .* layer 1 that is"):
+        list(reader.shards(labelled(3), 4, {}))
+    assert not reader.cache.exists()
 
 
 def test_a_shard_is_of_the_tokens_that_were_the_response(reader: Reader) -> None:

@@ -32,6 +32,8 @@ def place(config: Config, samples: int, massive: bool) -> None:
         "position": "response[:10]",
         "shard": "0",
         "shards": "1",
+        "positive_left_out": "2",
+        "negative_left_out": "0",
     }
     held = {
         "activations": rows,
@@ -52,6 +54,7 @@ def test_what_is_known_of_a_vector_is_written_layer_by_layer(config: Config, cap
             assert len(found[name]) == 3 and all(0.3 < value <= 1 for value in found[name])
         assert all(value < 0.5 for value in found["largest_share"])
         assert found["massive"] == []
+        assert (found["positive_left_out"], found["negative_left_out"]) == (2, 0)
     assert "3 dimensions" not in capsys.readouterr().err
 
 

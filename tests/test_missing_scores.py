@@ -17,7 +17,7 @@ from traitsteer.words import layout, scores
 from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import JudgedState, Judgement, ScoredAnswer, Trait
-from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
+from traitsteer.world.files import read_json, read_jsonl, write_json
 from traitsteer.world.model_judge import Said, judgement
 from traitsteer.world.trait_folder import read_trait
 
@@ -105,7 +105,8 @@ def test_a_cell_of_cross_without_enough_scores_is_not_measured(
 def test_what_is_off_topic_is_not_kept_however_well_it_is_written(config: Config) -> None:
     def kept(topic: float) -> bool:
         heard = [Said("scored", number) for number in (95.0, 90.0, topic)]
-        return vet.verdict("a", "positive", 5, judgement(*heard), config.vet).kept
+        response = {"id": "a", "polarity": "positive", "response_ids": [1]}
+        return vet.verdict(response, judgement(*heard), config.vet).kept
 
     assert config.vet.coherence_at_least == 50
     assert kept(50.0) and not kept(49.9) and not kept(0.0)
@@ -120,7 +121,7 @@ def test_responses_that_the_judge_left_out_are_counted_and_stop_the_study_above_
         {"id": str(n), "polarity": polarity, "prompt": "", "text": "x", "response_ids": [1]}
         for n, polarity in enumerate(["positive"] * 10 + ["negative"] * 10)
     ]
-    write_jsonl(layout.responses("evil", "natural"), rows)
+    monkeypatch.setattr(vet, "read_responses", lambda *args: rows)
 
     def judged(*args: Any) -> Any:
         for n in range(20):
@@ -152,7 +153,7 @@ def test_empty_responses_are_dropped_and_not_judged(
         for side, numbers in (("positive", (0, 1, 2)), ("negative", (3, 4)))
         for n in numbers
     ]
-    write_jsonl(layout.responses("evil", "natural"), rows)
+    monkeypatch.setattr(vet, "read_responses", lambda *args: rows)
 
     def judged(_judge: Any, _trait: str, answers: Any) -> Any:
         assert [answer.text for answer in answers] == ["x", "xx", "xxx", "xxxx"]
@@ -221,5 +222,6 @@ def test_the_page_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
         "evil (instruction): too many answers under the system prompts lack a score",
         "not measured<small>17 answers lack a score</small>",
         "<small>3 not judged</small>",
+        "<small>3 without a token to pool</small>",
     ):
         assert said in text

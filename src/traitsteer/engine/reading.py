@@ -46,6 +46,11 @@ class Recorded:
         """Prompt, reasoning and response: what a position counts from."""
         return self.prompt_ids, self.reasoning_ids, self.response_ids
 
+    @property
+    def lengths(self) -> tuple[int, int, int]:
+        """Tokens of prompt, response and reasoning, as `Position` takes them."""
+        return len(self.prompt_ids), len(self.response_ids), len(self.reasoning_ids)
+
 
 @dataclass(frozen=True)
 class _Row:

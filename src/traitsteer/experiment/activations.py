@@ -4,17 +4,20 @@ A finished shard is kept on disk under the hash of everything that it depends on
 interrupted stage reads nothing twice (DVC removes the outputs of a stage before it starts).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from traitsteer.engine import batches, last_block, reading, rows
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths import positions
 from traitsteer.maths.positions import Position
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import Polarity
 from traitsteer.world import tensors
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.language_model import LanguageModel
@@ -41,6 +44,11 @@ class Labelled:
     group: int
     sample: int
 
+    @property
+    def polarity(self) -> Polarity:
+        """The polarity by its name."""
+        return "positive" if self.positive else "negative"
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -66,7 +74,8 @@ class Reader:
         of the shard.
 
         Raises:
-            TraitsteerError: a response of the shard cannot be read; earlier shards are kept.
+            TraitsteerError: a response of the shard cannot be read or has activations that are not
+                finite; earlier shards are kept.
         """
         source = iter(rows)
         for number in count():
@@ -93,6 +102,7 @@ class Reader:
         pooled = pooled_activations(
             self.model, recorded, self.position, self.tokens, progress=progress
         )
+        self._refuse_infinite(recorded, pooled)
         held = {
             "activations": pooled,
             "positive": torch.tensor([row.positive for row in part], dtype=torch.uint8),
@@ -101,6 +111,16 @@ class Reader:
             "sample": torch.tensor([row.sample for row in part]),
         }
         tensors.write(path, held, provenance)
+
+    def _refuse_infinite(self, recorded: Sequence[Recorded], pooled: Tensor) -> None:
+        """Raise TraitsteerError that names the first response and layer with no finite numbers."""
+        for row, layer in (~pooled.isfinite().all(dim=2)).nonzero().tolist():
+            model = self.model
+            raise TraitsteerError(
+                f"{recorded[row].id}: {model.name} in {str(model.dtype).removeprefix('torch.')} "
+                f"gives an activation at layer {layer} that is not finite; set models.dtype to "
+                "bfloat16 or float32."
+            )
 
     def _path(self, part: list[Labelled], provenance: Mapping[str, str]) -> Path:
         key = {

@@ -50,6 +50,17 @@ class Position:
         start, stop = ("" if end is None else end for end in (self.start, self.stop))
         return f"{self.part}[{start}:{stop}{'' if self.step == 1 else f':{self.step}'}]"
 
+    def tokens(self, prompt_length: int, response_length: int, reasoning_length: int = 0) -> range:
+        """As `select`, but without any token where none is left."""
+        offset = prompt_length + reasoning_length if self.part == "response" else 0
+        length = {
+            "prompt": prompt_length,
+            "response": response_length,
+            "all": prompt_length + reasoning_length + response_length,
+        }[self.part]
+        selected = range(*slice(self.start, self.stop, self.step).indices(length))
+        return range(selected.start + offset, selected.stop + offset, selected.step)
+
     def select(
         self, prompt_length: int, response_length: int, name: str, reasoning_length: int = 0
     ) -> range:
@@ -58,17 +69,10 @@ class Position:
         `name` says in the error whose tokens they are; `reasoning_length` tokens lie between
         prompt and response. Raises TraitsteerError when none is left.
         """
-        offset = prompt_length + reasoning_length if self.part == "response" else 0
-        length = {
-            "prompt": prompt_length,
-            "response": response_length,
-            "all": prompt_length + reasoning_length + response_length,
-        }[self.part]
-        indices = slice(self.start, self.stop, self.step).indices(length)
-        selected = range(*indices)
+        selected = self.tokens(prompt_length, response_length, reasoning_length)
         if not selected:
             raise TraitsteerError(
                 f"{name}: position {self} selects no token of {prompt_length} prompt and "
                 f"{response_length} response tokens; leave this row out or widen the position"
             )
-        return range(selected.start + offset, selected.stop + offset, selected.step)
+        return selected

@@ -6,44 +6,19 @@ Instruction elicitation asks every extraction question under every system prompt
 polarities; natural elicitation continues every scenario.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from traitsteer.experiment.elicitation import planned
 from traitsteer.experiment.models import batching_of, open_model, sampling_of
 from traitsteer.experiment.responses import Seeded, responses_to
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.protocol import refuse_repeats
-from traitsteer.words.records import POLARITIES, Polarity, Response, Trait
-from traitsteer.words.seeds import seed_for
+from traitsteer.words.records import POLARITIES, Response
 from traitsteer.world.files import write_jsonl
 from traitsteer.world.progress import progress, say
 from traitsteer.world.repository import in_repository
 from traitsteer.world.trait_folder import trait_of
-
-
-@dataclass(frozen=True)
-class Elicitation:
-    """One prompt of a contrast pair."""
-
-    pair: int
-    polarity: Polarity
-    text: str
-    system: str | None
-
-
-def prompts_for(trait: Trait, elicitation: str) -> Iterator[Elicitation]:
-    """Yield both sides of every contrast pair of the elicitation."""
-    if elicitation == "natural":
-        for pair, scenario in enumerate(trait.scenarios):
-            for polarity in POLARITIES:
-                yield Elicitation(pair, polarity, getattr(scenario, polarity), None)
-        return
-    for place, system in enumerate(trait.system_prompts):
-        for number, question in enumerate(trait.extraction):
-            pair = place * len(trait.extraction) + number
-            for polarity in POLARITIES:
-                yield Elicitation(pair, polarity, question, getattr(system, polarity))
 
 
 def run(config: Config, trait_name: str, text: str) -> None:
@@ -58,18 +33,11 @@ def run(config: Config, trait_name: str, text: str) -> None:
     trait = trait_of(config, trait_name)
     # Scenarios are no dependency of the stage that refused repeats.
     refuse_repeats(trait)
-    # Samples outermost: where more are wanted later, those that are kept still come first.
-    planned = [
-        (prompt, sample, seed_for(config.seed, text, prompt.system or "", prompt.text, sample))
-        for sample in range(config.elicit.samples)
-        for prompt in prompts_for(trait, elicitation)
-    ]
+    asked = planned(config, trait, text)
     model = open_model(config, config.source(text))
     # A scenario is text to be continued, for a chat model too.
     plain = elicitation == "natural"
-    rows = [
-        Seeded(model.encode(prompt.text, prompt.system, plain), seed) for prompt, _, seed in planned
-    ]
+    rows = [Seeded(model.encode(each.prompt, each.system, plain), each.seed) for each in asked]
     with progress(f"elicit {trait_name} {text}", len(rows), "response") as advance:
         generated = responses_to(
             model,
@@ -87,24 +55,16 @@ def run(config: Config, trait_name: str, text: str) -> None:
         )
     responses = [
         Response(
-            id=f"{trait_name}-{text}-{prompt.pair:04}-{prompt.polarity}-{sample}",
+            **asdict(each),
             trait=trait_name,
             arm=text,
-            pair=prompt.pair,
-            polarity=prompt.polarity,
-            sample=sample,
-            seed=seed,
-            system=prompt.system,
-            prompt=prompt.text,
             prompt_ids=row.prompt_ids,
             response_ids=parts.answer,
             text=model.decode(parts.answer),
             finish=response.finish,
             reasoning_ids=parts.reasoning,
         )
-        for (prompt, sample, seed), row, response, parts in zip(
-            planned, rows, generated, parted, strict=True
-        )
+        for each, row, response, parts in zip(asked, rows, generated, parted, strict=True)
     ]
     responses.sort(key=lambda each: (each.pair, POLARITIES.index(each.polarity), each.sample))
     write_jsonl(layout.responses(trait_name, text), map(asdict, responses))

@@ -20,11 +20,14 @@ from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.methods import raw_vectors
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.records import Method
+from traitsteer.words.records import POLARITIES, Method
 from traitsteer.world import tensors
 from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
 from traitsteer.world.progress import progress, say
+
+LEFT_OUT = tuple(f"{polarity}_left_out" for polarity in POLARITIES)
+"""How many kept responses have no token at the arm's position, as their activations say."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def _fit(
             "method": method,
             "n": len(data.positive),
             "pairs": len(data.pairs.unique()),
+            **{name: int(provenance.get(name, 0)) for name in LEFT_OUT},
             "raw_norm": _rounded(direction.raw_norm),
             **{
                 name: None if values is None else _rounded(values)

@@ -6,15 +6,17 @@ how many of how many were kept. Every response stays on record beside its verdic
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from traitsteer.experiment.calls import announce
+from traitsteer.experiment.elicitation import judged, read_responses
 from traitsteer.experiment.judging import judge_all
 from traitsteer.experiment.protocols import frozen_extraction
 from traitsteer.words import layout
 from traitsteer.words.config import Config, VetConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import POLARITIES, Answer, Judgement, Verdict
-from traitsteer.world.files import read_jsonl, write_json, write_jsonl
+from traitsteer.world.files import write_json, write_jsonl
 from traitsteer.world.judges import open_judge
 from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import trait_of
@@ -23,11 +25,11 @@ NOT_JUDGED = "not judged"
 """The reason of a response that the judge gave no score."""
 
 
-def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig) -> Verdict:
-    """Decide on one response of `ids` tokens; the reason says why it was dropped."""
-    trait, coherence = judged.trait_score, judged.coherence
+def verdict(response: Mapping[str, Any], judgement: Judgement, vet: VetConfig) -> Verdict:
+    """Decide on one response; the reason says why it was dropped."""
+    trait, coherence, polarity = judgement.trait_score, judgement.coherence, response["polarity"]
     reason = ""
-    if ids == 0:
+    if not response["response_ids"]:
         reason = "empty"
     elif trait is None or coherence is None:
         reason = NOT_JUDGED
@@ -37,7 +39,7 @@ def verdict(id: str, polarity: str, ids: int, judged: Judgement, vet: VetConfig)
         reason = "trait not shown"
     elif polarity == "negative" and trait > vet.negative_at_most:
         reason = "opposite not shown"
-    return Verdict(id, trait, coherence, reason == "", reason)
+    return Verdict(response["id"], trait, coherence, reason == "", reason, judged(response))
 
 
 def run(config: Config, trait: str, text: str) -> None:
@@ -45,28 +47,26 @@ def run(config: Config, trait: str, text: str) -> None:
 
     Raises:
         TraitsteerError: `text` is no arm or one that reads the text of another, the terms in
-            data/protocols are not those of params.yaml, the judge left out too many responses, or
-            fewer than `vet.minimum` of a polarity remain.
+            data/protocols are not those of params.yaml, the responses are not those that it plans,
+            the judge left out too many of them, or fewer than `vet.minimum` of a polarity remain.
     """
     config.eliciting(text)
-    frozen_extraction(config, trait_of(config, trait))
-    rows = read_jsonl(layout.responses(trait, text))
+    whole = trait_of(config, trait)
+    frozen_extraction(config, whole)
+    rows = read_responses(config, whole, text)
     judge = open_judge(config, trait)
     title = f"vet {trait} {text}"
     # An empty response is dropped whatever a judge says of it.
     asked = [number for number, row in enumerate(rows) if row["response_ids"]]
     prompts = [rows[number]["prompt"] for number in asked]
     announce(config, trait, title, prompts, len(asked), config.elicit.max_new_tokens)
-    judged = dict.fromkeys(range(len(rows)), Judgement(None, None))
+    judgements = dict.fromkeys(range(len(rows)), Judgement(None, None))
     with progress(title, len(asked), "response") as advance:
         answers = [Answer(rows[number]["prompt"], rows[number]["text"]) for number in asked]
         for place, judgement in judge_all(judge, trait, answers):
-            judged[asked[place]] = judgement
+            judgements[asked[place]] = judgement
             advance(1)
-    verdicts = [
-        verdict(row["id"], row["polarity"], len(row["response_ids"]), judged[number], config.vet)
-        for number, row in enumerate(rows)
-    ]
+    verdicts = [verdict(row, judgements[number], config.vet) for number, row in enumerate(rows)]
     counts = {}
     for polarity in POLARITIES:
         of_polarity = [

@@ -73,6 +73,8 @@ class Verdict:
     coherence: float | None
     kept: bool
     reason: str
+    response: str
+    """SHA-256 of the token ids of what was judged; another response may bear the same id."""
 
 
 @dataclass(frozen=True)

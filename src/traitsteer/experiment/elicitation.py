@@ -1,0 +1,146 @@
+"""What an arm elicits, response by response, and what became of it on disk.
+
+A stage may be run by hand, after files were cut short, or made for other parameters. What is read
+here is exactly what was planned, each response once, and each verdict is on the response beside it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from traitsteer.words import layout
+from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.records import POLARITIES, Polarity, Trait
+from traitsteer.words.seeds import seed_for
+from traitsteer.world.files import digest, read_jsonl
+
+JsonLine = dict[str, Any]
+"""One object of a file."""
+
+
+@dataclass(frozen=True)
+class Elicitation:
+    """One response that is to be elicited; its fields are those of `Response`."""
+
+    id: str
+    pair: int
+    polarity: Polarity
+    sample: int
+    seed: int
+    system: str | None
+    prompt: str
+
+
+def planned(config: Config, trait: Trait, text: str) -> list[Elicitation]:
+    """`elicit.samples` responses to both sides of every contrast pair of an arm that elicits.
+
+    Samples are outermost: where more are wanted later, those that are kept still come first.
+    """
+    sides = list(_sides(trait, config.eliciting(text).elicitation))
+    return [
+        Elicitation(
+            f"{trait.name}-{text}-{pair:04}-{polarity}-{sample}",
+            pair,
+            polarity,
+            sample,
+            seed_for(config.seed, text, system or "", prompt, sample),
+            system,
+            prompt,
+        )
+        for sample in range(config.elicit.samples)
+        for pair, polarity, system, prompt in sides
+    ]
+
+
+def _sides(trait: Trait, elicitation: str) -> Iterator[tuple[int, Polarity, str | None, str]]:
+    """Pair, polarity, system prompt and prompt of both sides of every contrast pair."""
+    if elicitation == "natural":
+        for pair, scenario in enumerate(trait.scenarios):
+            for polarity in POLARITIES:
+                yield pair, polarity, None, getattr(scenario, polarity)
+        return
+    for place, system in enumerate(trait.system_prompts):
+        for number, question in enumerate(trait.extraction):
+            pair = place * len(trait.extraction) + number
+            for polarity in POLARITIES:
+                yield pair, polarity, getattr(system, polarity), question
+
+
+def read_responses(config: Config, trait: Trait, text: str) -> list[JsonLine]:
+    """The responses of an arm that elicits, in the order of their file.
+
+    Raises:
+        TraitsteerError: the file is missing or holds other responses than those that are planned.
+    """
+    path = layout.responses(trait.name, text)
+    remedy = f"run `traitsteer elicit {trait.name} {text}` again"
+    found = _by_id(path, remedy)
+    wanted = {each.id: asdict(each) for each in planned(config, trait, text)}
+    if odd := found.keys() ^ wanted.keys():
+        raise TraitsteerError(
+            f"{path} holds {len(found)} responses, expected the {len(wanted)} that params.yaml and "
+            f"the trait's folder ask for ({min(odd)} is only in one of them); {remedy}."
+        )
+    for name, plan in wanted.items():
+        for key, value in plan.items():
+            if found[name].get(key) != value:
+                raise TraitsteerError(
+                    f"{path}: {name} has another {key} than params.yaml and the trait's folder "
+                    f"give it; {remedy}."
+                )
+    return list(found.values())
+
+
+def judged(response: Mapping[str, Any]) -> str:
+    """SHA-256 of the token ids of a response and its prompt, by which a verdict knows it."""
+    parts = ("prompt_ids", "reasoning_ids", "response_ids")
+    return digest([list(response.get(part, ())) for part in parts])
+
+
+def read_vetted(trait: str, text: str) -> tuple[list[JsonLine], set[str]]:
+    """The responses of an arm that elicits, in the order of their file, and the ids of those kept.
+
+    Raises:
+        TraitsteerError: a file is missing or empty, an id stands twice, or the verdicts are not on
+            these responses.
+    """
+    path, others = layout.verdicts(trait, text), layout.responses(trait, text)
+    remedy = f"run `traitsteer vet {trait} {text}` again"
+    responses = _by_id(others, f"run `traitsteer elicit {trait} {text}` again")
+    verdicts = _by_id(path, remedy)
+    if odd := responses.keys() ^ verdicts.keys():
+        raise TraitsteerError(
+            f"{path} has verdicts on {len(verdicts)} responses, and {others} holds "
+            f"{len(responses)} ({min(odd)} is only in one of them); {remedy}."
+        )
+    for name, response in responses.items():
+        if verdicts[name].get("response") != judged(response):
+            raise TraitsteerError(
+                f"{path}: the verdict on {name} is on another response than the one in {others}; "
+                f"{remedy}."
+            )
+    return list(responses.values()), {name for name, line in verdicts.items() if line["kept"]}
+
+
+def _by_id(path: Path, remedy: str) -> dict[str, JsonLine]:
+    found: dict[str, JsonLine] = {}
+    for line in read_jsonl(path):
+        name = str(line.get("id"))
+        if name in found:
+            raise TraitsteerError(f"{path} holds {name} twice; {remedy}.")
+        found[name] = line
+    if not found:
+        raise TraitsteerError(f"{path} is empty; {remedy}.")
+    return found
+
+
+def refuse_too_few(polarities: Sequence[str], minimum: int, found: str, remedy: str) -> None:
+    """Raise TraitsteerError when a polarity has fewer than `vet.minimum` of these responses."""
+    for polarity in POLARITIES:
+        if (count := polarities.count(polarity)) < minimum:
+            raise TraitsteerError(
+                f"{found} {count} {polarity} responses, expected at least vet.minimum = {minimum}; "
+                f"{remedy}."
+            )
