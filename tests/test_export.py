@@ -512,10 +512,18 @@ def test_json_that_is_no_control_vector(tmp_path: Path) -> None:
     path = tmp_path / "v.json"
     for value, match in (
         ({"layers": [1]}, "has no key 'vectors'"),
-        ({"layers": ["x"], "vectors": [[1.0]]}, "is no control vector"),
+        ({"layers": ["x"], "vectors": [[1.0]]}, r"for the layers \['x'\]"),
         ({"layers": [1, 2], "vectors": [[1.0, 0.0], [1.0]]}, "is no control vector"),
         ({"layers": [1, 1], "vectors": [[1.0], [1.0]]}, r"for the layers \[1, 1\]"),
+        ({"layers": [1.7], "vectors": [[1.0]]}, r"for the layers \[1.7\]"),
+        ({"layers": [float("inf")], "vectors": [[1.0]]}, r"for the layers \[inf\]"),
         ({"layers": [1], "vectors": [[1.0]], "raw_norm": [1.0, 2.0]}, "and 2 lengths"),
+        ({"layers": [1], "vectors": [[1.0]], "raw_norm": 3.0}, "and 1 lengths"),
+        ({"layers": [1], "vectors": [[float("nan")]]}, "a vector of length nan for layer 1"),
+        *(
+            ({"layers": [1], "vectors": [[1.0]], "raw_norm": [length]}, f"had the length {length}")
+            for length in (float("nan"), float("inf"), 0.0, -2.0)
+        ),
     ):
         path.write_text(json.dumps(value))
         with pytest.raises(TraitsteerError, match=match):
@@ -523,6 +531,26 @@ def test_json_that_is_no_control_vector(tmp_path: Path) -> None:
     path.write_text('{"layers": [1],\n "vectors": [[1.0, ')
     with pytest.raises(TraitsteerError, match=r"v\.json:2 is no JSON"):
         read_plain_json(path)
+
+
+def test_safetensors_whose_parts_do_not_fit(tmp_path: Path) -> None:
+    path, two = tmp_path / "v.safetensors", torch.ones(2, WIDTH)
+    layers = torch.tensor([0, 1])
+    infinite = torch.stack([two[0], two[1] * float("inf")])
+    for held, match in (
+        ({"vectors": two, "layers": layers.float()}, r"for the layers \[0.0, 1.0\]"),
+        ({"vectors": two, "layers": torch.tensor(1)}, r"2 vectors for the layers \[1\]"),
+        ({"vectors": two[:0], "layers": layers[:0]}, r"0 vectors for the layers \[\]"),
+        ({"vectors": infinite, "layers": layers}, "a vector of length inf for layer 1"),
+        ({"vectors": two, "layers": layers, "raw_norm": torch.ones(1)}, "and 1 lengths"),
+        ({"vectors": two, "layers": layers, "raw_norm": torch.tensor([1.0, 0.0])}, "length 0.0"),
+    ):
+        save_file(held, path)
+        with pytest.raises(TraitsteerError, match=match):
+            read_safetensors(path, None, None)
+    # A row for each hidden state, with its length: the first row goes, and so does its length.
+    save_file({"vectors": torch.eye(3, WIDTH), "raw_norm": torch.tensor([9.0, 2.0, 3.0])}, path)
+    assert read_safetensors(path, None, 2).raw_norm.tolist() == [2.0, 3.0]
 
 
 def test_pickles_and_other_files_are_never_opened(tmp_path: Path) -> None:

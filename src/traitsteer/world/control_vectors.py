@@ -40,9 +40,11 @@ class ControlVector:
         """Normalise what a file holds, and put it in the order of the layers.
 
         Raises:
-            TraitsteerError: a layer is negative or stands twice, or its vector has no length.
+            TraitsteerError: a layer is no number from 0 on or stands twice, or its vector has no
+                length.
         """
-        if min(layers) < 0 or len(set(layers)) < len(layers) or len(layers) != len(raw):
+        whole = all(type(layer) is int and layer >= 0 for layer in layers)
+        if not (whole and 0 < len(set(layers)) == len(layers) == len(raw)):
             raise TraitsteerError(
                 f"{path} gives {len(raw)} vectors for the layers {list(layers)}; expected one for "
                 "each of several different layers from 0 on."
@@ -93,7 +95,7 @@ def read_plain_json(path: Path) -> ControlVector:
     found.require("layers", "vectors")
     value = found.value
     try:
-        layers = [int(layer) for layer in value["layers"]]
+        layers = list(value["layers"])
         raw = torch.tensor(value["vectors"], dtype=torch.float32)
         given = torch.tensor(value.get("raw_norm", [1.0] * len(layers)), dtype=torch.float64)
         facts = {str(key): str(fact) for key, fact in value.get("facts", {}).items()}
@@ -140,10 +142,11 @@ def read_safetensors(path: Path, layer: int | None, blocks: int | None) -> Contr
             raise TraitsteerError(f"{path} {what}; give that layer with --layer.")
         return ControlVector.from_raw(path, [said], tensor[None].float(), facts)
     if "layers" in found.tensors:
-        layers = found.tensors["layers"].tolist()
+        layers = found.tensors["layers"].flatten().tolist()
     elif blocks is not None and len(tensor) == blocks + 1:
         # Row 0 is the embeddings, which no block puts out.
         tensor, layers = tensor[1:], list(range(blocks))
+        raw_norm = None if raw_norm is None else raw_norm.flatten()[1:]
     elif "method" in facts or len(tensor) == blocks:
         layers = list(range(len(tensor)))
     else:
@@ -151,7 +154,7 @@ def read_safetensors(path: Path, layer: int | None, blocks: int | None) -> Contr
             f"{path} holds {name} {tuple(tensor.shape)} and does not say which layers its rows are "
             "of; name a model with as many blocks, or one fewer, with --model."
         )
-    if raw_norm is None or len(raw_norm) != len(tensor):
+    if raw_norm is None:
         return ControlVector.from_raw(path, layers, tensor.float(), facts)
     return _with_norm(path, layers, tensor.float(), raw_norm.double(), facts)
 
@@ -162,9 +165,15 @@ def _with_norm(
     """Vectors of norm 1 whose former length the file tells."""
     if raw.dim() != 2 or raw_norm.shape != raw.shape[:1]:
         raise TraitsteerError(
-            f"{path} holds vectors of shape {tuple(raw.shape)} and {len(raw_norm)} lengths; "
+            f"{path} holds vectors of shape {tuple(raw.shape)} and {raw_norm.numel()} lengths; "
             "expected one length for each vector."
         )
-    order = sorted(range(len(layers)), key=lambda row: layers[row])
     made = ControlVector.from_raw(path, layers, raw, facts)
+    order = sorted(range(len(layers)), key=lambda row: layers[row])
+    for layer, length in zip(made.layers, raw_norm[order].tolist(), strict=True):
+        if not 0 < length < float("inf"):
+            raise TraitsteerError(
+                f"{path} says that the vector of layer {layer} had the length {length}; expected a "
+                "positive number, so mend it or leave raw_norm out."
+            )
     return ControlVector(made.layers, made.vectors, raw_norm[order] * made.raw_norm, facts)
