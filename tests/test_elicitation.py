@@ -118,6 +118,13 @@ def test_activations_are_of_responses_with_their_own_verdicts_alone(
     assert not layout.activations("evil", "natural").exists()
 
 
+def test_verdicts_under_other_terms_are_refused(vetted: Config, monkeypatch) -> None:
+    protocol.run(changed(vetted, "vet", coherence_at_least=1), "evil")
+    monkeypatch.setattr(cache, "open_model", None)
+    with pytest.raises(TraitsteerError, match=r"0000-positive-0 was given under other terms than "):
+        cache.run(vetted, "evil", "natural")
+
+
 def test_the_activations_of_a_text_that_vetting_stopped_are_not_read(study: Study) -> None:
     config = study(vet={"coherence_at_least": 100, "minimum": 3})
     protocol.run(config, "evil")

@@ -106,7 +106,7 @@ def test_what_is_off_topic_is_not_kept_however_well_it_is_written(config: Config
     def kept(topic: float) -> bool:
         heard = [Said("scored", number) for number in (95.0, 90.0, topic)]
         response = {"id": "a", "polarity": "positive", "response_ids": [1]}
-        return vet.verdict(response, judgement(*heard), config.vet).kept
+        return vet.verdict(response, judgement(*heard), config.vet, "").kept
 
     assert config.vet.coherence_at_least == 50
     assert kept(50.0) and not kept(49.9) and not kept(0.0)
@@ -128,7 +128,7 @@ def test_responses_that_the_judge_left_out_are_counted_and_stop_the_study_above_
             score = None if 10 <= n < 10 + lost else 90.0 if n < 10 else 5.0
             yield n, Judgement(score, 90.0)
 
-    monkeypatch.setattr(vet, "frozen_extraction", lambda *args: None)
+    monkeypatch.setattr(vet, "frozen_extraction", lambda *args: "")
     monkeypatch.setattr(vet, "trait_of", lambda *args: trait)
     monkeypatch.setattr(vet, "open_judge", lambda *args: None)
     monkeypatch.setattr(vet, "judge_all", judged)
@@ -160,7 +160,7 @@ def test_empty_responses_are_dropped_and_not_judged(
         # In another order than they were asked in.
         yield from ((n, Judgement(90.0 if n < 2 else 5.0, 80.0 + n)) for n in (3, 1, 0, 2))
 
-    monkeypatch.setattr(vet, "frozen_extraction", lambda *args: None)
+    monkeypatch.setattr(vet, "frozen_extraction", lambda *args: "")
     monkeypatch.setattr(vet, "trait_of", lambda *args: trait)
     monkeypatch.setattr(vet, "open_judge", lambda *args: None)
     monkeypatch.setattr(vet, "judge_all", judged)

@@ -26,7 +26,7 @@ VET = VetConfig(positive_at_least=60, negative_at_most=40, coherence_at_least=50
 )
 def test_a_verdict_names_why_a_response_was_dropped(polarity, ids, scores, reason) -> None:
     response = {"id": "x", "polarity": polarity, "response_ids": [7] * ids}
-    found = verdict(response, Judgement(*scores), VET)
+    found = verdict(response, Judgement(*scores), VET, "")
     assert (found.reason, found.kept) == (reason, reason == "")
 
 

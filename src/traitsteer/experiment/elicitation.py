@@ -99,12 +99,15 @@ def judged(response: Mapping[str, Any]) -> str:
     return digest([list(response.get(part, ())) for part in parts])
 
 
-def read_vetted(trait: str, text: str) -> tuple[list[JsonLine], set[str]]:
+def read_vetted(trait: str, text: str, protocol: str) -> tuple[list[JsonLine], set[str]]:
     """The responses of an arm that elicits, in the order of their file, and the ids of those kept.
+
+    Args:
+        protocol: SHA-256 of the terms that the verdicts must have been given under.
 
     Raises:
         TraitsteerError: a file is missing or empty, an id stands twice, or the verdicts are not on
-            these responses.
+            these responses or not under these terms.
     """
     path, others = layout.verdicts(trait, text), layout.responses(trait, text)
     remedy = f"run `traitsteer vet {trait} {text}` again"
@@ -120,6 +123,11 @@ def read_vetted(trait: str, text: str) -> tuple[list[JsonLine], set[str]]:
             raise TraitsteerError(
                 f"{path}: the verdict on {name} is on another response than the one in {others}; "
                 f"{remedy}."
+            )
+        if verdicts[name].get("protocol") != protocol:
+            raise TraitsteerError(
+                f"{path}: the verdict on {name} was given under other terms than those in "
+                f"{layout.extraction_protocol(trait)}; {remedy}."
             )
     return list(responses.values()), {name for name, line in verdicts.items() if line["kept"]}
 

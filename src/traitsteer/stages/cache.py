@@ -32,14 +32,15 @@ def run(config: Config, trait: str, arm: str) -> None:
     A response without a token at the arm's position is left out, and how many are is told.
 
     Raises:
-        TraitsteerError: the verdicts are not on the responses beside them, fewer than
-            `vet.minimum` of a polarity were kept or have a token at the arm's position, the text
-            was written with another vocabulary, an activation is not finite, or the model cannot
-            be read or does not fit into the memory.
+        TraitsteerError: the verdicts are not on the responses beside them or were given under
+            other terms, fewer than `vet.minimum` of a polarity were kept or have a token at the
+            arm's position, the text was written with another vocabulary, an activation is not
+            finite, or the model cannot be read or does not fit into the memory.
     """
     position, text = Position.parse(config.arm(arm).position), config.text(arm)
     check_vocabulary(config, arm)
-    responses, kept = read_vetted(trait, text)
+    protocol = read_json(layout.extraction_protocol(trait))["sha256"]
+    responses, kept = read_vetted(trait, text, protocol)
     groups = groups_of((row["pair"], row["prompt"]) for row in responses)
     rows = [_labelled(row, groups) for row in responses if row["id"] in kept]
     held = [row for row in rows if position.tokens(*row.recorded.lengths)]
@@ -52,7 +53,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         "source": model.name,
         "source_digest": model.digest,
         "position": str(position),
-        "extraction_protocol": read_json(layout.extraction_protocol(trait))["sha256"],
+        "extraction_protocol": protocol,
         "responses": digest([[row.recorded.id, *row.recorded.parts] for row in held]),
         "shards": str(-(-len(held) // SHARD)),
         **left_out,

@@ -25,7 +25,9 @@ NOT_JUDGED = "not judged"
 """The reason of a response that the judge gave no score."""
 
 
-def verdict(response: Mapping[str, Any], judgement: Judgement, vet: VetConfig) -> Verdict:
+def verdict(
+    response: Mapping[str, Any], judgement: Judgement, vet: VetConfig, protocol: str
+) -> Verdict:
     """Decide on one response; the reason says why it was dropped."""
     trait, coherence, polarity = judgement.trait_score, judgement.coherence, response["polarity"]
     reason = ""
@@ -39,7 +41,8 @@ def verdict(response: Mapping[str, Any], judgement: Judgement, vet: VetConfig) -
         reason = "trait not shown"
     elif polarity == "negative" and trait > vet.negative_at_most:
         reason = "opposite not shown"
-    return Verdict(response["id"], trait, coherence, reason == "", reason, judged(response))
+    kept = reason == ""
+    return Verdict(response["id"], trait, coherence, kept, reason, judged(response), protocol)
 
 
 def run(config: Config, trait: str, text: str) -> None:
@@ -52,7 +55,7 @@ def run(config: Config, trait: str, text: str) -> None:
     """
     config.eliciting(text)
     whole = trait_of(config, trait)
-    frozen_extraction(config, whole)
+    terms = frozen_extraction(config, whole)
     rows = read_responses(config, whole, text)
     judge = open_judge(config, trait)
     title = f"vet {trait} {text}"
@@ -66,7 +69,9 @@ def run(config: Config, trait: str, text: str) -> None:
         for place, judgement in judge_all(judge, trait, answers):
             judgements[asked[place]] = judgement
             advance(1)
-    verdicts = [verdict(row, judgements[number], config.vet) for number, row in enumerate(rows)]
+    verdicts = [
+        verdict(row, judgements[number], config.vet, terms) for number, row in enumerate(rows)
+    ]
     counts = {}
     for polarity in POLARITIES:
         of_polarity = [

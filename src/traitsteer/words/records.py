@@ -75,6 +75,8 @@ class Verdict:
     reason: str
     response: str
     """SHA-256 of the token ids of what was judged; another response may bear the same id."""
+    protocol: str
+    """SHA-256 of the terms that it was given under."""
 
 
 @dataclass(frozen=True)
