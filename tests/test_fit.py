@@ -9,6 +9,7 @@ from planted_rows import planted
 from traitsteer.stages import fit
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json
 
@@ -56,6 +57,18 @@ def test_what_is_known_of_a_vector_is_written_layer_by_layer(config: Config, cap
         assert found["massive"] == []
         assert (found["positive_left_out"], found["negative_left_out"]) == (2, 0)
     assert "3 dimensions" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_activations_that_are_not_finite_are_refused(config: Config, number: float) -> None:
+    place(config, samples=2, massive=False)
+    path = layout.activations("evil", "natural") / "00000.safetensors"
+    found = tensors.read(path, {})
+    found.tensors["activations"][3, 1, 5] = number
+    tensors.write(path, found.tensors, found.provenance)
+    with pytest.raises(TraitsteerError, match="holds activations at layer 1 that are not finite"):
+        fit.run(config, "evil", "natural")
+    assert not layout.vectors("evil", "natural").exists()
 
 
 def test_massive_dimensions_are_named_and_one_sample_has_no_seed_cosine(

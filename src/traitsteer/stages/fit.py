@@ -20,6 +20,7 @@ from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.methods import raw_vectors
 from traitsteer.words import layout
 from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import POLARITIES, Method
 from traitsteer.world import tensors
 from traitsteer.world.devices import usable_device
@@ -45,10 +46,18 @@ def run(config: Config, trait: str, arm: str) -> None:
     """Fit every method of the arm.
 
     Raises:
-        TraitsteerError: the activations are corrupt or incomplete, or were cached for another trait
-            or arm.
+        TraitsteerError: the activations are corrupt, incomplete or not finite, or were cached for
+            another trait or arm.
     """
-    found = tensors.read_shards(layout.activations(trait, arm), provenance_of(config, trait, arm))
+    folder = layout.activations(trait, arm)
+    found = tensors.read_shards(folder, provenance_of(config, trait, arm))
+    for layer, values in enumerate(found.tensors["activations"].unbind(dim=1)):
+        if not bool(values.isfinite().all()):
+            raise TraitsteerError(
+                f"{folder} holds activations at layer {layer} that are not finite; set "
+                "models.dtype to bfloat16 or float32 and run "
+                f"`traitsteer cache {trait} {arm}` again."
+            )
     device = usable_device(config.models.device)
     data = Data(
         found.tensors["activations"].to(device),
