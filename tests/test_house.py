@@ -38,6 +38,7 @@ HOMES = {
         "world/tensors.py",
         "world/pocket_judge.py",
         "world/language_model.py",
+        "world/weight_files.py",
         "pocket/judge_training.py",
     },
     "tokenizers": {"rehearsal/models.py", "pocket/tokens.py"},
@@ -47,13 +48,14 @@ HOMES = {
             f"world/{name}.py"
             for name in (
                 *("devices", "language_model", "memory"),
-                *("model_files", "model_names", "random_model"),
+                *("model_files", "model_names", "random_model", "weight_files"),
             )
         ),
         *(f"pocket/{name}.py" for name in ("gates", "pair", "tokens", "training")),
         "rehearsal/models.py",
     },
     "gguf": {"world/gguf_vectors.py"},
+    "huggingface_hub": {"world/weight_files.py"},
     "pydantic": {
         f"words/{name}.py"
         for name in (

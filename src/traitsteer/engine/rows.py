@@ -108,15 +108,7 @@ def check(model: LanguageModel, rows: Sequence[Row], new_tokens: int = 0) -> Non
 
 def check_row(model: LanguageModel, name: str, row: Row, new_tokens: int) -> None:
     """Refuse one row, by its name; raises as `check` does."""
-    context = model.context
-    if not row.prompt_ids:
-        raise TraitsteerError(f"{name} has an empty prompt; give it at least one token.")
-    if context is not None and len(row.prompt_ids) + new_tokens > context:
-        raise TraitsteerError(
-            f"{name} has {len(row.prompt_ids)} prompt and up to {new_tokens} response tokens; "
-            f"{model.name} takes {context} together: shorten the prompt or the response "
-            "(max_new_tokens)."
-        )
+    check_length(name, model.name, model.context, len(row.prompt_ids), new_tokens)
     check_ids(model, name, row.prompt_ids)
     steering = row.steering
     if steering is None:
@@ -145,6 +137,27 @@ def check_ids(model: LanguageModel, name: str, ids: Sequence[int]) -> None:
         raise TraitsteerError(
             f"{name} has the token id {least if least < 0 else most}; {model.name} has ids 0 to "
             f"{model.vocabulary - 1}: encode the text with the tokenizer of this model."
+        )
+
+
+def check_length(
+    name: str, model: str, context: int | None, prompt_tokens: int, new_tokens: int
+) -> None:
+    """Refuse one prompt by its length; `name` and `model` stand in the message.
+
+    Args:
+        context: most tokens of a prompt and its response together; None: the model has no limit.
+
+    Raises:
+        TraitsteerError: the prompt is empty, or longer with its response than the context.
+    """
+    if not prompt_tokens:
+        raise TraitsteerError(f"{name} has an empty prompt; give it at least one token.")
+    if context is not None and prompt_tokens + new_tokens > context:
+        raise TraitsteerError(
+            f"{name} has {prompt_tokens} prompt and up to {new_tokens} response tokens; "
+            f"{model} takes {context} together: shorten the prompt or the response "
+            "(max_new_tokens)."
         )
 
 

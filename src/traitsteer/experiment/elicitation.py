@@ -38,7 +38,7 @@ def planned(config: Config, trait: Trait, text: str) -> list[Elicitation]:
 
     Samples are outermost: where more are wanted later, those that are kept still come first.
     """
-    sides = list(_sides(trait, config.eliciting(text).elicitation))
+    sides = list(sides_of(trait, config.eliciting(text).elicitation))
     return [
         Elicitation(
             f"{trait.name}-{text}-{pair:04}-{polarity}-{sample}",
@@ -54,7 +54,7 @@ def planned(config: Config, trait: Trait, text: str) -> list[Elicitation]:
     ]
 
 
-def _sides(trait: Trait, elicitation: str) -> Iterator[tuple[int, Polarity, str | None, str]]:
+def sides_of(trait: Trait, elicitation: str) -> Iterator[tuple[int, Polarity, str | None, str]]:
     """Pair, polarity, system prompt and prompt of both sides of every contrast pair."""
     if elicitation == "natural":
         for pair, scenario in enumerate(trait.scenarios):

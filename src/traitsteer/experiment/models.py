@@ -104,14 +104,23 @@ def check_vocabulary(config: Config, arm: str) -> None:
     writer, reader = config.source(text), config.source(arm)
     if writer == reader:
         return
-    ids, others = (open_prompts(config, which).tokenizer.get_vocab() for which in (writer, reader))
-    differing = sum(others.get(token) != number for token, number in ids.items())
+    differing, whole = differing_tokens(config, writer, reader)
     if differing:
         raise TraitsteerError(
             f"The arm {arm!r} reads the text of {text!r} with {reader.name}, whose vocabulary "
-            f"lacks or renumbers {differing} of the {len(ids)} tokens of {writer.name}; token ids "
+            f"lacks or renumbers {differing} of the {whole} tokens of {writer.name}; token ids "
             "are never encoded again: read it with a model of the same vocabulary."
         )
+
+
+def differing_tokens(config: Config, which: ModelConfig, another: ModelConfig) -> tuple[int, int]:
+    """How many tokens of a model the vocabulary of another lacks or renumbers, and of how many.
+
+    Raises:
+        TraitsteerError: a tokenizer cannot be read.
+    """
+    ids, others = (open_prompts(config, each).tokenizer.get_vocab() for each in (which, another))
+    return sum(others.get(token) != number for token, number in ids.items()), len(ids)
 
 
 def mean_residual_norm(model: LanguageModel) -> Tensor:

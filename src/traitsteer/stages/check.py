@@ -4,17 +4,23 @@ Reads params.yaml, the trait folders and the models' configurations, and asks th
 nothing but what the judge said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from traitsteer.experiment.calls import announce_study, elicited
-from traitsteer.experiment.models import check_memory, check_vocabulary, open_prompts
-from traitsteer.maths.positions import Position
+from traitsteer.experiment.models import check_memory, check_vocabulary, differing_tokens
+from traitsteer.experiment.prompt_lengths import (
+    Counted,
+    answered,
+    check_model,
+    check_position,
+    elicited_by,
+)
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.protocol import refuse_repeats
-from traitsteer.words.records import Pair, Trait
+from traitsteer.words.records import Trait
 from traitsteer.world import memory, model_files, model_names
 from traitsteer.world.devices import SPREAD, usable_device
 from traitsteer.world.judges import (
@@ -25,24 +31,23 @@ from traitsteer.world.judges import (
 )
 from traitsteer.world.model_shape import shape_of
 from traitsteer.world.progress import say
-from traitsteer.world.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines, trait_of
+from traitsteer.world.weight_files import find_weights
 
 
 def run(config: Config) -> None:
     """Refuse what a study would stumble over later.
 
     Raises:
-        TraitsteerError: a position cannot be parsed, a trait folder, the calibration set or the
-            neutral texts cannot be read, a question or contrast pair stands twice, a text has fewer
-            responses than vet.minimum, the judge cannot be reached, does not know a trait or has
-            no chat template, a model cannot be found, needs more memory than there is (that of a
-            local judge counted) or has no blocks that can be found, instruction elicitation is
-            asked of a model without a chat template, a text is read with another vocabulary than it
-            was written with, or vectors of the source model do not fit the steered one.
+        TraitsteerError: a trait folder, the calibration set or the neutral texts cannot be read, a
+            question or contrast pair stands twice, a text has fewer responses than vet.minimum, the
+            judge cannot be reached, does not know a trait or has no chat template, a model or its
+            weights cannot be found, needs more memory than there is (that of a local judge counted)
+            or has no blocks that can be found, instruction elicitation is asked of a model without
+            a chat template, a prompt does not fit its model, a position cannot be parsed or holds
+            no token, a text is read with another vocabulary than it was written with, or vectors of
+            the source model do not fit the steered one.
     """
-    for name in config.study.arms:
-        Position.parse(config.arm(name).position)
     for name in config.study.texts:
         if config.arm(name).elicitation == "instruction" and not config.source(name).chat:
             raise TraitsteerError(
@@ -60,19 +65,29 @@ def run(config: Config) -> None:
         refuse_repeats(trait)
         for name in config.study.texts:
             refuse_too_few(config, trait, name)
+    models = config.models
+    for model in (models.base, models.instruct):
+        find_weights(model.name, model.revision, models.trust_remote_code)
+    elicited_as = {text: elicited_by(config, traits, text) for text in config.study.texts}
+    questions = answered(config, traits)
     # Responses are elicited before a judge is loaded, and answers judged while they are given.
-    estimates = [
-        check_memory(config, model, longest_prompt(open_prompts(config, model), traits), beside)
-        for model, beside in (
-            (config.models.base, 0),
-            (config.models.instruct, judge_weights(config)),
-        )
-    ]
+    estimates = []
+    for model, also, beside in (
+        (models.base, [], 0),
+        (models.instruct, questions, judge_weights(config)),
+    ):
+        asked = [*prompts_of_model(config, model, elicited_as), *also]
+        longest = max((prompt.tokens for prompt in asked), default=0)
+        estimates.append(check_memory(config, model, longest, beside))
+        check_model(config, model, asked)
     for name in config.study.arms:
+        check_position(config, name, elicited_as[config.text(name)])
         check_vocabulary(config, name)
         refuse_other_shape(config, name)
     for name in config.study.traits:
         find_judge(config, name)
+    if said := tell_apart(config):
+        say(f"check: {said}")
     for estimate in estimates:
         say(f"check: {estimate}")
     for model in (config.models.base, config.models.instruct):
@@ -120,6 +135,36 @@ def refuse_other_shape(config: Config, arm: str) -> None:
         )
 
 
+def tell_apart(config: Config) -> str | None:
+    """One sentence where vectors of the base model are added to a model that shares its shape and,
+    as it seems, not its origin; None where nothing speaks against it.
+
+    Raises:
+        TraitsteerError: a model cannot be read.
+    """
+    base, instruct = config.models.base, config.models.instruct
+    if all(config.source(arm) == instruct for arm in config.study.arms):
+        return None
+    kinds = [
+        shape_of(which.name, which.revision, config.models.trust_remote_code).kind
+        for which in (base, instruct)
+    ]
+    differing, whole = differing_tokens(config, base, instruct)
+    if kinds[0] != kinds[1]:
+        found = f"{base.name} is of type {kinds[0]} and {instruct.name} of type {kinds[1]}"
+    elif differing:
+        found = (
+            f"the vocabulary of {instruct.name} lacks or renumbers {differing} of the {whole} "
+            f"tokens of {base.name}"
+        )
+    else:
+        return None
+    return (
+        f"{found}; their shape is the same, but a vector of one means something in the other only "
+        "if one was trained from the other: make sure that it was"
+    )
+
+
 def refuse_too_few(config: Config, trait: Trait, text: str) -> None:
     """Raise TraitsteerError when vetting cannot keep as many responses as it must."""
     each = elicited(config, trait, text) // 2
@@ -140,19 +185,12 @@ def unpinned(model: ModelConfig) -> str | None:
     return None if commit == model.revision else commit
 
 
-def longest_prompt(prompts: Prompts, traits: Sequence[Trait]) -> int:
-    """Tokens of the longest prompt that a model may get: a scenario, or a question with a system
-    prompt; the longest as text is taken for the longest as tokens.
+def prompts_of_model(
+    config: Config, model: ModelConfig, elicited_as: Mapping[str, list[Counted]]
+) -> list[Counted]:
+    """The prompts of all texts that this model writes, or reads where it is the source of an arm
+    that reads the text of another.
     """
-    scenarios = [side for t in traits for pair in t.scenarios for side in _sides(pair)]
-    found = [len(prompts.encode(max(scenarios, key=len), plain=True))] if scenarios else []
-    if prompts.chat:
-        systems = [side for t in traits for pair in t.system_prompts for side in _sides(pair)]
-        questions = [each for t in traits for each in (*t.extraction, *t.selection, *t.report)]
-        system = max(systems, key=len, default=None)
-        found.append(len(prompts.encode(max(questions, key=len), system)))
-    return max(found, default=0)
-
-
-def _sides(pair: Pair) -> tuple[str, str]:
-    return pair.positive, pair.negative
+    texts = {config.text(arm) for arm in config.study.arms if config.source(arm) == model}
+    texts |= {text for text in config.study.texts if config.source(text) == model}
+    return [prompt for text in sorted(texts) for prompt in elicited_as[text]]

@@ -18,6 +18,7 @@ from traitsteer.world import devices, reasoning
 from traitsteer.world.blocks import find_blocks
 from traitsteer.world.model_files import open_tokenizer
 from traitsteer.world.model_names import cannot_load, digest_of, pinned
+from traitsteer.world.model_shape import context_of
 from traitsteer.world.prompts import Prompts, Variables
 from traitsteer.world.reasoning import Parts, Thinking
 
@@ -79,21 +80,8 @@ class LanguageModel:
 
     @property
     def context(self) -> int | None:
-        """Most tokens of a prompt and its response together; None: the model has no limit.
-
-        Positions are learned up to here, or the rotation of all positions changes beyond: a row
-        that passed it would change those beside it.
-        """
-        config = self.model.config.get_text_config()
-        # The configurations of MPT and of Whisper's decoder have names of their own.
-        names = ("max_position_embeddings", "max_seq_len", "max_target_positions")
-        most = next((getattr(config, name) for name in names if hasattr(config, name)), None)
-        rope = getattr(config, "rope_parameters", None) or {}
-        # Some have one for all blocks, some one for each kind of block.
-        for each in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
-            if each.get("rope_type") == "longrope":
-                most = each.get("original_max_position_embeddings", most)
-        return None if most is None else int(most)
+        """Most tokens of a prompt and its response together; None: the model has no limit."""
+        return context_of(self.model.config)
 
     @cached_property
     def prompts(self) -> Prompts:

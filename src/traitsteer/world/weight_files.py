@@ -1,0 +1,86 @@
+"""Whether a model's weights are there as safetensors, told before they are read."""
+
+import json
+from pathlib import Path
+
+from huggingface_hub import is_offline_mode
+from safetensors import SafetensorError, safe_open
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils.hub import cached_file, has_file
+
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.model_files import cannot_load, find, pinned
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")
+
+
+def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> None:
+    """Refuse a model whose weights cannot be read, as far as their names and headers tell.
+
+    Nothing is downloaded but the list of a hub model's shards: those that are on this machine are
+    looked at, and the hub is asked whether it has what is not, unless it may not be asked.
+
+    Raises:
+        TraitsteerError: there is no such model, its weights are no safetensors or not there, or one
+            of their files is not whole.
+    """
+    config, revision = find(name, revision, trust_remote_code), pinned(name, revision)
+    own = getattr(config, "transformers_weights", None)
+    wanted = (own,) if own else (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
+    alone = Path(name).is_dir() or is_offline_mode()
+    try:
+        listed = next((w for w in wanted if _here(name, w, revision)), None)
+        if listed is None and not alone:
+            listed = next((w for w in wanted if has_file(name, w, revision)), None)
+        if listed is None:
+            raise TraitsteerError(
+                f"{name} holds no weights as safetensors ({' or '.join(wanted)}"
+                f"{_beside(name, revision)}); weights of another kind are never loaded: save it "
+                "with save_pretrained, or name a model or revision that has them."
+            )
+        files = [listed]
+        if listed.endswith(".json"):
+            index = cached_file(name, listed, revision=revision)
+            listing = json.loads(Path(str(index)).read_text(encoding="utf-8"))
+            files = sorted(set(listing["weight_map"].values()))
+    except (ImportError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise cannot_load(name, error) from error
+    for file in files:
+        if path := _here(name, file, revision):
+            _require_whole(name, path)
+        elif alone:
+            raise TraitsteerError(
+                f"{name} lacks {file}, one of {len(files)} files of weights; fetch it again, whole."
+            )
+
+
+def _here(name: str, file: str, revision: str | None) -> Path | None:
+    """Where a file of the model lies on this machine, if it does."""
+    found = cached_file(
+        name,
+        file,
+        revision=revision,
+        local_files_only=True,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else Path(found)
+
+
+def _beside(name: str, revision: str | None) -> str:
+    """Which files of other kinds lie where weights were looked for."""
+    config = _here(name, "config.json", revision)
+    files = sorted(config.parent.iterdir()) if config else []
+    others = [path.name for path in files if path.suffix in _PICKLES]
+    return f", but {', '.join(others[:3])}" if others else ""
+
+
+def _require_whole(name: str, path: Path) -> None:
+    """The header says how long the file is."""
+    try:
+        with safe_open(path, framework="pt"):
+            return
+    except (SafetensorError, OSError, ValueError) as error:
+        raise TraitsteerError(
+            f"{path} is no whole safetensors file ({error}); fetch the model {name} again."
+        ) from error
