@@ -261,6 +261,15 @@ def test_the_context_of_mpt_has_a_name_of_its_own(built: Built) -> None:
         generate(model, [Row((1,) * 20, 0)], Sampling(29), Batching(1))
 
 
+def test_mpt_has_no_bias_beyond_its_context_in_a_step_of_fixed_shapes(built: Built) -> None:
+    model = load(str(built("mpt", max_seq_len=50)), device="cpu")
+    rows = [Row(tuple(range(40, 60 - at)), seed=at) for at in range(7)]
+    for sampling in (Sampling(30, 0.0), Sampling(30)):
+        expected = generate(model, rows, sampling, Batching(3))
+        assert generate(model, rows, sampling, Batching(3, capture=True)) == expected
+        assert max(len(each.ids) for each in expected) == 30
+
+
 @pytest.mark.parametrize("fault", ["position", "steering", "mask"])
 def test_a_model_that_the_engine_gets_wrong_does_not_run_so(
     fault: str, llama: LanguageModel, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from traitsteer.engine.attention import by_the_table
 from traitsteer.engine.decoding import Decoder, Use
 from traitsteer.engine.own_cache import by_own_cache
 from traitsteer.engine.prefill import prefill
@@ -110,6 +111,9 @@ class _Stream:
         size = self.widest + most + (_SLACK if len(self.waiting) > slots else 0)
         # Attention kernels of GPUs copy a mask that is not a multiple of 16 wide.
         size += -size % 16
+        if self.capture and not by_the_table(self.model):
+            # All columns are read, and MPT has biases for no more of them than its context.
+            size = min(size, self.model.context or size)
         self.index: list[int] = []
         """Number of the row in each slot; its length is the number of live rows."""
         self.writing = Writing(self.sampling, self.model.end_ids, slots, device)
