@@ -7,6 +7,7 @@ one line of JSON. `python -m benchmarks.architectures` starts one such process f
 import json
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks import random_model
 from benchmarks.small_configs import small_config
 from traitsteer.engine.generation import generate
+from traitsteer.engine.likelihood import Told, log_likelihood
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.trial import try_out
@@ -35,7 +37,9 @@ _PROMPTS = ((9, 8, 7), (50, 40, 30, 20, 10), (99,), (61, 62, 63, 64, 65))
 _SCALE = 6.0
 """Times the usual size of the weights, so that text varies and steering changes it."""
 _TOLERANCE = 1e-4
-"""Of pooled activations, as a share of a layer's largest."""
+"""Of pooled activations, as a share of a layer's largest; of a log-likelihood, as a share of it."""
+_FOLLOWING = (20, 21, 22, 23)
+"""A response whose likelihood is told, or how it begins."""
 
 
 def main(kind: str, folder: Path) -> None:
@@ -89,7 +93,27 @@ def _held(folder: Path) -> dict[str, Any]:
     recorded = [Recorded(str(at), _PROMPTS[at % 4], (20 + at, 21, 22, 23)) for at in range(6)]
     read = pooled_activations(model, recorded, Position.parse("response[:3]"), 64)
     apart = max(_apart(model, item, read[at]) for at, item in enumerate(recorded))
-    return {"way": way, "answers": min(equal), "of": len(rows), "read": apart <= _TOLERANCE}
+    return {
+        "way": way,
+        "answers": min(equal),
+        "of": len(rows),
+        "read": apart <= _TOLERANCE,
+        "likelihood": _told_rightly(model, rows),
+    }
+
+
+def _told_rightly(model: LanguageModel, rows: Sequence[Row]) -> bool | str:
+    """Whether log-likelihoods are those of plain passes, or the sentence that refuses them."""
+    told = [
+        Told(str(at), row.prompt_ids, _FOLLOWING[: 1 + at % 4], row.steering)
+        for at, row in enumerate(rows)
+    ]
+    expected = torch.tensor([_log_p(model, each) for each in told], dtype=torch.float64)
+    try:
+        found = [log_likelihood(model, told, tokens).log_p for tokens in (64, 20)]
+    except TraitsteerError as error:
+        return str(error)
+    return all(torch.allclose(each, expected, rtol=_TOLERANCE, atol=0) for each in found)
 
 
 def _steering(model: LanguageModel, seed: int) -> Steering:
@@ -101,19 +125,34 @@ def _steering(model: LanguageModel, seed: int) -> Steering:
 def _plainly(model: LanguageModel, row: Row, most: int) -> tuple[int, ...]:
     """Greedy text by passes over the whole of it, the vector added by a plain hook."""
     ids = list(row.prompt_ids)
-    steering = row.steering
+    for _ in range(most):
+        token = int(_logits(model, ids, row.steering)[-1].argmax())
+        if token in model.end_ids:
+            break
+        ids.append(token)
+    return tuple(ids[len(row.prompt_ids) :])
+
+
+@torch.inference_mode()
+def _log_p(model: LanguageModel, told: Told) -> float:
+    """Log-likelihood of a response, by a pass for each of its tokens over what comes before it."""
+    ids, total = list(told.prompt_ids), 0.0
+    for token in told.response_ids:
+        logits = _logits(model, ids, told.steering)[-1]
+        total += float(logits.double().log_softmax(dim=0)[token])
+        ids.append(token)
+    return total
+
+
+def _logits(model: LanguageModel, ids: list[int], steering: Steering | None) -> torch.Tensor:
+    """Logits `[tokens, vocabulary]` of a pass over one text, the vector added by a plain hook."""
 
     def add(hidden: torch.Tensor) -> torch.Tensor | None:
         return None if steering is None else hidden + steering.coefficient * steering.vector
 
     with on_blocks(model.blocks, {} if steering is None else {steering.layer: add}):
-        for _ in range(most):
-            logits = model.model(input_ids=torch.tensor([ids]), use_cache=False).logits
-            token = int(logits[0, -1].argmax())
-            if token in model.end_ids:
-                break
-            ids.append(token)
-    return tuple(ids[len(row.prompt_ids) :])
+        logits: torch.Tensor = model.model(input_ids=torch.tensor([ids]), use_cache=False).logits
+    return logits[0]
 
 
 @torch.inference_mode()

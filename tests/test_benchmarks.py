@@ -378,11 +378,14 @@ def test_kernels_are_told_by_what_they_are_for() -> None:
     assert next(iter(kinds)) == "cunn_SoftMaxForward", "the longest first"
 
 
+RIGHT = {"answers": 12, "of": 12, "read": True, "likelihood": True}
+
+
 @pytest.mark.parametrize(
     ("kind", "found"),
     [
-        ("llama", {"way": "shared", "answers": 12, "of": 12, "read": True}),
-        ("qwen3_next", {"way": "own cache", "answers": 12, "of": 12, "read": True}),
+        ("llama", {"way": "shared", **RIGHT}),
+        ("qwen3_next", {"way": "own cache", **RIGHT}),
         ("bert", {"refused": "BertLMHeadModel with prompts shared between rows differ"}),
         ("blt", {"not_built": "parameters, wanted a tiny model"}),
     ],
@@ -399,20 +402,24 @@ def test_what_is_said_of_an_architecture(kind: str, found: dict, tmp_path: Path,
 def test_a_wrong_architecture_is_found(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(architecture, "_plainly", lambda *_: (1, 2, 3))
     monkeypatch.setattr(architecture, "_apart", lambda *_: 1.0)
+    monkeypatch.setattr(architecture, "_log_p", lambda *_: -1.0)
     architecture.main("llama", tmp_path)
     wrong = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert wrong["answers"] == 0 and wrong["read"] is False
-    right = wrong | {"answers": 12, "read": True}
+    assert (wrong["answers"], wrong["read"], wrong["likelihood"]) == (0, False, False)
+    right = wrong | {"answers": 12, "read": True, "likelihood": True}
     refused = {"kind": "bert", "refused": "It sees | later tokens."}
     failed = {"kind": "gpt2", "failed": "KeyError: 3"}
-    told = architectures.page([right, wrong, {**right, "way": "own cache"}, refused, failed])
+    unequal = [right | {"likelihood": said} for said in (False, "It tells no likelihood.")]
+    own = {**right, "way": "own cache"}
+    told = architectures.page([right, wrong, *unequal, own, refused, failed])
     for line in (
         "| right, the usual way: prompts shared between rows | 1 |",
         "| right, with the cache that `transformers` makes | 1 |",
-        "| wrong | 1 |",
+        "| wrong | 3 |",
         "| ended without a sentence | 1 |",
         "| bert | It sees / later tokens. |",
         "| gpt2 | KeyError: 3 |",
     ):
         assert line in told.splitlines()
     assert "Not tried" not in told
+    assert "Moshi" in told
