@@ -202,3 +202,62 @@ def test_another_vocabulary_is_told(checked: Checked) -> None:
     path.write_text(json.dumps(words), encoding="utf-8")
     printed = checked(0)
     assert "vocabulary of instruct lacks or renumbers 2 of the 262 tokens of base" in printed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": "wide"},
+        {"num_attention_heads": 0},
+        {"num_attention_heads": 5},
+        {"num_hidden_layers": None},
+        {"rope_parameters": {"rope_type": "nonsense"}},
+        {"model_type": "musicgen"},
+    ],
+)
+def test_a_configuration_that_cannot_be_is_one_sentence(
+    checked: Checked, changes: dict[str, Any]
+) -> None:
+    configured("base", **changes)
+    assert "The model 'base' cannot be loaded" in checked()
+
+
+def test_a_tokenizer_that_lacks_a_part_is_one_sentence(checked: Checked) -> None:
+    Path("base/tokenizer.json").write_text(json.dumps({"version": "1.0", "model": {}}))
+    assert "The model 'base' cannot be loaded" in checked()
+
+
+@pytest.mark.parametrize("template", ["{{ 1 // 0 }}", "{{ messages | nofilter }}", "{{ a.b.c }}"])
+def test_a_chat_template_that_cannot_be_rendered_is_one_sentence(
+    checked: Checked, template: str
+) -> None:
+    Path("instruct/chat_template.jinja").write_text(template)
+    assert "The chat template of instruct cannot be rendered" in checked()
+
+
+def test_a_local_judge_without_safetensors_is_refused(checked: Checked) -> None:
+    build(Path("judge"), "llama")
+    Path("judge/model.safetensors").rename("judge/pytorch_model.bin")
+    assert "judge holds no weights" in checked(judge__kind="local", judge__name="judge")
+
+
+def test_a_local_judge_that_cannot_take_its_questions_is_refused(checked: Checked) -> None:
+    build(Path("judge"), "llama", max_position_embeddings=300)
+    printed = checked(judge__kind="local", judge__name="judge")
+    assert "The judge judge takes 300 tokens" in printed
+    configured("judge", max_position_embeddings=8000)
+    assert checked(0)
+
+
+def test_what_real_folders_differ_in_is_no_matter(checked: Checked) -> None:
+    """Tied weights, several end tokens, no pad token, sixteen bits."""
+    for name in ("base", "instruct"):
+        shutil.rmtree(name)
+        build(Path(name), "llama", tie_word_embeddings=True)
+        path = Path(name) / "tokenizer_config.json"
+        words = json.loads(path.read_text())
+        del words["pad_token"]
+        path.write_text(json.dumps(words))
+        ends = json.dumps({"eos_token_id": [1, 4]})
+        (Path(name) / "generation_config.json").write_text(ends)
+    checked(0, models__dtype="bfloat16")

@@ -55,7 +55,7 @@ HOMES = {
         "rehearsal/models.py",
     },
     "gguf": {"world/gguf_vectors.py"},
-    "huggingface_hub": {"world/weight_files.py"},
+    "huggingface_hub": {"world/model_files.py", "world/weight_files.py"},
     "pydantic": {
         f"words/{name}.py"
         for name in (

@@ -10,10 +10,10 @@ from traitsteer.maths import expectation
 from traitsteer.words import layout, refusals
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import Judge
+from traitsteer.words.records import Answer, Judge
 from traitsteer.world import model_judge, model_names, replies
 from traitsteer.world.files import digest, digest_of_files
-from traitsteer.world.model_judge import OFF_TOPIC, OFF_TOPIC_MOST, ModelJudge
+from traitsteer.world.model_judge import OFF_TOPIC, OFF_TOPIC_MOST, ModelJudge, questions_about
 from traitsteer.world.pacing import Patience
 from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.prompt_files import JudgePrompts, read_prompts
@@ -174,19 +174,35 @@ def find_judge(config: Config, trait: str) -> None:
 
     Raises:
         TraitsteerError: it cannot be reached or read, does not know the trait or has no chat
-            template.
+            template, or a local one has no weights as safetensors or too short a context.
     """
     judge = config.judge
     if judge.kind != "local":
         open_judge(config, trait, anew=True).score(trait, [])
         return
     judge_terms(config, trait)
-    from traitsteer.world import devices, model_files
+    from traitsteer.world import (
+        devices,
+        model_files,
+        model_shape,
+        number_reader,
+        weight_files,
+    )
 
     place = devices.usable_device(local_device(config), section_of_device(config))
     devices.check_quantisation(judge.quantisation, place, "judge")
     trust, name = config.models.trust_remote_code, judge_name(config)
-    model_files.open_prompts(name, judge.revision, trust, True, judge.template).encode("")
+    weight_files.find_weights(name, judge.revision, trust)
+    asked = model_files.open_prompts(name, judge.revision, trust, True, judge.template)
+    context = model_shape.shape_of(name, judge.revision, trust).context
+    question = max(trait_of(config, trait).report, key=len)
+    about = questions_about(prompts_of(config), _rubric(config, trait), Answer(question, ""))
+    longest = max(len(asked.encode(each.prompt)) for each in about)
+    if context is not None and longest + number_reader.LONGEST > context:
+        raise TraitsteerError(
+            f"The judge {name} takes {context} tokens, and what it is asked about {trait} has "
+            f"{longest} before any answer; choose a judge with a longer context."
+        )
 
 
 def local_device(config: Config) -> str:

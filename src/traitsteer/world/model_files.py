@@ -3,10 +3,23 @@
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from traitsteer.world.model_names import cannot_load
 from traitsteer.world.prompts import Prompts, Variables
+
+REFUSED = (
+    ImportError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    StrictDataclassError,
+)
+"""What `transformers` ends with where a file of a model is missing or holds what cannot be."""
 
 
 def skeleton(name: str, revision: str | None, trust_remote_code: bool, dtype: str) -> Any:  # noqa: ANN401
@@ -21,7 +34,7 @@ def skeleton(name: str, revision: str | None, trust_remote_code: bool, dtype: st
             return AutoModelForCausalLM.from_config(
                 config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
             )
-    except (ImportError, OSError, ValueError) as error:
+    except REFUSED as error:
         raise cannot_load(name, error) from error
 
 
@@ -35,7 +48,7 @@ def find(name: str, revision: str | None, trust_remote_code: bool) -> Any:  # no
         return AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except (ImportError, OSError, ValueError) as error:
+    except REFUSED as error:
         raise cannot_load(name, error) from error
 
 
@@ -60,5 +73,5 @@ def open_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
         return AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except (ImportError, OSError, ValueError) as error:
+    except REFUSED as error:
         raise cannot_load(name, error) from error

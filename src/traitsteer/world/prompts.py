@@ -18,7 +18,10 @@ _CLOCK = """\
 """
 """The date of every prompt: one that moved would make two runs of a study differ."""
 
-_UNRENDERED = (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
+_UNRENDERED = (
+    *(TemplateError, TypeError, ValueError),
+    *(LookupError, AttributeError, ArithmeticError),
+)
 """What rendering ends with where a template was written for other turns than these."""
 
 Variables = Mapping[str, bool | int | float | str]

@@ -9,7 +9,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file, has_file
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.model_files import cannot_load, find, pinned
+from traitsteer.world.model_files import REFUSED, cannot_load, find, pinned
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")
 
@@ -43,7 +43,7 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
             index = cached_file(name, listed, revision=revision)
             listing = json.loads(Path(str(index)).read_text(encoding="utf-8"))
             files = sorted(set(listing["weight_map"].values()))
-    except (ImportError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except REFUSED as error:
         raise cannot_load(name, error) from error
     for file in files:
         if path := _here(name, file, revision):
