@@ -9,7 +9,8 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file, has_file
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.model_files import REFUSED, cannot_load, find, pinned
+from traitsteer.world.model_files import REFUSED, find
+from traitsteer.world.model_names import cannot_load, pinned
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")
 
