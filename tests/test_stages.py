@@ -547,6 +547,17 @@ def test_what_models_and_judge_are_follows_their_files_and_the_endpoint(
     assert main(["identify"]) == 1
 
 
+def test_nulls_are_of_the_activations_that_the_vector_was_fitted_on(fitted: Study) -> None:
+    config = fitted()
+    path = layout.vectors("evil", "natural") / "probe.safetensors"
+    found = tensors.read(path, {})
+    assert read_fitted(config, "evil", "natural", "probe", 0).activations.shape[1] == 1
+    for name in ("responses", "source_digest"):
+        tensors.write(path, found.tensors, found.provenance | {name: "another"})
+        with pytest.raises(TraitsteerError, match=f"was made with {name} another, expected"):
+            read_fitted(config, "evil", "natural", "probe", 0)
+
+
 def test_too_few_kept_responses_stop_the_study_but_stay_on_record(study: Study) -> None:
     config = study(vet={"coherence_at_least": 100, "minimum": 3})
     protocol.run(config, "evil")

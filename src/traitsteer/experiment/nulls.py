@@ -48,11 +48,15 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
     """Read what the vector of this layer was fitted on.
 
     Raises:
-        TraitsteerError: the activations are corrupt or incomplete, or were cached for another
-            trait, arm, text, source model or position.
+        TraitsteerError: the activations are corrupt or incomplete, were cached for another trait,
+            arm, text, source model or position, or the vector was fitted on other responses.
     """
     expected = provenance_of(config, trait, arm)
-    found = tensors.read_shards(layout.activations(trait, arm), expected).tensors
+    whole = tensors.read_shards(layout.activations(trait, arm), expected)
+    made_from = {name: whole.provenance[name] for name in ("responses", "source_digest")}
+    vector = layout.vectors(trait, arm) / f"{method}.safetensors"
+    tensors.read(vector, expected | made_from | {"method": method})
+    found = whole.tensors
     return FittedOn(
         found["activations"][:, layer : layer + 1].clone(),
         found["positive"].bool(),

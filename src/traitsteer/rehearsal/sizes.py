@@ -55,7 +55,7 @@ def _changes(sizes: RehearsalSizes) -> dict[str, dict[str, Any]]:
         },
         "elicit": {"samples": 3, "max_new_tokens": sizes.tokens},
         "vet": {"minimum": 2},
-        "fit": {"penalties": [0.1, 10.0], "folds": 2, "halves": 2},
+        "fit": {"penalties": [0.1, 10.0], "folds": 3, "halves": 2},
         "answers": {"max_new_tokens": sizes.tokens},
         "search": {
             "coarse_layers": 2,
