@@ -52,18 +52,17 @@ def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
     ratios = {(r["vector"], r["arm"]): r["ratio"]["value"] for r in read_json(layout.PERPLEXITY)}
     voices = {row["trait"]: row["measures"] for row in read_json(layout.VOICE)}
     natural = (voices.get(trait) or {}).get("naturalness") or {}
-    search, evaluation = layout.search(trait, arm), layout.evaluation(trait, arm)
     return FinishedArm(
         trait=trait_of(config, trait),
         name=arm,
         methods=tuple(
             FinishedMethod(
                 name=method,
-                fitted=read_json(layout.vectors(trait, arm) / f"{method}.json"),
-                search=read_json(search / f"{method}.json"),
+                fitted=read_json(layout.fit_measures(trait, arm, method)),
+                search=read_json(layout.search_record(trait, arm, method)),
                 evaluation=read_result(trait, arm, method),
-                scores=read_jsonl(search / f"{method}.scores.jsonl"),
-                answers=read_jsonl(evaluation / f"{method}.answers.jsonl"),
+                scores=read_jsonl(layout.search_scores(trait, arm, method)),
+                answers=read_jsonl(layout.evaluation_answers(trait, arm, method)),
             )
             for method in config.arm(arm).methods
         ),

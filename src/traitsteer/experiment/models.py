@@ -145,7 +145,7 @@ def read_vectors(config: Config, model: LanguageModel, trait: str, arm: str, met
         TraitsteerError: the file is missing, corrupt, of another trait, arm, method, text,
             position or source model, or its vectors do not fit the model.
     """
-    path = layout.vectors(trait, arm) / f"{method}.safetensors"
+    path = layout.fitted_vectors(trait, arm, method)
     found = tensors.read(path, provenance_of(config, trait, arm) | {"method": method})
     source = config.source(arm)
     if found.provenance.get("source_digest") != digest_of(config, source):

@@ -54,7 +54,7 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
     expected = provenance_of(config, trait, arm)
     whole = tensors.read_shards(layout.activations(trait, arm), expected)
     made_from = {name: whole.provenance[name] for name in ("responses", "source_digest")}
-    vector = layout.vectors(trait, arm) / f"{method}.safetensors"
+    vector = layout.fitted_vectors(trait, arm, method)
     tensors.read(vector, expected | made_from | {"method": method})
     found = whole.tensors
     return FittedOn(

@@ -52,7 +52,7 @@ def pairing(natural: Result | None, instruction: Result | None, confidence: floa
 def vectors(found: Result) -> Tensor:
     """Vectors [layers, width] of the method that a result belongs to."""
     trait, arm, method = found["trait"], found["arm"], found["method"]
-    path = layout.vectors(trait, arm) / f"{method}.safetensors"
+    path = layout.fitted_vectors(trait, arm, method)
     return tensors.read(path, {"trait": trait, "arm": arm, "method": method}).tensors["vectors"]
 
 
@@ -71,7 +71,7 @@ def by_question(risen: Rises) -> ByQuestion:
 
 def rises(trait: str, arm: str, method: str) -> Rises:
     """Steered minus baseline of every answer; missing where either is missing."""
-    rows = read_jsonl(layout.evaluation(trait, arm) / f"{method}.answers.jsonl")
+    rows = read_jsonl(layout.evaluation_answers(trait, arm, method))
     score = {(row["setting"], row["question"], row["sample"]): row["trait_score"] for row in rows}
     found: Rises = {}
     for (setting, question, sample), steered in score.items():

@@ -13,7 +13,7 @@ Result = dict[str, Any]
 
 def read_result(trait: str, arm: str, method: str) -> Result:
     """The evaluation of one method; raises TraitsteerError where there is none."""
-    found: Result = read_json(layout.evaluation(trait, arm) / f"{method}.json")
+    found: Result = read_json(layout.evaluation_record(trait, arm, method))
     return found
 
 
@@ -28,8 +28,11 @@ def read_results(config: Config, trait: str, arm: str) -> list[Result]:
 
 def finished_results(config: Config, trait: str, arm: str) -> list[Result]:
     """As `read_results`, but of an unfinished study: those that are there."""
-    folder, methods = layout.evaluation(trait, arm), config.arm(arm).methods
-    return [read_result(trait, arm, m) for m in methods if (folder / f"{m}.json").exists()]
+    return [
+        read_result(trait, arm, method)
+        for method in config.arm(arm).methods
+        if layout.evaluation_record(trait, arm, method).exists()
+    ]
 
 
 def one_protocol(trait: str, results: Iterable[Result]) -> str:

@@ -70,12 +70,14 @@ def describe(config: Config, arm: FinishedArm, hashes: dict[str, str]) -> Run:
         tags=tags,
         note=_note(arm),
         files={
-            f"vectors/{method.name}.{ending}": layout.vectors(trait, name)
-            / f"{method.name}.{ending}"
+            f"vectors/{path.name}": path
             for method in arm.methods
-            for ending in ("safetensors", "json")
+            for path in (
+                layout.fitted_vectors(trait, name, method.name),
+                layout.fit_measures(trait, name, method.name),
+            )
         }
-        | {"protocol.json": layout.evaluation(trait, name) / "protocol.json"},
+        | {"protocol.json": layout.evaluation_terms(trait, name)},
         tables={
             f"{part}_{method.name}.json": table
             for method in arm.methods

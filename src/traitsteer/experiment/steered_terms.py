@@ -48,7 +48,7 @@ def steered_terms(config: Config, trait: str, evaluation: dict[str, Any] | None)
             judge_name=judge_name(config),
             rubric=read_definition(definition) if definition.exists() else None,
         )
-    path = layout.evaluation(trait, evaluation["arm"]) / "protocol.json"
+    path = layout.evaluation_terms(trait, evaluation["arm"])
     found = read_json(path)
     if found["sha256"] != evaluation["protocol"]:
         raise TraitsteerError(

@@ -60,9 +60,9 @@ def read_files(config: Config, name: str, comparison: Record) -> TraitFiles:
         name=name,
         definition=trait.definition.splitlines()[0],
         questions=trait.report,
-        searches=[read_json(layout.search(name, arm) / f"{method}.json") for arm, method in cells],
+        searches=[read_json(layout.search_record(name, arm, method)) for arm, method in cells],
         results=results,
-        vectors=[read_json(layout.vectors(name, arm) / f"{method}.json") for arm, method in cells],
+        vectors=[read_json(layout.fit_measures(name, arm, method)) for arm, method in cells],
         best={arm: best_of_arm(r for r in results if r["arm"] == arm) for arm in config.study.arms},
         comparison=next((c for c in comparison["comparisons"] if c["trait"] == name), nothing),
     )
@@ -73,7 +73,7 @@ def side_by_side(files: TraitFiles) -> list[Record]:
     columns: list[tuple[str, dict[int, Record]]] = []
     for arm, best in files.best.items():
         shown = best or next(result for result in files.results if result["arm"] == arm)
-        path = layout.evaluation(files.name, arm) / f"{shown['method']}.answers.jsonl"
+        path = layout.evaluation_answers(files.name, arm, shown["method"])
         rows = sorted(read_jsonl(path), key=lambda row: -int(row["sample"]))
         if not columns:
             columns.append(("", _of_setting(rows, "baseline")))

@@ -54,7 +54,7 @@ def _protocols(results: Results) -> dict[str, str]:
     """SHA-256 of each trait's protocol, after every result was held against every other."""
     first: dict[str, tuple[str, FrozenTerms]] = {}
     for (trait, arm), rows in results.items():
-        terms = read_terms(layout.evaluation(trait, arm) / "protocol.json")
+        terms = read_terms(layout.evaluation_terms(trait, arm))
         for found in rows:
             if found["protocol"] != digest(terms):
                 raise TraitsteerError(
@@ -127,7 +127,7 @@ def _budgets(config: Config) -> dict[str, dict[str, Any]]:
     for arm in config.study.arms:
         methods = config.arm(arm).methods
         searches = [
-            read_json(layout.search(trait, arm) / f"{method}.json")
+            read_json(layout.search_record(trait, arm, method))
             for trait in config.study.traits
             for method in methods
         ]
@@ -176,7 +176,7 @@ def _frontier(config: Config) -> str:
     for trait in config.study.traits:
         for arm in config.study.arms:
             for method in config.arm(arm).methods:
-                found = read_json(layout.search(trait, arm) / f"{method}.json")
+                found = read_json(layout.search_record(trait, arm, method))
                 for trial in found["trials"]:
                     table.writerow({"trait": trait, "arm": arm, "method": method} | trial)
     return text.getvalue()

@@ -49,9 +49,9 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     bench = open_bench(config, trait_name)
     # The terms stay with the results that were made under them.
     protocol = read_json(layout.protocol(trait_name))
-    write_json(layout.evaluation(trait_name, arm) / "protocol.json", protocol)
+    write_json(layout.evaluation_terms(trait_name, arm), protocol)
     for method in config.arm(arm).methods:
-        found = read_json(layout.search(trait_name, arm) / f"{method}.json")
+        found = read_json(layout.search_record(trait_name, arm, method))
         if found["protocol"] != sha:
             raise TraitsteerError(
                 f"The search of {trait_name} {arm} {method} was made under protocol "
@@ -68,7 +68,7 @@ def _evaluate(
     answers = _answers(config, bench, trait, settings, title)
     result = summary(
         found,
-        read_jsonl(layout.search(trait.name, arm) / f"{method}.scores.jsonl"),
+        read_jsonl(layout.search_scores(trait.name, arm, method)),
         answers,
         _cosines(settings),
         config.evaluate.ladder,
@@ -81,19 +81,18 @@ def _evaluate(
         ),
     )
     head = {"trait": trait.name, "arm": arm, "method": method, "protocol": found["protocol"]}
-    folder = layout.evaluation(trait.name, arm)
     write_jsonl(
-        folder / f"{method}.answers.jsonl",
+        layout.evaluation_answers(trait.name, arm, method),
         [{"setting": n} | asdict(answer) for n, rows in answers.items() for answer in rows],
     )
     if found["best"] is not None:
         chosen = {name: str(found["best"][name]) for name in ("layer", "strength", "coefficient")}
         tensors.write(
-            folder / f"{method}.safetensors",
+            layout.chosen_vector(trait.name, arm, method),
             {"vector": settings["steered"].vector},
             head | chosen | {"source": config.source(arm).name},
         )
-    write_json(folder / f"{method}.json", head | result)
+    write_json(layout.evaluation_record(trait.name, arm, method), head | result)
     delta, coherence = estimate(result["delta"]), estimate(result["coherence"])
     say(f"{title}: delta {delta}, coherence {coherence}")
 

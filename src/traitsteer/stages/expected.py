@@ -124,7 +124,7 @@ def _margin(best: Record) -> float | None:
 def _search_of(config: Config, trait: str, arm: str) -> tuple[Record, Record] | None:
     """The best result of an arm, and the search that it came from."""
     best = _best(config, trait, arm)
-    found = best and _read(layout.search(trait, arm) / f"{best['method']}.json")
+    found = best and _read(layout.search_record(trait, arm, best["method"]))
     return (best, found) if best and found else None
 
 
@@ -160,7 +160,7 @@ def _cliff(config: Config, trait: str, arm: str) -> float | None:
 
 def _accuracy(config: Config, trait: str, arm: str) -> float | None:
     best = _best(config, trait, arm)
-    fitted = best and _read(layout.vectors(trait, arm) / f"{best['method']}.json")
+    fitted = best and _read(layout.fit_measures(trait, arm, best["method"]))
     return float(fitted["held_out_accuracy"][best["layer"]]) if best and fitted else None
 
 

@@ -55,7 +55,7 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
     """
     results = {found["method"]: found for found in finished_results(config, trait, arm)}
     method = wanted.method or _method(config, arm, results)
-    path = layout.vectors(trait, arm) / f"{method}.safetensors"
+    path = layout.fitted_vectors(trait, arm, method)
     fit = tensors.read(path, {"trait": trait, "arm": arm, "method": method})
     vectors, raw_norm = fit.tensors["vectors"], fit.tensors["raw_norm"]
     evaluation = results.get(method)
@@ -154,7 +154,7 @@ def _check_steered(
     trait: str, arm: str, method: str, evaluation: dict[str, Any], vectors: Tensor
 ) -> None:
     """The evaluation steered with the vector that is exported, where it kept the vector."""
-    path = layout.evaluation(trait, arm) / f"{method}.safetensors"
+    path = layout.chosen_vector(trait, arm, method)
     if not path.exists():
         return
     steered = tensors.read(path, {"trait": trait, "arm": arm, "method": method}).tensors["vector"]

@@ -260,8 +260,7 @@ def _cosines(plan: Design, rows: list[Record]) -> Record | None:
         ]
         switched.append({"factor": factor.name, "cosine": round(fmean(pairs), 4)})
     halves = [
-        read_json(layout.vectors(row["trait"], row["arm"]) / f"{row['method']}.json")
-        for row in rows
+        read_json(layout.fit_measures(row["trait"], row["arm"], row["method"])) for row in rows
     ]
     return {
         "layer": layer,

@@ -105,14 +105,13 @@ def _fit(
         "seed_cosine": seed_cosine(*parts, samples=data.samples, least=config.fit.folds),
         "largest_share": share,
     }
-    folder = layout.vectors(trait, arm)
     tensors.write(
-        folder / f"{method}.safetensors",
+        layout.fitted_vectors(trait, arm, method),
         {"vectors": direction.vectors.cpu(), "raw_norm": direction.raw_norm.float().cpu()},
         {**provenance, "method": method},
     )
     write_json(
-        folder / f"{method}.json",
+        layout.fit_measures(trait, arm, method),
         {
             "trait": trait,
             "arm": arm,

@@ -68,10 +68,9 @@ def run(config: Config, trait_name: str, arm: str) -> None:
             ),
         )
         found = _found(search, f"search {trait_name} {arm} {method}")
-        folder = layout.search(trait_name, arm)
-        write_jsonl(folder / f"{method}.scores.jsonl", search.scores)
+        write_jsonl(layout.search_scores(trait_name, arm, method), search.scores)
         write_json(
-            folder / f"{method}.json",
+            layout.search_record(trait_name, arm, method),
             {
                 "trait": trait_name,
                 "arm": arm,

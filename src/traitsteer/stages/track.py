@@ -67,17 +67,16 @@ def _key(config: Config, arm: FinishedArm) -> str:
     """SHA-256 of all that the run is made of, other than the commit and DVC's hashes."""
     trait = arm.trait.name
     files = [
-        file
+        place(trait, arm.name, method.name)
         for method in arm.methods
-        for folder, ending in (
-            (layout.vectors(trait, arm.name), "safetensors"),
-            (layout.vectors(trait, arm.name), "json"),
-            (layout.search(trait, arm.name), "json"),
-            (layout.search(trait, arm.name), "scores.jsonl"),
-            (layout.evaluation(trait, arm.name), "json"),
-            (layout.evaluation(trait, arm.name), "answers.jsonl"),
+        for place in (
+            layout.fitted_vectors,
+            layout.fit_measures,
+            layout.search_record,
+            layout.search_scores,
+            layout.evaluation_record,
+            layout.evaluation_answers,
         )
-        for file in [folder / f"{method.name}.{ending}"]
     ]
     return digest(
         {

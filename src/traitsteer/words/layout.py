@@ -69,15 +69,55 @@ def activations(trait: str, arm: str) -> Path:
 
 
 def vectors(trait: str, arm: str) -> Path:
-    """Folder of the fitted vectors: `<method>.safetensors` and `<method>.json`."""
+    """Folder of what was fitted, two files a method."""
     return Path("models/vectors") / trait / arm
 
 
+def fitted_vectors(trait: str, arm: str, method: str) -> Path:
+    """The vectors of one method, of every layer."""
+    return vectors(trait, arm) / f"{method}.safetensors"
+
+
+def fit_measures(trait: str, arm: str, method: str) -> Path:
+    """How reliable the vectors of one method are."""
+    return vectors(trait, arm) / f"{method}.json"
+
+
 def search(trait: str, arm: str) -> Path:
-    """Folder of the studies: `<method>.json` and `<method>.scores.jsonl`."""
+    """Folder of the searches, two files a method."""
     return Path("data/search") / trait / arm
 
 
+def search_record(trait: str, arm: str, method: str) -> Path:
+    """The trials, the recounted ones and the chosen one."""
+    return search(trait, arm) / f"{method}.json"
+
+
+def search_scores(trait: str, arm: str, method: str) -> Path:
+    """Every scored answer of a search, one a line."""
+    return search(trait, arm) / f"{method}.scores.jsonl"
+
+
 def evaluation(trait: str, arm: str) -> Path:
-    """Folder of the report scores and chosen vectors, three files a method, and `protocol.json`."""
+    """Folder of the evaluations, three files a method, and their terms."""
     return Path("data/evaluation") / trait / arm
+
+
+def evaluation_terms(trait: str, arm: str) -> Path:
+    """The terms that the evaluations beside them were made under."""
+    return evaluation(trait, arm) / "protocol.json"
+
+
+def evaluation_record(trait: str, arm: str, method: str) -> Path:
+    """What is reported of one vector."""
+    return evaluation(trait, arm) / f"{method}.json"
+
+
+def evaluation_answers(trait: str, arm: str, method: str) -> Path:
+    """Every scored answer of an evaluation, one a line."""
+    return evaluation(trait, arm) / f"{method}.answers.jsonl"
+
+
+def chosen_vector(trait: str, arm: str, method: str) -> Path:
+    """The vector that an evaluation steered with; there where a setting was feasible."""
+    return evaluation(trait, arm) / f"{method}.safetensors"
