@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from traitsteer.experiment.calls import Calls, calls_for, of_study, prompts_of_text
+from traitsteer.experiment.calls import Calls, calls_for, of_study
+from traitsteer.experiment.elicitation import planned
 from traitsteer.words.config import load
 from traitsteer.words.records import Answer
 from traitsteer.world.judges import prompts_of
@@ -18,7 +19,7 @@ def test_the_longest_prompt_that_a_stage_sends_is_counted(repository: Path, monk
     for name in config.study.traits:
         trait = trait_of(config, name)
         for texts, longest in (
-            (prompts_of_text(trait, "natural"), scenarios),
+            ([each.prompt for each in planned(config, trait, "natural")], scenarios),
             (trait.selection, selection),
             (trait.report, report),
         ):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from traitsteer.experiment.elicitation import planned
 from traitsteer.words.config import Config
 from traitsteer.words.records import Answer, Trait
 from traitsteer.words.scoring_config import SearchConfig
@@ -46,21 +47,6 @@ def most_answers(sizes: SearchConfig, questions: int) -> int:
     """Answers of one search if nothing is given up and one recount suffices."""
     recounted = (1 + sizes.recount) * sizes.recount_samples
     return questions * ((1 + sizes.trials) * sizes.samples + recounted)
-
-
-def prompts_of_text(trait: Trait, elicitation: str) -> list[str]:
-    """What a judge reads before each response: questions, or scenarios of both polarities."""
-    if elicitation == "natural":
-        return [side for pair in trait.scenarios for side in (pair.positive, pair.negative)]
-    return list(trait.extraction)
-
-
-def elicited(config: Config, trait: Trait, arm: str) -> int:
-    """Responses of one arm."""
-    pairs = len(trait.system_prompts) * len(trait.extraction)
-    if config.arm(arm).elicitation == "natural":
-        pairs = len(trait.scenarios)
-    return 2 * pairs * config.elicit.samples
 
 
 def evaluated(config: Config, trait: Trait) -> int:
@@ -102,9 +88,8 @@ def of_study(config: Config) -> dict[str, Calls]:
     methods = sum(len(config.arm(arm).methods) for arm in config.study.arms)
 
     def vetted(trait: Trait, text: str) -> Calls:
-        prompts = prompts_of_text(trait, config.arm(text).elicitation)
-        most = config.elicit.max_new_tokens
-        return calls_for(config, trait, prompts, elicited(config, trait, text), most)
+        prompts = [each.prompt for each in planned(config, trait, text)]
+        return calls_for(config, trait, prompts, len(prompts), config.elicit.max_new_tokens)
 
     def reported(trait: Trait, answers: int) -> Calls:
         return calls_for(config, trait, trait.report, answers, longest)

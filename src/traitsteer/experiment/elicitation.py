@@ -6,8 +6,9 @@ here is exactly what was planned, each response once, and each verdict is on the
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from traitsteer.words import layout
 from traitsteer.words.config import Config
@@ -18,6 +19,17 @@ from traitsteer.world.files import digest, read_jsonl
 
 JsonLine = dict[str, Any]
 """One object of a file."""
+
+
+class Side(NamedTuple):
+    """What a response to one side of a contrast pair is elicited with."""
+
+    pair: int
+    polarity: Polarity
+    system: str | None
+    """The system prompt; natural elicitation has none."""
+    prompt: str
+    """The scenario or the extraction question."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +53,29 @@ def planned(config: Config, trait: Trait, text: str) -> list[Elicitation]:
     sides = list(sides_of(trait, config.eliciting(text).elicitation))
     return [
         Elicitation(
-            f"{trait.name}-{text}-{pair:04}-{polarity}-{sample}",
-            pair,
-            polarity,
-            sample,
-            seed_for(config.seed, text, system or "", prompt, sample),
-            system,
-            prompt,
+            id=f"{trait.name}-{text}-{side.pair:04}-{side.polarity}-{sample}",
+            pair=side.pair,
+            polarity=side.polarity,
+            sample=sample,
+            seed=seed_for(config.seed, text, side.system or "", side.prompt, sample),
+            system=side.system,
+            prompt=side.prompt,
         )
         for sample in range(config.elicit.samples)
-        for pair, polarity, system, prompt in sides
+        for side in sides
     ]
 
 
-def sides_of(trait: Trait, elicitation: str) -> Iterator[tuple[int, Polarity, str | None, str]]:
-    """Pair, polarity, system prompt and prompt of both sides of every contrast pair."""
+def sides_of(trait: Trait, elicitation: str) -> Iterator[Side]:
+    """Both sides of every contrast pair, pair after pair; `elicitation`: natural or instruction."""
     if elicitation == "natural":
         for pair, scenario in enumerate(trait.scenarios):
             for polarity in POLARITIES:
-                yield pair, polarity, None, getattr(scenario, polarity)
+                yield Side(pair, polarity, None, getattr(scenario, polarity))
         return
-    for place, system in enumerate(trait.system_prompts):
-        for number, question in enumerate(trait.extraction):
-            pair = place * len(trait.extraction) + number
-            for polarity in POLARITIES:
-                yield pair, polarity, getattr(system, polarity), question
+    for pair, (system, question) in enumerate(product(trait.system_prompts, trait.extraction)):
+        for polarity in POLARITIES:
+            yield Side(pair, polarity, getattr(system, polarity), question)
 
 
 def read_responses(config: Config, trait: Trait, text: str) -> list[JsonLine]:

@@ -46,9 +46,9 @@ def elicited_by(config: Config, traits: Sequence[Trait], text: str) -> list[Coun
     what = "A scenario" if plain else "An extraction question"
     most = config.elicit.max_new_tokens
     return [
-        _prompt(prompts, f"{what} of {trait.name}", text, most, system, plain)
+        _prompt(prompts, f"{what} of {trait.name}", side.prompt, most, side.system, plain)
         for trait in traits
-        for _, _, system, text in sides_of(trait, arm.elicitation)
+        for side in sides_of(trait, arm.elicitation)
     ]
 
 

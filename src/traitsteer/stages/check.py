@@ -7,7 +7,8 @@ nothing but what the judge said.
 from collections.abc import Mapping
 from pathlib import Path
 
-from traitsteer.experiment.calls import announce_study, elicited
+from traitsteer.experiment.calls import announce_study
+from traitsteer.experiment.elicitation import planned
 from traitsteer.experiment.models import check_memory, check_vocabulary, differing_tokens
 from traitsteer.experiment.prompt_lengths import (
     Counted,
@@ -20,7 +21,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.protocol import refuse_repeats
-from traitsteer.words.records import Trait
+from traitsteer.words.records import POLARITIES, Trait
 from traitsteer.world import memory, model_files, model_names
 from traitsteer.world.devices import SPREAD, usable_device
 from traitsteer.world.judges import (
@@ -167,7 +168,7 @@ def tell_apart(config: Config) -> str | None:
 
 def refuse_too_few(config: Config, trait: Trait, text: str) -> None:
     """Raise TraitsteerError when vetting cannot keep as many responses as it must."""
-    each = elicited(config, trait, text) // 2
+    each = len(planned(config, trait, text)) // len(POLARITIES)
     if each < config.vet.minimum:
         raise TraitsteerError(
             f"{trait.name}: the text {text!r} has {each} responses of each polarity, fewer than "
