@@ -115,8 +115,10 @@ def test_another_model_behind_the_same_name_ends_the_run(server: Server, opened)
             asked.ask([Question("two")])
     server.reply = said("60")
     assert opened().ask([Question("two")])[0].state == "scored", "the other reply was kept"
-    server.reply = said("60", model="")
-    assert opened().ask([Question("three")])[0].state == "scored", "not every endpoint says"
+    for number, silent in enumerate(("", None)):
+        server.reply = said("60") | {"model": silent}
+        [heard] = opened().ask([Question(f"three {number}")])
+        assert heard.state == "scored", "not every endpoint says"
 
 
 def test_who_checks_asks_even_an_endpoint_that_is_known(server: Server, opened) -> None:

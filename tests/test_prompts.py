@@ -67,6 +67,11 @@ def test_a_template_that_cannot_be_rendered_is_one_sentence() -> None:
     made = prompts("{{ raise_exception('turns must alternate') }}")
     with pytest.raises(TraitsteerError, match=r"cannot be rendered \(turns must alternate\)"):
         made.encode("x")
+    made = prompts(
+        "{% if messages[0]['role'] == 'user' %}{{ raise_exception('alone') }}{% endif %}" + BODY
+    )
+    with pytest.raises(TraitsteerError, match=r"cannot be rendered \(alone\)"):
+        made.encode("x", "Be kind.")
 
 
 def test_a_template_for_other_turns_than_these_is_one_sentence() -> None:

@@ -65,12 +65,13 @@ class Prompts:
             turns.insert(0, ("system", system))
         try:
             text = self._rendered(turns, True)
+            told = self._tells_the_user
         except _UNRENDERED as error:
             raise TraitsteerError(
                 f"The chat template of {self.name} cannot be rendered ({str(error)[:160]}); check "
                 "the template variables in params.yaml or name another model."
             ) from error
-        if not self._tells_the_user:
+        if not told:
             raise TraitsteerError(
                 f"The chat template of {self.name} leaves the user's text out, as those do that "
                 "expect it in parts; give the tokenizer a template for plain text."

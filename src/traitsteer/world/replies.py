@@ -93,7 +93,7 @@ def read_reply(body: str) -> Reply:
             stopped=finish != "length",
             refused=refused,
             tokens=int(usage),
-            model=str(found.get("model", "")),
+            model=str(found.get("model") or ""),
         )
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise Malformed from error
