@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.bench import open_bench
-from traitsteer.experiment.models import mean_residual_norm, read_vectors
+from traitsteer.experiment.models import calibrated_norms, read_vectors
 from traitsteer.words import scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
@@ -79,7 +79,7 @@ def compute(config: Config, path: Path = STORED) -> None:
         trait = read_trait(Path(config.study.trait_folder) / trait_name)
         bench = open_bench(config, trait_name)
         questions = Questions(trait_name, "selection", trait.selection)
-        norms = mean_residual_norm(bench.model).tolist()
+        norms = calibrated_norms(bench.model).tolist()
         made_from |= {"model": bench.model.digest, f"judge {trait_name}": bench.judge.digest}
         for arm in config.study.arms:
             for method in config.arm(arm).methods:

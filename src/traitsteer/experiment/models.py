@@ -123,8 +123,8 @@ def differing_tokens(config: Config, which: ModelConfig, another: ModelConfig) -
     return sum(others.get(token) != number for token, number in ids.items()), len(ids)
 
 
-def mean_residual_norm(model: LanguageModel) -> Tensor:
-    """Mean residual norm [layers] of the steered model, as the calibration measured it.
+def calibrated_norms(model: LanguageModel) -> Tensor:
+    """Mean residual norms [layers], float32, of the steered model, as its calibration says.
 
     Raises:
         TraitsteerError: the calibration is missing or was made with another model.

@@ -4,7 +4,7 @@ Reads params.yaml, the trait folders and the models' configurations, and asks th
 nothing but what the judge said.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from traitsteer.experiment.calls import announce_study
@@ -49,13 +49,37 @@ def run(config: Config) -> None:
             no token, a text is read with another vocabulary than it was written with, or vectors of
             the source model do not fit the steered one.
     """
+    refuse_no_template(config)
+    traits = [trait_of(config, trait) for trait in config.study.traits]
+    refuse_texts(config, traits)
+    estimates = refuse_models(config, traits)
+    for name in config.study.traits:
+        find_judge(config, name)
+    for remark in remarks(config, estimates):
+        say(f"check: {remark}")
+    announce_study(config)
+    say(
+        f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"
+    )
+
+
+def refuse_no_template(config: Config) -> None:
+    """Raise TraitsteerError when instructions are asked of a model without a chat template."""
     for name in config.study.texts:
         if config.arm(name).elicitation == "instruction" and not config.source(name).chat:
             raise TraitsteerError(
                 f"The arm {name!r} elicits by instruction from {config.source(name).name}, which "
                 "has `chat: false`; set its source to a chat model."
             )
-    traits = [trait_of(config, trait) for trait in config.study.traits]
+
+
+def refuse_texts(config: Config, traits: Sequence[Trait]) -> None:
+    """Refuse files of texts that are empty, repeat themselves or hold too little.
+
+    Raises:
+        TraitsteerError: the calibration set or the neutral texts cannot be read or are empty, a
+            question or contrast pair stands twice, or vetting cannot keep enough of a text.
+    """
     for lines, what in (
         (config.calibrate.questions, "question"),
         (config.cross.neutral, "text"),
@@ -65,7 +89,20 @@ def run(config: Config) -> None:
     for trait in traits:
         refuse_repeats(trait)
         for name in config.study.texts:
-            refuse_too_few(config, trait, name)
+            refuse_small_text(config, trait, name)
+
+
+def refuse_models(config: Config, traits: Sequence[Trait]) -> list[str]:
+    """Refuse models that cannot be read, that do not fit, or that cannot take what they are asked.
+
+    Returns:
+        What each model needs of the memory, as one line.
+
+    Raises:
+        TraitsteerError: weights cannot be found, need too much memory or have no blocks that can be
+            found, a prompt does not fit its model, a position holds no token, or a model reads or
+            is steered with what was made by one of another vocabulary or shape.
+    """
     models = config.models
     for model in (models.base, models.instruct):
         find_weights(model.name, model.revision, models.trust_remote_code)
@@ -85,21 +122,23 @@ def run(config: Config) -> None:
         check_position(config, name, elicited_as[config.text(name)])
         check_vocabulary(config, name)
         refuse_other_shape(config, name)
-    for name in config.study.traits:
-        find_judge(config, name)
-    if said := tell_apart(config):
-        say(f"check: {said}")
-    for estimate in estimates:
-        say(f"check: {estimate}")
+    return estimates
+
+
+def remarks(config: Config, estimates: Sequence[str]) -> Iterator[str]:
+    """What a user should know of a study that nothing forbids.
+
+    Raises:
+        TraitsteerError: a model cannot be read.
+    """
+    if doubt := tell_apart(config):
+        yield doubt
+    yield from estimates
     for model in (config.models.base, config.models.instruct):
         if commit := unpinned(model):
-            say(f"check: {model.name} is at {commit}; write it as its revision to pin it")
+            yield f"{model.name} is at {commit}; write it as its revision to pin it"
     if missing := [name for name in ("instruction", "natural") if name not in config.study.arms]:
-        say(f"check: the arms have no {' and no '.join(missing)}, so no two arms are compared")
-    announce_study(config)
-    say(
-        f"check: {len(config.study.traits)} traits, {len(config.study.arms)} arms, judge and models"
-    )
+        yield f"the arms have no {' and no '.join(missing)}, so no two arms are compared"
 
 
 def judge_weights(config: Config) -> int:
@@ -166,7 +205,7 @@ def tell_apart(config: Config) -> str | None:
     )
 
 
-def refuse_too_few(config: Config, trait: Trait, text: str) -> None:
+def refuse_small_text(config: Config, trait: Trait, text: str) -> None:
     """Raise TraitsteerError when vetting cannot keep as many responses as it must."""
     each = len(planned(config, trait, text)) // len(POLARITIES)
     if each < config.vet.minimum:

@@ -5,6 +5,7 @@ Reads the activations of one trait and arm; writes models/vectors/<trait>/<arm>/
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from traitsteer.maths.direction import (
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.methods import raw_vectors
 from traitsteer.words import layout
-from traitsteer.words.config import Config
+from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import POLARITIES, Method
 from traitsteer.world import tensors
@@ -27,19 +28,35 @@ from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
 from traitsteer.world.progress import progress, say
 
+if TYPE_CHECKING:
+    from traitsteer.maths.probe import ProbeFit
+
 LEFT_OUT = tuple(f"{polarity}_left_out" for polarity in POLARITIES)
 """How many kept responses have no token at the arm's position, as their activations say."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Activations [n, layers, d] with polarity, pair, group and sample [n]."""
+    """The responses of one trait and arm, read and labelled."""
 
     activations: Tensor
+    """[n, layers, width], float32."""
     positive: Tensor
+    """[n], bool."""
     pairs: Tensor
+    """[n], int64; so are groups (pairs that share a prompt) and samples."""
     groups: Tensor
     samples: Tensor
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one method made of them."""
+
+    direction: Direction
+    probe: "ProbeFit | None"
+    measures: dict[str, Tensor | None]
+    """How reliable the vectors are, by name [layers]; None where the rows cannot tell."""
 
 
 def run(config: Config, trait: str, arm: str) -> None:
@@ -83,33 +100,16 @@ def _fit(
     arm: str,
     provenance: dict[str, str],
 ) -> None:
-    fitted = functools.partial(
-        raw_vectors,
-        method=method,
-        penalties=config.fit.penalties,
-        folds=config.fit.folds,
-        seed=seed,
-    )
-    raw, probe = fitted(data.activations, data.positive, data.groups)
-    direction = Direction.from_raw(raw)
-    parts = (lambda *rows: fitted(*rows)[0], data.activations, data.positive, data.groups)
-    fold_of = fold_numbers(data.positive, data.groups, config.fit.folds, seed)
-    held = held_out(*parts, fold_of, data.pairs)
-    share = largest_share(direction.vectors)
-    massive = (share >= config.fit.massive_share).nonzero().flatten().tolist()
-    measures = {
-        "held_out_accuracy": held.accuracy,
-        "held_out_auroc": held.auroc,
-        "split_half_cosine": split_half_cosine(*parts, seed=seed, splits=config.fit.halves),
-        "pair_agreement": held.pair_agreement,
-        "seed_cosine": seed_cosine(*parts, samples=data.samples, least=config.fit.folds),
-        "largest_share": share,
-    }
+    """Fit one method; write its vectors and how reliable they are."""
+    found = _fitted(config.fit, data, method, seed)
+    direction, probe = found.direction, found.probe
     tensors.write(
         layout.fitted_vectors(trait, arm, method),
         {"vectors": direction.vectors.cpu(), "raw_norm": direction.raw_norm.float().cpu()},
         {**provenance, "method": method},
     )
+    share = largest_share(direction.vectors)
+    massive = (share >= config.fit.massive_share).nonzero().flatten().tolist()
     write_json(
         layout.fit_measures(trait, arm, method),
         {
@@ -122,8 +122,9 @@ def _fit(
             "raw_norm": _rounded(direction.raw_norm),
             **{
                 name: None if values is None else _rounded(values)
-                for name, values in measures.items()
+                for name, values in found.measures.items()
             },
+            "largest_share": _rounded(share),
             "massive": massive,
             "penalty": None if probe is None else probe.penalties.tolist(),
             "held_out_log_loss": probe and [_rounded(each) for each in probe.held_out_log_loss],
@@ -136,6 +137,25 @@ def _fit(
             f"at layers {', '.join(map(str, massive))}; such vectors may tell of position "
             "or punctuation rather than of the trait."
         )
+
+
+def _fitted(fit: FitConfig, data: Data, method: Method, seed: int) -> Fitted:
+    """Vectors fitted to all rows, and measures of those fitted to some and held against others."""
+    by = functools.partial(
+        raw_vectors, method=method, penalties=fit.penalties, folds=fit.folds, seed=seed
+    )
+    raw, probe = by(data.activations, data.positive, data.groups)
+    parts = (lambda *rows: by(*rows)[0], data.activations, data.positive, data.groups)
+    fold_of = fold_numbers(data.positive, data.groups, fit.folds, seed)
+    held = held_out(*parts, fold_of, data.pairs)
+    measures = {
+        "held_out_accuracy": held.accuracy,
+        "held_out_auroc": held.auroc,
+        "split_half_cosine": split_half_cosine(*parts, seed=seed, splits=fit.halves),
+        "pair_agreement": held.pair_agreement,
+        "seed_cosine": seed_cosine(*parts, samples=data.samples, least=fit.folds),
+    }
+    return Fitted(Direction.from_raw(raw), probe, measures)
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -17,7 +17,7 @@ from typing import Any
 from traitsteer.experiment.answering import Questions
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
-from traitsteer.experiment.models import mean_residual_norm, read_vectors
+from traitsteer.experiment.models import calibrated_norms, read_vectors
 from traitsteer.experiment.protocols import frozen_protocol
 from traitsteer.experiment.searching import Search
 from traitsteer.words import layout
@@ -45,7 +45,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     trait = trait_of(config, trait_name)
     terms = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
-    norms = mean_residual_norm(bench.model)
+    norms = calibrated_norms(bench.model)
     for method in config.arm(arm).methods:
         vectors = read_vectors(config, bench.model, trait_name, arm, method)
         content = digest([vectors.tolist(), norms.tolist()])

@@ -4,7 +4,7 @@ Reads the responses, the terms and the judge; writes one verdict for each respon
 how many of how many were kept. Every response stays on record beside its verdict.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -72,14 +72,7 @@ def run(config: Config, trait: str, text: str) -> None:
     verdicts = [
         verdict(row, judgements[number], config.vet, terms) for number, row in enumerate(rows)
     ]
-    counts = {}
-    for polarity in POLARITIES:
-        of_polarity = [
-            v for v, row in zip(verdicts, rows, strict=True) if row["polarity"] == polarity
-        ]
-        counts[f"{polarity}_kept"] = sum(v.kept for v in of_polarity)
-        counts[f"{polarity}_not_judged"] = sum(v.reason == NOT_JUDGED for v in of_polarity)
-        counts[polarity] = len(of_polarity)
+    counts = _counts(rows, verdicts)
     _refuse_unjudged(counts, title, config.judge.missing_at_most)
     say(
         f"{title}: kept {counts['positive_kept']} of {counts['positive']} positive and "
@@ -95,6 +88,17 @@ def run(config: Config, trait: str, text: str) -> None:
                 f"their polarity, expected at least vet.minimum = {config.vet.minimum}; raise "
                 "elicit.samples, add prompts or loosen the thresholds of vet."
             )
+
+
+def _counts(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """By polarity, how many responses there are, were kept and were not judged."""
+    counts = {}
+    for polarity in POLARITIES:
+        found = [v for v, row in zip(verdicts, rows, strict=True) if row["polarity"] == polarity]
+        counts[f"{polarity}_kept"] = sum(v.kept for v in found)
+        counts[f"{polarity}_not_judged"] = sum(v.reason == NOT_JUDGED for v in found)
+        counts[polarity] = len(found)
+    return counts
 
 
 def _refuse_unjudged(counts: Mapping[str, int], title: str, missing_at_most: float) -> None:
