@@ -1,5 +1,7 @@
 """What a model is before its weights are read: its configuration, its shapes, its tokenizer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from traitsteer.world.model_names import cannot_load
 from traitsteer.world.prompts import Prompts, Variables
 
-REFUSED = (
+_REFUSED = (
     ImportError,
     OSError,
     ValueError,
@@ -22,34 +24,38 @@ REFUSED = (
 """What `transformers` ends with where a file of a model is missing or holds what cannot be."""
 
 
+@contextmanager
+def one_sentence(name: str) -> Iterator[None]:
+    """What `transformers` refuses within becomes a TraitsteerError that names the model."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise cannot_load(name, error) from error
+
+
 def skeleton(name: str, revision: str | None, trust_remote_code: bool, dtype: str) -> Any:  # noqa: ANN401
     """The model without its weights, on the meta device: shapes, dtypes and blocks alone.
 
     Raises:
         TraitsteerError: there is no such model, it may not be read, or it is no causal decoder.
     """
-    config = find(name, revision, trust_remote_code)
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(
-                config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
-            )
-    except REFUSED as error:
-        raise cannot_load(name, error) from error
+    config = read_configuration(name, revision, trust_remote_code)
+    with one_sentence(name), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(
+            config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
+        )
 
 
-def find(name: str, revision: str | None, trust_remote_code: bool) -> Any:  # noqa: ANN401
+def read_configuration(name: str, revision: str | None, trust_remote_code: bool) -> Any:  # noqa: ANN401
     """Read the configuration of a model, which costs little and shows that it is there.
 
     Raises:
         TraitsteerError: there is no such model, or it may not be read.
     """
-    try:
+    with one_sentence(name):
         return AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except REFUSED as error:
-        raise cannot_load(name, error) from error
 
 
 def open_prompts(
@@ -69,9 +75,7 @@ def open_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
     Raises:
         TraitsteerError: there is none, or it may not be read.
     """
-    try:
+    with one_sentence(name):
         return AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except REFUSED as error:
-        raise cannot_load(name, error) from error

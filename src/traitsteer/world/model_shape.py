@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-from traitsteer.world.model_files import find
+from traitsteer.world.model_files import read_configuration
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The kind of a model, such as `llama`, its number of blocks and its width."""
+    """What every vector, token id and prompt of a model is held against."""
 
     kind: str
+    """As its configuration says, such as `llama`."""
     layers: int
+    """Decoder blocks."""
     width: int
+    """Of the residual stream."""
     vocabulary: int
-    """Tokens that it knows, those that only fill its matrix included."""
+    """Token ids that it embeds, from 0 on; a tokenizer may know fewer or more."""
     context: int | None
     """As `context_of` tells."""
 
@@ -25,7 +28,7 @@ def shape_of(name: str, revision: str | None, trust_remote_code: bool) -> ModelS
     Raises:
         TraitsteerError: there is no such model, or it may not be read.
     """
-    config = find(name, revision, trust_remote_code)
+    config = read_configuration(name, revision, trust_remote_code)
     text = config.get_text_config()
     return ModelShape(
         str(config.model_type),

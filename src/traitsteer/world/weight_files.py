@@ -9,8 +9,8 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file, has_file
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.model_files import REFUSED, find
-from traitsteer.world.model_names import cannot_load, pinned
+from traitsteer.world.model_files import one_sentence, read_configuration
+from traitsteer.world.model_names import pinned
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")
 
@@ -25,11 +25,12 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
         TraitsteerError: there is no such model, its weights are no safetensors or not there, or one
             of their files is not whole.
     """
-    config, revision = find(name, revision, trust_remote_code), pinned(name, revision)
+    config = read_configuration(name, revision, trust_remote_code)
+    revision = pinned(name, revision)
     own = getattr(config, "transformers_weights", None)
     wanted = (own,) if own else (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
     alone = Path(name).is_dir() or is_offline_mode()
-    try:
+    with one_sentence(name):
         listed = next((w for w in wanted if _here(name, w, revision)), None)
         if listed is None and not alone:
             listed = next((w for w in wanted if has_file(name, w, revision)), None)
@@ -39,13 +40,7 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
                 f"{_beside(name, revision)}); weights of another kind are never loaded: save it "
                 "with save_pretrained, or name a model or revision that has them."
             )
-        files = [listed]
-        if listed.endswith(".json"):
-            index = cached_file(name, listed, revision=revision)
-            listing = json.loads(Path(str(index)).read_text(encoding="utf-8"))
-            files = sorted(set(listing["weight_map"].values()))
-    except REFUSED as error:
-        raise cannot_load(name, error) from error
+        files = _listed(name, listed, revision)
     for file in files:
         if path := _here(name, file, revision):
             _require_whole(name, path)
@@ -53,6 +48,15 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
             raise TraitsteerError(
                 f"{name} lacks {file}, one of {len(files)} files of weights; fetch it again, whole."
             )
+
+
+def _listed(name: str, file: str, revision: str | None) -> list[str]:
+    """The files of weights that this one names; it alone unless it is an index of shards."""
+    if not file.endswith(".json"):
+        return [file]
+    index = cached_file(name, file, revision=revision)
+    listing = json.loads(Path(str(index)).read_text(encoding="utf-8"))
+    return sorted(set(listing["weight_map"].values()))
 
 
 def _here(name: str, file: str, revision: str | None) -> Path | None:
@@ -77,7 +81,7 @@ def _beside(name: str, revision: str | None) -> str:
 
 
 def _require_whole(name: str, path: Path) -> None:
-    """The header says how long the file is."""
+    """Raise TraitsteerError when a file is not as long as its header says."""
     try:
         with safe_open(path, framework="pt"):
             return
