@@ -245,6 +245,11 @@ def test_a_local_judge_that_cannot_take_its_questions_is_refused(checked: Checke
     build(Path("judge"), "llama", max_position_embeddings=300)
     printed = checked(judge__kind="local", judge__name="judge")
     assert "The judge judge takes 300 tokens" in printed
+    scenarios = Path("traits/evil/scenarios.txt")
+    text = scenarios.read_text(encoding="utf-8")
+    scenarios.write_text(text.replace("+ ", f"+ {'Later that day. ' * 20}", 1), encoding="utf-8")
+    before, now = (int(each.split(" before any")[0].split()[-1]) for each in (printed, checked()))
+    assert now > before, "vetting reads scenarios as well"
     configured("judge", max_position_embeddings=8000)
     assert checked(0)
 

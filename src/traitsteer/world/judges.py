@@ -10,7 +10,7 @@ from traitsteer.maths import expectation
 from traitsteer.words import layout, refusals
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import Answer, Judge
+from traitsteer.words.records import Answer, Judge, Trait
 from traitsteer.world import model_judge, model_names, replies
 from traitsteer.world.files import digest, digest_of_files
 from traitsteer.world.model_judge import OFF_TOPIC, OFF_TOPIC_MOST, ModelJudge, questions_about
@@ -195,14 +195,29 @@ def find_judge(config: Config, trait: str) -> None:
     weight_files.find_weights(name, judge.revision, trust)
     asked = model_files.open_prompts(name, judge.revision, trust, True, judge.template)
     context = model_shape.shape_of(name, judge.revision, trust).context
-    question = max(trait_of(config, trait).report, key=len)
-    about = questions_about(prompts_of(config), _rubric(config, trait), Answer(question, ""))
+    prompts, whole = prompts_of(config), trait_of(config, trait)
+    about = [
+        each
+        for question in _judged_beside(config, whole)
+        for each in questions_about(prompts, whole.definition, Answer(question, ""))
+    ]
     longest = max(len(asked.encode(each.prompt)) for each in about)
     if context is not None and longest + number_reader.LONGEST > context:
         raise TraitsteerError(
             f"The judge {name} takes {context} tokens, and what it is asked about {trait} has "
             f"{longest} before any answer; choose a judge with a longer context."
         )
+
+
+def _judged_beside(config: Config, trait: Trait) -> set[str]:
+    """The questions and scenarios of a trait that a judge reads with what follows them."""
+    found = {*trait.selection, *trait.report}
+    for elicitation in {config.arm(text).elicitation for text in config.study.texts}:
+        if elicitation == "natural":
+            found |= {side for pair in trait.scenarios for side in (pair.positive, pair.negative)}
+        else:
+            found |= set(trait.extraction)
+    return found
 
 
 def local_device(config: Config) -> str:
