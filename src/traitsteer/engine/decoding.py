@@ -140,8 +140,10 @@ class Decoder:
             self.slots.move(moves, int(self.starts[: len(self.runs)].min()))
 
     def step(self) -> Tensor:
-        """What is made of the logits after the newest tokens, `[rows, ...]`; the cache grows by a
-        column."""
+        """What `use.then` makes of the logits after the newest tokens, `[rows, ...]`.
+
+        The cache grows by a column.
+        """
         live, columns = len(self.runs), self.slots.columns
         starts = self.starts[:live]
         if columns.end == columns.size:

@@ -35,6 +35,7 @@ from traitsteer.world.inference import inference
 from traitsteer.world.language_model import LanguageModel
 
 Finished = Callable[[int, Generated], None]
+"""Takes the number of a row and what it generated."""
 _SLACK = 64
 """Columns that are decoded before tokens must be shifted back."""
 
@@ -182,7 +183,11 @@ class _Stream:
         return chosen
 
     def _take(self, first: int, said: Bool[Tensor, "rows 4"]) -> None:
-        """The rows from slot `first` on have a next token; those that end leave."""
+        """The rows from slot `first` on have a next token; those that end leave.
+
+        Args:
+            said: what `Writing.choose` says of each of them.
+        """
         self.decoder.tell(first)
         leaving, ended, looped, lost = said.unbind(dim=1)
         if bool(leaving.any()):

@@ -43,7 +43,9 @@ class Move:
 
     blocks: range
     source: Numbers
+    """[copies]: slots."""
     target: Numbers
+    """[copies]: the slots that these are copied to."""
 
 
 @dataclass(frozen=True)

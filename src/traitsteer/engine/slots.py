@@ -41,6 +41,12 @@ class Slots(Cache):
     `cleared` buffers hold 0 where nothing was written, so that a captured step may read it all.
     Others lie in `spare` memory where it is large enough, and `release` puts it back: on a CPU the
     system would map it anew, page by page, in every call.
+
+    Args:
+        slots: how many each block has.
+        size: columns of each slot.
+        end: the column after the newest tokens of the first prompts.
+        device: where the embeddings lie; buffers lie where their blocks do.
     """
 
     def __init__(

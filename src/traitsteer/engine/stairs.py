@@ -44,9 +44,16 @@ class Stairs:
             },
         }
         self.places = {key: number for number, key in enumerate(wanted)}
+        """Which of the indices is that of a kind and block; one that would change nothing has none.
+
+        `source`: of each run at the output of a block, where it lies in the batch of that block;
+        `base`: of each run at the input of a block, where it lies in the batch of the model.
+        """
         self.sizes = [len(each) for each in wanted.values()]
         self.numbers = torch.from_numpy(np.concatenate([[], *wanted.values()]).astype(np.int64))
+        """All indices, one after the other."""
         self.brought: dict[torch.device, tuple[Tensor, ...]] = {}
+        """The indices by the device that they were brought to."""
 
     @contextmanager
     def climbed(self, model: LanguageModel, changes: Mapping[int, Change]) -> Iterator[None]:
