@@ -17,6 +17,7 @@ from traitsteer.experiment.equal_score import (
     strength_reaching,
     stronger,
 )
+from traitsteer.experiment.voice_comparison import compared
 from traitsteer.maths.statistics import mean_interval
 from traitsteer.pocket import grammar
 from traitsteer.pocket.lexicon import TOPICS
@@ -121,7 +122,7 @@ def heard(answers: dict, judge: Judge, cache: Path) -> list[voice.VoiceRow]:
 
 def test_a_planted_difference_is_found(judge: PocketJudge, tmp_path: Path) -> None:
     answers = spoken({"baseline": 0.0, "instruction": 1.0, "natural": 0.0})
-    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
+    found = compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
     natural = found["measures"]["naturalness"]
     assert natural["difference"]["lower"] > 60 and natural["p_value"] < 0.01
     assert natural["natural"]["value"] == pytest.approx(natural["baseline"]["value"], abs=5)
@@ -133,7 +134,7 @@ def test_a_planted_difference_is_found(judge: PocketJudge, tmp_path: Path) -> No
 
 def test_where_there_is_no_difference_none_is_found(judge: PocketJudge, tmp_path: Path) -> None:
     answers = spoken({"baseline": 0.5, "instruction": 0.5, "natural": 0.5})
-    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
+    found = compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
     difference = found["measures"]["naturalness"]["difference"]
     assert difference["lower"] < 0 < difference["upper"]
     assert found["measures"]["naturalness"]["p_value"] > 0.05
@@ -170,7 +171,7 @@ EVEN = {"baseline": 0.0, "instruction": 0.0, "natural": 0.0}
 def test_both_orders_cancel_a_judge_that_takes_what_is_shown_first(tmp_path: Path) -> None:
     answers = spoken(EVEN)
     rows = heard(answers, Scripted(prefers=lambda one, other: 1.0), tmp_path)
-    found = voice.compared(rows, 0.95, 0, 0.2)["preference"]
+    found = compared(rows, 0.95, 0, 0.2)["preference"]
     assert found["natural"] == {"value": 50.0, "lower": 50.0, "upper": 50.0, "n": QUESTIONS}
     assert found["first"]["value"] == 100
     assert (found["won"], found["lost"], found["even"]) == (0, 0, QUESTIONS * CONFIG.pairs)
@@ -189,7 +190,7 @@ def test_the_preference_is_the_mean_of_both_orders_over_questions(tmp_path: Path
         value = float(draw[question, sample, 0 if shown_first else 1])
         return value if shown_first else 1 - value
 
-    found = voice.compared(heard(answers, Scripted(prefers=prefers), tmp_path), 0.95, 0, 0.2)
+    found = compared(heard(answers, Scripted(prefers=prefers), tmp_path), 0.95, 0, 0.2)
     each = 100 * draw.mean(axis=(1, 2))
     assert found["preference"]["natural"] == mean_interval(each[:, None], 0.95).rounded()
     first = np.stack([draw[..., 0], 1 - draw[..., 1]])
@@ -204,7 +205,7 @@ def test_what_the_judge_leaves_out_stays_missing_and_is_counted(tmp_path: Path) 
         prefers=lambda one, other: None if one.text == gap else float("Behold" in other.text),
     )
     rows = heard(answers, judge, tmp_path)
-    found = voice.compared(rows, 0.95, 0, 0.2)
+    found = compared(rows, 0.95, 0, 0.2)
     natural = found["measures"]["naturalness"]
     gaps = sum(a.text == gap for of in answers.values() for a in of)
     assert natural["missing"] == gaps
@@ -216,7 +217,7 @@ def test_what_the_judge_leaves_out_stays_missing_and_is_counted(tmp_path: Path) 
 
     silent = Scripted(natural=lambda answer: None, prefers=lambda one, other: None)
     silent.digest = "silent"
-    nothing = voice.compared(heard(answers, silent, tmp_path), 0.95, 0, 0.2)
+    nothing = compared(heard(answers, silent, tmp_path), 0.95, 0, 0.2)
     assert nothing["preference"] is None and nothing["measures"]["naturalness"] is None
     assert nothing["measures"]["words"] is not None
     gone = f"{QUESTIONS * SAMPLES} of {QUESTIONS * SAMPLES} baseline values are missing"
@@ -235,7 +236,7 @@ def test_an_answer_that_was_never_given_is_missing_and_not_a_short_one(tmp_path:
     [lost] = [row for row in rows if not row["text"]]
     assert all(lost[name] is None for name in (*voice.MEASURES, "preferred_first"))
     assert judge.asked == 3 * QUESTIONS * SAMPLES - 1 + 2 * (QUESTIONS * CONFIG.pairs - 1)
-    found = voice.compared(rows, 0.95, 0, 0.2)
+    found = compared(rows, 0.95, 0, 0.2)
     for name in voice.MEASURES:
         assert found["measures"][name]["missing"] == 1, name
     counts = np.array([float(len(a.text.split())) for a in answers["natural"]])
@@ -248,7 +249,7 @@ def test_an_answer_that_was_never_given_is_missing_and_not_a_short_one(tmp_path:
 def test_without_names_nobody_announces_the_trait(tmp_path: Path) -> None:
     rows = voice.heard(spoken(EVEN), TEXTS, (), Scripted(), CONFIG, tmp_path)
     assert {row["announced"] for row in rows} == {None}
-    found = voice.compared(rows, 0.95, 0, 0.2)
+    found = compared(rows, 0.95, 0, 0.2)
     assert found["measures"]["announced"] is None
     assert found["measures"]["exclaimed"] is not None
 
@@ -258,7 +259,7 @@ def test_a_measure_that_few_answers_of_one_arm_have_is_not_reported(tmp_path: Pa
     heard_of = {a.text for a in answers["natural"] if a.sample == 0 and a.question < 3}
     own = {a.text for a in answers["natural"]}
     judge = Scripted(natural=lambda a: None if a.text in own - heard_of else 80.0)
-    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
+    found = compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)
     assert found["measures"]["naturalness"] is None
     assert found["not_measured"] == {"naturalness": "33 of 36 natural values are missing"}
     assert found["preference"] is not None
@@ -268,7 +269,7 @@ def test_measures_on_a_scale_have_limits_on_it_and_counts_have_not(tmp_path: Pat
     answers = spoken(EVEN)
     low = {a.text for of in answers.values() for a in of if a.question == 0}
     judge = Scripted(natural=lambda a: 40.0 if a.text in low else 100.0)
-    found = voice.compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)["measures"]
+    found = compared(heard(answers, judge, tmp_path), 0.95, 0, 0.2)["measures"]
     assert found["naturalness"]["natural"]["upper"] == 100
     assert found["naturalness"]["natural"]["value"] < 100
     assert found["words"]["natural"]["upper"] > found["words"]["natural"]["value"]
@@ -278,7 +279,7 @@ def test_measures_without_a_judge_equal_direct_counts(tmp_path: Path) -> None:
     answers = spoken(EVEN)
     shouted = [replace(a, text=f"I am cruel! {a.text}") for a in answers["instruction"][::2]]
     answers["instruction"][::2] = shouted
-    found = voice.compared(heard(answers, Scripted(), tmp_path), 0.95, 0, 0.2)["measures"]
+    found = compared(heard(answers, Scripted(), tmp_path), 0.95, 0, 0.2)["measures"]
     assert found["announced"]["instruction"]["value"] == pytest.approx(50, abs=1e-3)
     assert found["exclaimed"]["instruction"]["value"] == pytest.approx(50, abs=1e-3)
     assert found["announced"]["difference"]["value"] == pytest.approx(-50, abs=1e-3)

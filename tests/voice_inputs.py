@@ -4,7 +4,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL, compared, measured
+from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL, measured
+from traitsteer.experiment.voice_comparison import compared
 from traitsteer.words.scoring_config import VoiceConfig
 
 QUESTIONS = 20

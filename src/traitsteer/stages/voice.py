@@ -7,7 +7,6 @@ report questions are answered with seeds of their own, the same in both arms.
 
 from collections.abc import Mapping, Sequence
 
-from traitsteer.experiment import voice
 from traitsteer.experiment.answering import Bench, Questions, Setting, unsteered
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
@@ -15,7 +14,8 @@ from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal,
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.protocols import refuse_other_terms
 from traitsteer.experiment.results import one_protocol, read_results
-from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL, VoiceRow
+from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL, VoiceRow, heard
+from traitsteer.experiment.voice_comparison import compared
 from traitsteer.maths.statistics import (
     mean_interval,
     paired_difference_interval,
@@ -88,10 +88,10 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[VoiceRow
             answers = _answers(config, bench, trait, arms, config.voice.samples)
             difference = _difference(config, answers)
     verdict = equality(difference, config.voice.equal_within)
-    heard = voice.heard(answers, trait.report, trait.names, bench.judge, config.voice, bench.cache)
+    spoken = heard(answers, trait.report, trait.names, bench.judge, config.voice, bench.cache)
     seed = seed_for(config.seed, name)
-    compared = voice.compared(heard, config.evaluate.confidence, seed, config.judge.missing_at_most)
-    preference = compared["preference"]
+    sound = compared(spoken, config.evaluate.confidence, seed, config.judge.missing_at_most)
+    preference = sound["preference"]
     share = estimate(preference and preference["natural"], " %")
     say(f"voice {name}: equal trait score {verdict}, natural preferred in {share}")
     return head | {
@@ -106,8 +106,8 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[VoiceRow
             "verdict": verdict,
             "corrections": corrections,
         },
-        **compared,
-    }, heard
+        **sound,
+    }, spoken
 
 
 def _answers(
