@@ -309,7 +309,7 @@ def test_a_model_that_the_engine_gets_wrong_does_not_run_so(
 
 def test_a_trial_in_few_bits_takes_rounding_for_what_it_is(tmp_path: Path) -> None:
     build(tmp_path, "mixtral")
-    try_out(load(str(tmp_path), device="cpu", dtype="bfloat16"))
+    assert try_out(load(str(tmp_path), device="cpu", dtype="bfloat16")) == "shared"
 
 
 def test_a_trial_of_quantised_weights_does_so_in_float32_too(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_a_trial_of_quantised_weights_does_so_in_float32_too(tmp_path: Path) -> 
         try_out(model)
     model.model.is_quantized = True
     assert model.quantised and model.tried == {}
-    try_out(model)
+    assert try_out(model) == "shared"
 
 
 def test_a_model_that_overflows_is_told_from_one_that_the_engine_cannot_run(tmp_path: Path) -> None:

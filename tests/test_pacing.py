@@ -32,7 +32,7 @@ def test_a_reply_says_how_long_to_wait_or_it_does_not(
 def test_a_date_is_so_many_seconds_away() -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     found = retry_after({"retry-after": format_datetime(later, usegmt=True)})
-    assert found is not None and 0 < found <= 3600
+    assert found is not None and 3000 < found <= 3600
 
 
 def test_waits_double_up_to_a_limit_unless_the_endpoint_says() -> None:

@@ -177,6 +177,7 @@ def test_what_questions_bring_out_by_themselves_promises_nothing(repository: Pat
         finish(search)
         tried.append([(t["layer"], t["strength"], t["delta"]) for t in search.trials])
     assert tried[0] == tried[1]
+    assert any(delta for _, _, delta in tried[0])
 
 
 def test_where_nothing_steers_the_recount_finds_nothing(repository: Path) -> None:
@@ -406,3 +407,6 @@ def test_the_same_seed_searches_alike(repository: Path, seed: int) -> None:
         best = finish(search)
         runs.append((search.trials, best))
     assert runs[0] == runs[1]
+    trials, best = runs[0]
+    assert best is not None
+    assert any(trial["phase"] == "sampler" for trial in trials), "some are drawn by the seed"

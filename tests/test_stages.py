@@ -604,9 +604,19 @@ def test_check_refuses_before_any_work(
     assert printed.count("\n") == 1
 
 
-def test_check_takes_a_study_that_is_well(study: Study) -> None:
-    study()
+def written() -> dict[Path, bytes]:
+    """The files of a study, other than what is kept for the next run."""
+    files = (path for path in Path().rglob("*") if path.is_file() and ".cache" not in path.parts)
+    return {path: path.read_bytes() for path in files}
+
+
+def test_check_takes_a_study_that_is_well(study: Study, capsys) -> None:
+    config = study()
+    before = written()
     assert main(["check"]) == 0
+    counted = f"{len(config.study.traits)} traits, {len(config.study.arms)} arms"
+    assert capsys.readouterr().err.endswith(f"check: {counted}, judge and models\n")
+    assert written() == before, "it writes nothing but what the judge said"
 
 
 def test_a_contrast_pair_that_stands_twice_is_refused_where_it_is_read(study: Study) -> None:
