@@ -32,3 +32,17 @@ def test_the_longest_prompt_that_a_stage_sends_is_counted(repository: Path, monk
     # Each trait's search sends equally many answers, so that their longest prompts can be told.
     each = found["search"].calls / 3 / len(selection)
     assert found["search"].tokens == each * sum(selection)
+
+
+def test_real_profiles_can_tell_a_vector_from_its_nulls_at_the_calls_that_their_page_names(
+    repository: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(repository)
+    page = Path("docs/real_models.md").read_text(encoding="utf-8")
+    for name in ("llama-3.1-8b", "gemma-2-2b", "qwen2.5-7b", "qwen2.5-1.5b"):
+        config = load(Path(f"profiles/{name}.yaml"))
+        nulls = config.evaluate.nulls
+        assert 1 / (1 + min(nulls.random, nulls.shuffled)) <= 0.05
+        whole = sum(of_study(config).values(), Calls())
+        assert f"asked about {whole.calls:,} times" in page
+        assert f"{whole.tokens / 1e6:.1f} million tokens" in page
