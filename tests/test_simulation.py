@@ -8,14 +8,17 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from traitsteer.experiment import recovery, simulated_search, simulation
+from traitsteer.experiment import measured, recovery, simulated_search, simulation
 from traitsteer.experiment.answering import Questions, Setting
 from traitsteer.experiment.planted import PlantedBench, Regime, cliff_surface, cut_mean
 from traitsteer.experiment.simulation import REGIMES, SURFACES
+from traitsteer.maths.power import variance_components
 from traitsteer.maths.statistics import paired_difference_interval, ratio_interval, student_interval
 from traitsteer.stages import simulate
+from traitsteer.words import layout
 from traitsteer.words.config import load
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.files import write_json, write_jsonl
 
 RUNS = 400
 
@@ -127,12 +130,17 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path, monkeypatch) -> N
         for name in names
     ]
     page.write_text("before\n" + "kept\n".join(marks) + "after\n", encoding="utf-8")
-    small = simulate.Repeats(intervals=20, frontiers=4, p_values=20, searches=2, pairs=40)
+    write_study(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    small = simulate.Repeats(intervals=20, slow=4, p_values=20, searches=2, pairs=40)
     simulate.run(config(), small, page, figure)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n")
-    assert "old" not in text and text.count("kept") == 4
+    assert "old" not in text and text.count("kept") == 5
     assert "| delta | near the ceiling |" in text
+    assert "| delta | evil, natural, probe |" in text
+    assert "| the study: evil, natural, probe | +56.6 | " in text
+    assert "10 questions: held the truth" in text
     assert "20 simulated studies" in text
     assert figure.stat().st_size > 10_000
     # A page without one of the marks is refused before minutes of work.
@@ -140,6 +148,63 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path, monkeypatch) -> N
     monkeypatch.setattr(simulate.simulation, "coverage", lambda *_: pytest.fail("simulated"))
     with pytest.raises(TraitsteerError, match=f"lacks the lines .*{names[-1]}"):
         simulate.run(config(), small, page, figure)
+
+
+def write_study(folder: Path) -> None:
+    """A finished study in which steered answers show the trait or do not, and one has no score."""
+    shown = ([90, 90, 90, None], [90, 90, 0, 90], [90, 0, 0, 90], [0, 90, 90, 0], [90, 0, 0, 90])
+    for trait in config().study.traits:
+        for arm in config().study.arms:
+            for method in config().arm(arm).methods:
+                rows = [
+                    {"setting": setting, "question": q, "sample": s, "trait_score": score}
+                    for q, row in enumerate(shown)
+                    for s, steered in enumerate(row)
+                    for setting, score in (("steered", steered), ("baseline", 0 if s else 1.0))
+                ]
+                place = folder / layout.evaluation(trait, arm)
+                write_jsonl(place / f"{method}.answers.jsonl", rows)
+                status = "nothing feasible" if trait == "sycophancy" else "feasible"
+                found = {"trait": trait, "arm": arm, "method": method, "status": status}
+                write_json(place / f"{method}.json", found)
+
+
+def test_planted_answers_vary_as_those_of_the_study(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TraitsteerError, match=r"mean_difference\.json"):
+        measured.of_study(config())
+    write_study(tmp_path)
+    study = measured.of_study(config())
+    assert list(study) == ["evil", "hallucination"], "of sycophancy nothing was feasible"
+    assert [one.name for one in study["evil"]][2] == "evil, natural, probe"
+    one = study["evil"][0]
+    assert one.means() == pytest.approx((90 * 12 / 19, 0.25))
+    steered, _ = one.draw(np.random.default_rng(0), 50_000, 4)
+    assert steered.mean() == pytest.approx(one.means()[0], abs=0.5)
+    assert set(np.unique(steered)) == {0.0, 90.0}
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.2, 0.6])
+def test_a_pool_is_as_alike_within_questions_as_what_it_was_made_of(alike: float) -> None:
+    made = measured.ScorePool(np.array([0.0, 0.0, 1.0, 40.0, 95.0, 100.0, 100.0]), alike)
+    drawn = made.draw(np.random.default_rng(1), 4000, 4)
+    found = measured.score_pool({str(n): row for n, row in enumerate(drawn.tolist())})
+    assert found.alike == pytest.approx(alike, abs=0.04)
+    again = found.draw(np.random.default_rng(2), 4000, 4)
+    parts = [
+        variance_components({str(n): row for n, row in enumerate(each.tolist())})
+        for each in (drawn, again)
+    ]
+    assert parts[0].between ** 0.5 == pytest.approx(parts[1].between ** 0.5, abs=4)
+    assert parts[0].within ** 0.5 == pytest.approx(parts[1].within ** 0.5, abs=1)
+
+
+def test_a_pool_of_one_score_or_of_questions_that_never_change_is_one_too() -> None:
+    assert measured.score_pool({"a": [5.0, 5.0], "b": [5.0, 5.0]}).alike == 0.0
+    stiff = measured.score_pool({"a": [0.0, 0.0], "b": [100.0, 100.0], "c": [100.0, 100.0]})
+    assert stiff.alike == pytest.approx(0.999)
+    drawn = stiff.draw(np.random.default_rng(0), 3000, 4)
+    assert (drawn.std(axis=1) == 0).mean() > 0.9
 
 
 def test_studies_without_an_interval_are_one_sentence() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from scipy.stats import norm
 
 from traitsteer.experiment.answering import Questions, Setting
@@ -83,8 +84,41 @@ class Regime:
         return cut
 
 
+SHOWS, LACKS = 97.0, 1.0
+"""Trait scores of an answer that shows the trait, and of one that does not."""
+
+
+def trait_mean(share: float) -> float:
+    """Mean trait score where so many percent of answers show the trait."""
+    return LACKS + (SHOWS - LACKS) * share / 100.0
+
+
+def shows_trait(share: float, deviate: Scores) -> Scores:
+    """Trait scores of answers behind which stand these normal deviates.
+
+    So many percent of all answers show the trait, and every answer does or does not, as a judge's
+    scores pile up at both ends; those of one question are as alike as their deviates are.
+    """
+    return np.where(ndtr(deviate) < share / 100.0, SHOWS, LACKS)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Variances of what a question has in all settings, in one alone, and of a single answer."""
+
+    shared: float
+    own: float
+    answer: float
+
+
+OF_TRAIT = Spread(0.2, 0.2, 0.6)
+"""Of the deviate behind a trait score; it comes to 1."""
+OF_COHERENCE = Spread(36.0, 36.0, 400.0)
+"""Of a coherence before it is cut, in squared points."""
+
 Surface = Callable[[int, float], tuple[float, float]]
-"""Layer and strength to latent trait score and coherence; strength 0 is unsteered."""
+"""Layer and strength to the percentage of answers that show the trait and to latent coherence;
+strength 0 is unsteered."""
 
 
 def cliff_surface(layer: int, strength: float) -> tuple[float, float]:
@@ -98,15 +132,12 @@ def cliff_surface(layer: int, strength: float) -> tuple[float, float]:
 class PlantedBench:
     """Answers as a bench gives them, of a planted surface; the residual norm of a layer is 1.
 
-    A question has an easy or a hard part that all settings share (`between`) and one for each
-    setting (`own`), which is what a choice of the best setting is misled by.
+    A question has an easy or a hard part that all settings share and one for each setting, which
+    is what a choice of the best setting is misled by.
     """
 
     surface: Surface
     seed: int
-    between: float = 10.0
-    own: float = 8.0
-    within: float = 15.0
 
     def answers(
         self,
@@ -130,12 +161,8 @@ class PlantedBench:
 
     def delta(self, layer: int, strength: float) -> float:
         """The true delta of a setting over the population of questions."""
-        steered = cut_mean(self.surface(layer, strength)[0], self._spread(strength))
-        return steered - cut_mean(self.surface(layer, 0.0)[0], self._spread(0.0))
-
-    def _spread(self, strength: float) -> float:
-        own = self.own if strength else 0.0
-        return math.sqrt(self.between**2 + own**2 + self.within**2)
+        steered, unsteered = (self.surface(layer, at)[0] for at in (strength, 0.0))
+        return trait_mean(steered) - trait_mean(unsteered)
 
     def _answer(self, setting: Setting, text: str, question: int, sample: int) -> ScoredAnswer:
         strength = setting.coefficient
@@ -143,20 +170,16 @@ class PlantedBench:
         shared = self._draw(text)
         own = self._draw(text, where)
         answer = self._draw(text, where, str(sample))
-        scores = [
-            min(
-                max(
-                    mean
-                    + self.between * shared.gauss()
-                    + (self.own * own.gauss() if strength else 0.0)
-                    + self.within * answer.gauss(),
-                    0.0,
-                ),
-                100.0,
-            )
-            for mean in self.surface(setting.layer, strength)
+        deviates = [
+            math.sqrt(spread.shared) * shared.gauss()
+            + math.sqrt(spread.own) * own.gauss()
+            + math.sqrt(spread.answer) * answer.gauss()
+            for spread in (OF_TRAIT, OF_COHERENCE)
         ]
-        return ScoredAnswer(question, sample, 0, "", scores[0], scores[1], 10, "stop")
+        share, coherence = self.surface(setting.layer, strength)
+        trait = float(shows_trait(share, np.array(deviates[0])))
+        coherence = min(max(coherence + deviates[1], 0.0), 100.0)
+        return ScoredAnswer(question, sample, 0, "", trait, coherence, 10, "stop")
 
     def _draw(self, *parts: str) -> random.Random:
         return random.Random("\0".join((str(self.seed), *parts)))

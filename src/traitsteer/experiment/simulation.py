@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from traitsteer.experiment.planted import Regime, Surface, cliff_surface, cut_mean
+from traitsteer.experiment.measured import Measured
+from traitsteer.experiment.planted import (
+    OF_COHERENCE,
+    OF_TRAIT,
+    Regime,
+    Surface,
+    cliff_surface,
+    cut_mean,
+    shows_trait,
+    trait_mean,
+)
 from traitsteer.maths.frontier import FrontierStep, delta_at_coherence
 from traitsteer.maths.permutation import rank_p_value, sign_flip_p_value
 from traitsteer.maths.statistics import (
@@ -40,9 +50,14 @@ REGIMES = (
     Regime("takes in 95 % of answers", 2, 97, 5, 5, 0.95),
     Regime("takes in 10 % of answers", 2, 95, 5, 8, 0.1),
     Regime("takes in 85 %, some questions never", 2, 95, 5, 8, 0.85, 1.5),
+    Regime("takes in 60 %, questions all or nothing", 2, 95, 5, 8, 0.6, 0.3),
+    Regime("takes in 90 %, questions all or nothing", 2, 95, 5, 8, 0.9, 0.3),
 )
 LIMIT = Regime("takes in 97 % of answers", 2, 97, 5, 5, 0.97)
 """So few failures that 20 questions often show none: no interval can know of what was not seen."""
+
+Population = Regime | Measured
+"""Questions whose true mean delta is known."""
 
 Drawn = tuple[Interval | None, float]
 """An estimate with its interval (None: nothing to estimate), and the truth."""
@@ -100,7 +115,7 @@ def coverage(
 
 
 def deltas(
-    regime: Regime,
+    regime: Population,
     questions: int,
     interval: Callable[[NDArray[np.float64], float], Interval] = mean_interval,
 ) -> Callable[[int], Drawn]:
@@ -115,8 +130,8 @@ def deltas(
 
 
 def arms(
-    one: Regime,
-    other: Regime,
+    one: Population,
+    other: Population,
     questions: int,
     compare: Callable[[NDArray[np.float64], NDArray[np.float64], float], Interval],
 ) -> Callable[[int], Drawn]:
@@ -135,7 +150,7 @@ def arms(
     return draw
 
 
-def disjoint(regime: Regime, questions: int) -> Callable[[int], Drawn]:
+def disjoint(regime: Population, questions: int) -> Callable[[int], Drawn]:
     """One setting on 20 selection questions and on the report questions: no shrinkage at all."""
 
     def draw(seed: int) -> Drawn:
@@ -179,19 +194,32 @@ SURFACES: dict[str, Surface] = {
 }
 
 
+def of_frontiers(share: float, questions: int) -> NDArray[np.float64]:
+    """Trait scores [questions, SAMPLES] of one setting of a planted frontier, to see how they vary;
+    so many percent of the answers show the trait.
+    """
+    generator = np.random.default_rng(seed_for("frontiers", questions))
+    of_question = (OF_TRAIT.shared + OF_TRAIT.own) ** 0.5 * generator.standard_normal(
+        (questions, 1)
+    )
+    of_answer = OF_TRAIT.answer**0.5 * generator.standard_normal((questions, SAMPLES))
+    return shows_trait(share, of_question + of_answer)
+
+
 def frontiers(
     surface: Surface, questions: int, target: float | Callable[[float], float]
 ) -> Callable[[int], Drawn]:
     """Delta read off a frontier at one coherence; the truth is read off the true means."""
-    between, own, within = 10.0, 8.0, 15.0
-    spread = math.sqrt(between**2 + own**2 + within**2)
+    parts = (OF_TRAIT, OF_COHERENCE)
+    roots = np.sqrt([[one.shared, one.own, one.answer] for one in parts])
+    cut = math.sqrt(OF_COHERENCE.shared + OF_COHERENCE.own + OF_COHERENCE.answer)
     latent = np.array([surface(5, strength) for strength in (0.0, *STRENGTHS)])
 
     def step(strength: float, pair: NDArray[np.float64]) -> FrontierStep:
         trait, coherence = ({str(q): v for q, v in enumerate(part.tolist())} for part in pair)
         return FrontierStep(strength, trait, coherence)
 
-    means = [[cut_mean(float(one), spread) for one in pair] for pair in latent]
+    means = [[trait_mean(share), cut_mean(float(at), cut)] for share, at in latent]
     exact = [
         step(strength, np.array(pair)[:, None, None])
         for strength, pair in zip((0.0, *STRENGTHS), means, strict=True)
@@ -202,13 +230,18 @@ def frontiers(
     def draw(seed: int) -> Drawn:
         generator = np.random.default_rng(seed)
         shape = (2, questions, 1)
-        shared = between * generator.standard_normal(shape)
+        shared = generator.standard_normal(shape)
         steps = []
         for strength, pair in zip((0.0, *STRENGTHS), latent, strict=True):
-            of_setting = own * generator.standard_normal(shape)
-            of_answer = within * generator.standard_normal((2, questions, SAMPLES))
-            drawn = np.clip(pair[:, None, None] + shared + of_setting + of_answer, 0.0, 100.0)
-            steps.append(step(strength, drawn))
+            of_setting = generator.standard_normal(shape)
+            of_answer = generator.standard_normal((2, questions, SAMPLES))
+            every = (shared, of_setting, of_answer)
+            trait, coherence = (
+                sum(root * one[place] for root, one in zip(roots[place], every, strict=True))
+                for place in range(2)
+            )
+            coherence = np.clip(pair[1] + coherence, 0.0, 100.0)
+            steps.append(step(strength, np.stack((shows_trait(pair[0], trait), coherence))))
         found = delta_at_coherence(steps[1:], steps[0], target, seed, CONFIDENCE, resamples=1000)
         return (None if found is None else found.delta), truth.delta.value
 

@@ -1,24 +1,28 @@
 """simulate: whether the statistics tell the truth, on planted answers and a planted direction.
 
-Needs no study. Writes the tables of docs/statistics.md between their marks and docs/statistics.png
-beside it; takes a few minutes.
+Reads the evaluations of a finished study: part of what is planted varies as its scores do. Writes
+the tables of docs/statistics.md between their marks and docs/statistics.png beside it; takes a few
+minutes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from traitsteer.experiment import recovery, simulation
+from traitsteer.experiment import measured, recovery, simulation
 from traitsteer.experiment.simulated_search import Chosen, searches
 from traitsteer.experiment.simulation import (
     LIMIT,
     REGIMES,
     SURFACES,
     Coverage,
+    Population,
     Uniformity,
 )
+from traitsteer.maths.power import Components, variance_components
 from traitsteer.maths.statistics import (
     mean_interval,
     paired_difference_interval,
@@ -29,6 +33,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.findings import number, signed
 from traitsteer.words.records import Interval, Method
 from traitsteer.words.results import BELOW_BASELINE
+from traitsteer.words.seeds import seed_for
 from traitsteer.world import machine, plots
 from traitsteer.world.files import read_text, write_text
 from traitsteer.world.marked_page import between_marks
@@ -37,9 +42,14 @@ from traitsteer.world.progress import progress
 
 PAGE, FIGURE = Path("docs/statistics.md"), Path("docs/statistics.png")
 BEGIN, END = "<!-- {name}: written by traitsteer simulate -->", "<!-- end of {name} -->"
-TABLES = ("coverage", "p-values", "selection", "recovery", "machine")
-QUESTIONS = (20, 40)
+TABLES = ("spread", "coverage", "p-values", "selection", "recovery", "machine")
+QUESTIONS = (10, 20, 40)
+MANY = 4000
+"""Questions from which the spread of a regime is told."""
+REPORTED = 20
+"""Report questions after a simulated search, as in the profiles."""
 T_ALONE = "delta, by t alone"
+PERCENT = "percent of an arm"
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ class Repeats:
     """How often each statistic is asked."""
 
     intervals: int = 2000
-    frontiers: int = 1000
+    slow: int = 1000
+    """Of frontiers and percents, which take longest."""
     p_values: int = 1000
     searches: int = 100
     pairs: int = 200
@@ -59,17 +70,19 @@ def run(
     """Ask every statistic and write what was found.
 
     Raises:
-        TraitsteerError: the page has no place for a table; nothing has been simulated then.
+        TraitsteerError: the page has no place for a table, or the study is not finished; nothing
+            has been simulated then.
     """
     text = read_text(page)
     for name in TABLES:
         between_marks(text, page, BEGIN.format(name=name), END.format(name=name), "")
-    found = list(_coverages(sizes))
+    study = measured.of_study(config)
+    found = list(_coverages(sizes, study))
     tests = [simulation.uniformity(REGIMES[1], n, sizes.p_values) for n in QUESTIONS]
     tests.append(simulation.rank_uniformity(19, sizes.p_values))
     with progress("simulate searches", sizes.searches, "run") as advance:
         chosen = []
-        for one in searches(config, QUESTIONS[0], sizes.searches):
+        for one in searches(config, REPORTED, sizes.searches):
             chosen.append(one)
             advance(1)
     errors = _errors(chosen)
@@ -81,6 +94,7 @@ def run(
         for one in recovery.recovered(methods, sizes.pairs, length, fit.penalties, fit.folds, 0)
     ]
     tables = (
+        _spread_table(study),
         _coverage_table(found),
         _p_value_table(tests),
         _selection_table(errors, chosen),
@@ -102,25 +116,36 @@ def run(
     write_text(page, text)
 
 
-def _coverages(sizes: Repeats) -> Iterator[Coverage]:
+def _coverages(
+    sizes: Repeats, study: Mapping[str, Sequence[measured.Measured]]
+) -> Iterator[Coverage]:
     """Every interval that a study reports, in every regime, at every number of questions."""
-    pairs = [(REGIMES[0], REGIMES[0]), (REGIMES[2], REGIMES[2]), (REGIMES[5], REGIMES[4])]
-    pairs += [(REGIMES[8], REGIMES[5]), (REGIMES[6], REGIMES[5])]
+    vectors = [one for each in study.values() for one in each]
+    of_regimes = ((0, 0), (2, 2), (5, 4), (8, 5), (6, 5))
+    pairs: list[tuple[str, Population, Population]] = []
+    for first, second in ((REGIMES[one], REGIMES[other]) for one, other in of_regimes):
+        title = f"{first.name} / {second.name}" if first != second else f"both {first.name}"
+        pairs.append((title, first, second))
+    for trait, each in study.items():
+        first_of_arm = {vector.arm: vector for vector in reversed(each)}
+        for old, new in itertools.combinations(reversed(first_of_arm.values()), 2):
+            pairs.append((f"{trait}, {new.arm} / {old.arm}", new, old))
+    single: list[Population] = [*REGIMES, LIMIT, *vectors]
+    shrunk: list[Population] = [*(REGIMES[at] for at in (0, 2, 3, 5, 6, 9)), *vectors]
     planned = []
     for n in QUESTIONS:
-        for regime in (*REGIMES, LIMIT):
+        for regime in single:
             planned.append(("delta", regime.name, n, simulation.deltas(regime, n)))
         for regime in (REGIMES[3], REGIMES[6]):
             draw = simulation.deltas(regime, n, student_interval)
             planned.append((T_ALONE, regime.name, n, draw))
         for name, compare in (
-            ("percent of an arm", ratio_interval),
+            (PERCENT, ratio_interval),
             ("arm minus arm", paired_difference_interval),
         ):
-            for one, other in pairs:
-                title = f"{one.name} / {other.name}" if one != other else f"both {one.name}"
+            for title, one, other in pairs:
                 planned.append((name, title, n, simulation.arms(one, other, n, compare)))
-        for regime in (REGIMES[0], REGIMES[2], REGIMES[3], REGIMES[5], REGIMES[6]):
+        for regime in shrunk:
             planned.append(("shrinkage", regime.name, n, simulation.disjoint(regime, n)))
         for takes in (0.5, 0.9, 0.97):
             title = f"{100 * takes:.0f} % of answers"
@@ -132,7 +157,8 @@ def _coverages(sizes: Repeats) -> Iterator[Coverage]:
                 planned.append((f"delta {name}", title, n, draw))
     with progress("simulate intervals", len(planned), "regime") as advance:
         for name, title, n, draw in planned:
-            runs = sizes.frontiers if name.startswith("delta at") else sizes.intervals
+            slow = name.startswith(("delta at", PERCENT))
+            runs = sizes.slow if slow else sizes.intervals
             yield simulation.coverage(name, title, n, runs, draw)
             advance(1)
 
@@ -151,17 +177,43 @@ def _errors(chosen: Sequence[Chosen]) -> dict[str, Interval]:
     return {name: mean_interval(np.array(values)[:, None]) for name, values in named.items()}
 
 
+def _spread_table(study: Mapping[str, Sequence[measured.Measured]]) -> str:
+    """How deltas vary between and within questions: in the study, and in what is planted."""
+    lines = [
+        "| deltas of | mean | standard deviation between questions | between answers to one |",
+        "|---|---|---|---|",
+    ]
+    vectors = [one for each in study.values() for one in each]
+    lines += [_spread_row(f"the study: {one.name}", one.delta(), one.components) for one in vectors]
+    single: list[Population] = [*vectors, *REGIMES, LIMIT]
+    for regime in single:
+        generator = np.random.default_rng(seed_for("spread", regime.name))
+        steered, unsteered = regime.draw(generator, MANY, simulation.SAMPLES)
+        rows = {str(n): row for n, row in enumerate((steered - unsteered).tolist())}
+        parts = variance_components(rows)
+        lines.append(_spread_row(f"planted: {regime.name}", regime.delta(), parts))
+    answers = simulation.of_frontiers(50.0, MANY)
+    parts = variance_components({str(n): row for n, row in enumerate(answers.tolist())})
+    lines.append(_spread_row("planted: frontiers and searches", float(answers.mean()), parts))
+    return "\n".join(lines)
+
+
+def _spread_row(name: str, mean: float, parts: Components) -> str:
+    deviations = (number(part**0.5) for part in (parts.between, parts.within))
+    return _row([name, signed(mean), *deviations])
+
+
 def _coverage_table(found: Sequence[Coverage]) -> str:
-    """One line a statistic and regime; a column for each number of questions."""
-    head = [f"{n} questions: held the truth | below it | above it | width" for n in QUESTIONS]
-    lines = [f"| interval | regime | {' | '.join(head)} |", "|---|---|" + "---|" * 4 * len(head)]
+    """One line a statistic and regime; two columns for each number of questions."""
+    head = [f"{n} questions: held the truth (below it, above it) | width" for n in QUESTIONS]
+    lines = [f"| interval | regime | {' | '.join(head)} |", "|---|---|" + "---|" * 2 * len(head)]
     for key in dict.fromkeys((one.statistic, one.regime) for one in found):
         cells = list(key)
         for one in (one for one in found if (one.statistic, one.regime) == key):
             shares = (one.covered, one.below, one.above)
             mark = "" if one.within() else " *"
-            held, below, above = (f"{100 * share:.1f} %" for share in shares)
-            cells += [held + mark, below, above, number(one.width)]
+            held, below, above = (f"{100 * share:.1f}" for share in shares)
+            cells += [f"{held} %{mark} ({below}, {above})", number(one.width)]
         lines.append(_row(cells))
     return "\n".join(lines)
 
@@ -213,8 +265,8 @@ def _made(sizes: Repeats) -> str:
     found = machine.described()
     return (
         f"Made by `traitsteer simulate` on {found['processor']}, {found['memory']}: "
-        f"{sizes.intervals:,} simulated studies for each interval ({sizes.frontiers:,} for each "
-        f"frontier), {simulation.SAMPLES} answers to each report question."
+        f"{sizes.intervals:,} simulated studies for each interval ({sizes.slow:,} for each "
+        f"frontier and percent), {simulation.SAMPLES} answers to each report question."
     )
 
 
