@@ -1,5 +1,6 @@
 """The comparison of searches: its command on a small made-up grid, and its figures by hand."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from traitsteer.words.config import load
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
 
 LAYERS, QUESTIONS, SAMPLES = 4, 20, 8
 TABLES = "\n".join(
     f"<!-- {name}: written by python -m benchmarks.search -->\nold\n<!-- end of {name} -->\nkept"
-    for name in ("comparison", "margins")
+    for name in ("grid", "comparison", "margins")
 )
 
 
@@ -65,12 +68,15 @@ def test_the_command_writes_results_tables_and_curves(tmp_path: Path) -> None:
     assert 0 < ours["of_which_searched"] < ours["ends_at"]
     text = (tmp_path / "page.md").read_text()
     assert "old" not in text
-    assert text.count("kept") == 2
+    assert text.count("kept") == 3
+    assert "| v | 2 | 0.7 |" in text and "layer 0 for 0 of 1 vectors" in text
+    assert "| every setting, 4 answers to each question | – | – |" in text
     assert "| random |" in text
+    assert "| GP | not run yet: " in text
     assert "1 vectors x 3 seeds" in text
     assert (tmp_path / "curves.png").stat().st_size > 5000
     (tmp_path / "page.md").write_text("no place")
-    with pytest.raises(SystemExit, match=r"lacks the lines .*comparison"):
+    with pytest.raises(SystemExit, match=r"lacks the lines .*grid"):
         main(["table", *flags])
 
 
@@ -99,6 +105,35 @@ def test_the_figures_of_a_procedure_are_those_of_its_stops() -> None:
     assert (found.below, found.below_elsewhere) == (0.3333, 0.6667)
     assert summary("two", runs[:2]).answers_median == 400
     assert summary("two", runs[:2]).answers_quarter == 420
+
+
+def test_what_a_search_chose_is_judged_by_answers_that_it_could_not_see() -> None:
+    from benchmarks.search import compare, grid
+    from benchmarks.search.procedures import procedures
+
+    config, surface = load(Path("profiles/pocket.yaml")), next(iter(grid.read()))
+    numbered = np.broadcast_to(np.arange(SAMPLES, dtype=np.float64), surface.baseline.shape)
+    marked = dataclasses.replace(surface, baseline=numbered)
+    seen, unseen = (part.baseline for part in marked.split(3))
+    assert (np.sort(np.concatenate((seen, unseen), axis=1)) == numbered).all()
+    assert seen.shape[1] == grid.SEEN
+    assert (seen != marked.split(4)[0].baseline).any()
+    # What the search sees is best at layer 2, what judges it at layer 4 alone.
+    shown = marked.split(0)[0].baseline.astype(int)
+    trait = np.zeros_like(surface.trait)
+    trait[4] = 90
+    rows = np.arange(QUESTIONS)[:, None]
+    trait[2, :, rows, shown], trait[4, :, rows, shown] = 100, 0
+    flattered = dataclasses.replace(surface, trait=trait)
+    for end in (
+        compare.stops(config, flattered, procedures()[0], 0)[-1],
+        compare.every_setting(config, flattered, 0),
+    ):
+        assert end.chosen
+        assert end.share <= 0
+    greedy = dataclasses.replace(procedures()[0], changes={"recount_samples": grid.SEEN})
+    with pytest.raises(TraitsteerError, match="1 samples of a question and 4 more"):
+        compare.stops(config, surface, greedy, 0)
 
 
 def test_the_stored_grid_is_whole_and_small(repository: Path) -> None:

@@ -2,7 +2,7 @@
 
 grid: answer every setting (about half an hour on 2 cores; answers are kept in .cache/).
 compare: run the procedures, or those named, and write results.json, docs/search.md and the curves.
-table: write docs/search.md and the curves from results.json alone.
+table: write docs/search.md and the curves from what is stored, without running anything.
 """
 
 import argparse
@@ -15,14 +15,16 @@ from typing import Any
 import optuna
 
 from benchmarks.search import grid, table
-from benchmarks.search.compare import SEEDS, compare
+from benchmarks.search.compare import SEEDS, compare, reference
 from benchmarks.search.procedures import Procedure, missing, procedures
 from traitsteer.experiment.searching import Search
 from traitsteer.words.config import Config, load
-from traitsteer.world.files import write_text
+from traitsteer.world.files import read_json, write_text
+from traitsteer.world.model_files import digest_of
 
 MARGINS = (0.0, 0.5, 1.0, 2.0)
 RESULTS = Path(__file__).with_name("results.json")
+STUDY = Path("reports/comparison.json")
 PAGE, CURVES = Path("docs/search.md"), Path("docs/search.png")
 
 
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("procedures", nargs="*", help="names, all if none; `margins` is one too")
     parser.add_argument("--grid", type=Path, default=grid.STORED)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--study", type=Path, default=STUDY)
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--curves", type=Path, default=CURVES)
     parser.add_argument("--seeds", type=int, default=SEEDS)
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if chosen.command == "compare":
         _compare(config, chosen)
-    _write(json.loads(chosen.results.read_text(encoding="utf-8")), chosen)
+    _write(config, read_json(chosen.results), chosen)
 
 
 def _compare(config: Config, chosen: argparse.Namespace) -> None:
@@ -52,7 +55,8 @@ def _compare(config: Config, chosen: argparse.Namespace) -> None:
     surfaces = list(grid.read(chosen.grid))
     kept: dict[str, Any] = {"procedures": {}, "margins": {}}
     if chosen.procedures:
-        kept = json.loads(chosen.results.read_text(encoding="utf-8"))
+        kept = read_json(chosen.results)
+    kept["reference"] = reference(config, surfaces, chosen.seeds)
     kept |= {"machine": table.machine(), "vectors": len(surfaces), "seeds": chosen.seeds}
     wanted = [p for p in procedures() if not chosen.procedures or p.name in chosen.procedures]
     varied = [
@@ -67,14 +71,31 @@ def _compare(config: Config, chosen: argparse.Namespace) -> None:
             write_text(chosen.results, json.dumps(kept) + "\n")
 
 
-def _write(results: dict[str, Any], chosen: argparse.Namespace) -> None:
+def _write(config: Config, results: dict[str, Any], chosen: argparse.Namespace) -> None:
+    instruct = config.models.instruct
+    digest = digest_of(instruct.name, instruct.revision, config.models.trust_remote_code)
+    same = grid.made_from(chosen.grid).get("model") == digest
+    described = table.grid_table(
+        list(grid.read(chosen.grid)),
+        read_json(chosen.study)["results"],
+        config.study.coherence_floor,
+        same,
+    )
+    table.insert(chosen.page, "grid", described)
     found = results["procedures"]
     records = [found[p.name] for p in procedures() if p.name in found]
+    left = [
+        (p.name, f'not run yet: `python -m benchmarks.search compare "{p.name}"` adds it')
+        for p in procedures()
+        if p.name not in found
+    ]
     said = (
         f"{results['vectors']} vectors x {results['seeds']} seeds; {results['machine']}; "
-        f"margin {load(Path('profiles/pocket.yaml')).search.margin:g}."
+        f"margin {config.search.margin:g}."
     )
-    text = table.comparison_table(records, results["vectors"], missing())
+    text = table.comparison_table(
+        records, results["reference"], results["vectors"], [*left, *missing()]
+    )
     table.insert(chosen.page, "comparison", f"{text}\n\n{said}")
     table.insert(chosen.page, "margins", table.margin_table(list(results["margins"].values())))
     table.curves(records, chosen.curves)

@@ -1,9 +1,10 @@
 """How good a choice each procedure has made after how many answers, over surfaces and seeds.
 
 After every batch the procedure is stopped in thought: the best settings are recounted and one is
-chosen, as at the end of a search. What counts is the choice's true delta, the mean over all stored
-answers, as a share of the best feasible delta of the whole grid; a choice whose true coherence is
-below the floor counts as a share of 0. Its cost is all answers asked for, recount included.
+chosen, as at the end of a search. What counts is the choice's delta in the stored answers that the
+search could not see, as a share of the best feasible delta of the whole grid in the same answers;
+a choice whose coherence there is below the floor counts as a share of 0. Its cost is all answers
+asked for, recount included.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,14 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search.grid import Surface
+from benchmarks.search.grid import SEEN, Surface
 from benchmarks.search.procedures import Procedure
 from benchmarks.search.replay import Replay
 from traitsteer.experiment.searching import Search
 from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
 
 SEEDS = 20
 TARGET = 0.95
+REACHED = 0.9
+"""What the answers are counted for; even who answers every setting often ends below the target."""
 BUDGETS = tuple(range(100, 2601, 20))
 """Numbers of answers at which the curves are read."""
 
@@ -34,41 +38,76 @@ class Stop:
     answers: int
     """The same with the recount."""
     share: float
-    """True delta of the choice over the grid's best feasible one; 0 without a feasible choice."""
+    """Delta of the choice over the grid's best feasible one; 0 without a feasible choice."""
     chosen: bool
     feasible: bool
-    """Whether the choice's true mean coherence is at the floor."""
+    """Whether the choice's mean coherence is at the floor in the answers that were not seen."""
     feasible_elsewhere: bool
     """The same on the report questions."""
     safe_share: float = 0.0
-    """True delta over that of the best setting whose stored coherence keeps the margin."""
+    """Delta over that of the best setting whose coherence keeps the margin."""
 
 
 def stops(config: Config, surface: Surface, procedure: Procedure, seed: int) -> list[Stop]:
-    """One run of a procedure, stopped after each of its batches."""
-    search, bench = procedure.begin(config, surface, seed)
+    """One run of a procedure, stopped after each of its batches.
+
+    Raises:
+        TraitsteerError: search and recount together ask for more samples than a search may see.
+    """
+    seen, unseen = surface.split(seed)
+    search, bench = procedure.begin(config, seen, seed)
+    sizes = search.config.search
+    if sizes.samples + sizes.recount_samples > SEEN:
+        raise TraitsteerError(
+            f"search: {procedure.name} asks for {sizes.samples} samples of a question and "
+            f"{sizes.recount_samples} more in the recount; of the grid's, {SEEN} may be seen. Set "
+            "search.samples and search.recount_samples lower."
+        )
     found = []
     for _ in search.batches(_quiet):
-        found.append(_stop(config.study.coherence_floor, surface, search, bench))
+        found.append(_stop(config.study.coherence_floor, unseen, search, bench))
     return found
+
+
+def every_setting(config: Config, surface: Surface, seed: int) -> Stop:
+    """The choice of one who has all that may be seen of every setting; nothing is recounted."""
+    seen, unseen = surface.split(seed)
+    floor, margin = config.study.coherence_floor, config.search.margin
+    able = np.where(seen.feasible(floor, margin), seen.delta(), -np.inf)
+    layer, strength = (int(at) for at in np.unravel_index(int(able.argmax()), able.shape))
+    answers = seen.trait.size
+    if not np.isfinite(able[layer, strength]):
+        return Stop(answers, answers, 0.0, False, False, False)
+    return _valued(floor, margin, unseen, (layer, strength), answers, answers)
 
 
 def _quiet(_done: int) -> None:
     return None
 
 
-def _stop(floor: float, surface: Surface, search: Search, bench: Replay) -> Stop:
+def _stop(floor: float, unseen: Surface, search: Search, bench: Replay) -> Stop:
     searched = bench.asked
     _, best = search.recount(_quiet)
     answers, bench.asked = bench.asked, searched
     if best is None:
         return Stop(searched, answers, 0.0, False, False, False)
-    place = best["layer"], int(np.abs(surface.strengths - best["strength"]).argmin())
-    feasible = bool(surface.feasible(floor)[place])
-    share = float(surface.delta()[place]) / surface.best(floor) if feasible else 0.0
-    elsewhere = bool(surface.report_coherence[place] >= floor)
-    safe = surface.best(floor, search.config.search.margin)
-    safe_share = float(surface.delta()[place]) / safe if feasible else 0.0
+    place = best["layer"], int(np.abs(unseen.strengths - best["strength"]).argmin())
+    return _valued(floor, search.config.search.margin, unseen, place, searched, answers)
+
+
+def _valued(
+    floor: float,
+    margin: float,
+    unseen: Surface,
+    place: tuple[int, int],
+    searched: int,
+    answers: int,
+) -> Stop:
+    """What a choice is worth in the answers that were not seen; `place` is layer and strength."""
+    feasible = bool(unseen.feasible(floor)[place])
+    delta = float(unseen.delta()[place]) if feasible else 0.0
+    elsewhere = bool(unseen.report_coherence[place] >= floor)
+    share, safe_share = delta / unseen.best(floor), delta / unseen.best(floor, margin)
     return Stop(searched, answers, share, True, feasible, elsewhere, safe_share)
 
 
@@ -92,7 +131,7 @@ class Summary:
     end_safe: float
     """Median share of the best delta that keeps the margin on the grid."""
     below: float
-    """Of the final choices, the share whose true coherence is below the floor."""
+    """Of the final choices, the share whose coherence is below the floor in unseen answers."""
     below_elsewhere: float
     """The same on the report questions."""
     median: list[float]
@@ -111,8 +150,8 @@ def summary(name: str, runs: Sequence[tuple[str, list[Stop]]]) -> Summary:
     own = [float(np.median(shares[names == each])) for each in dict.fromkeys(names)]
     return Summary(
         name,
-        _first(median),
-        _first(quarter),
+        first(median),
+        first(quarter),
         sum(each >= TARGET for each in own),
         float(np.median([end.answers for end in ends])),
         float(np.median([end.searched for end in ends])),
@@ -137,9 +176,9 @@ def _curve(found: Sequence[Stop]) -> NDArray[np.float64]:
     return np.array([stops[-1].share if stops else 0.0 for stops in affordable])
 
 
-def _first(curve: NDArray[np.float64]) -> int | None:
+def first(curve: NDArray[np.float64], target: float = TARGET) -> int | None:
     """The least budget from which on the curve stays at the target."""
-    under = np.flatnonzero(curve < TARGET)
+    under = np.flatnonzero(curve < target)
     start = int(under[-1]) + 1 if under.size else 0
     return BUDGETS[start] if start < len(BUDGETS) else None
 
@@ -164,3 +203,13 @@ def compare(
             f"ends at {end['ends_at']:.0f} answers with {end['end_median']:.3f}"
         )
         yield end
+
+
+def reference(config: Config, surfaces: Sequence[Surface], seeds: int) -> dict[str, Any]:
+    """The record of `every_setting`: what can be reached, and what it costs."""
+    runs = [
+        (surface.name, [every_setting(config, surface, seed)])
+        for surface in surfaces
+        for seed in range(seeds)
+    ]
+    return asdict(summary(f"every setting, {SEEN} answers to each question", runs))

@@ -1,11 +1,11 @@
 """Every setting of the pocket study's searches, answered once and kept in one small file.
 
 A grid holds, for each vector searched, the scores of all layers, strengths, selection questions
-and samples; sample s of a question is the answer that a search would draw as its sample s.
+and samples. A search is shown some samples of each question and judged by the others.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ from traitsteer.world.trait_folder import read_trait
 STORED = Path(__file__).with_name("grid.safetensors")
 STRENGTHS = tuple(round(0.1 + 0.05 * step, 2) for step in range(23))
 SAMPLES = 8
+SEEN = 4
+"""Samples of each question that a search may ask for; what it chose is judged by the others."""
 REPORT_SAMPLES = 2
 MISSING = 255
 """Scores are stored as whole numbers of half points, 0 to 200; this marks one that is missing."""
@@ -49,6 +51,29 @@ class Surface:
     """The same shape."""
     report_coherence: NDArray[np.float64]
     """Mean coherence on the report questions, which no search sees, [layers, strengths]."""
+
+    def split(self, seed: int) -> tuple["Surface", "Surface"]:
+        """The answers that a search of this seed may see, and those that it is judged by.
+
+        Which samples they are is drawn for each question, and alike for all settings, as the seeds
+        of a study pair their answers.
+        """
+        draw = np.random.default_rng(seed)
+        questions, samples = self.baseline.shape
+        order = np.array([draw.permutation(samples) for _ in range(questions)])
+        return self._of(order[:, :SEEN]), self._of(order[:, SEEN:])
+
+    def _of(self, samples: NDArray[np.int64]) -> "Surface":
+        """The same surface with these samples of each question, [questions, samples]."""
+        at = np.arange(len(samples))[:, None], samples
+        return replace(
+            self,
+            trait=self.trait[:, :, *at],
+            coherence=self.coherence[:, :, *at],
+            tokens=self.tokens[:, :, *at],
+            baseline=self.baseline[at],
+            baseline_coherence=self.baseline_coherence[at],
+        )
 
     def delta(self) -> NDArray[np.float64]:
         """Mean rise of the trait score over the unsteered answers, [layers, strengths]."""
@@ -135,6 +160,15 @@ def _codes(answers: list[ScoredAnswer]) -> dict[str, torch.Tensor]:
         "coherence": coded([answer.coherence for answer in answers]),
         "tokens": torch.tensor([answer.tokens for answer in answers], dtype=torch.uint8),
     }
+
+
+def made_from(path: Path = STORED) -> Mapping[str, str]:
+    """Digests of the model and of the judges that gave the stored answers.
+
+    Raises:
+        TraitsteerError: the file is missing or corrupt.
+    """
+    return tensors.read(path, {}).provenance
 
 
 def read(path: Path = STORED) -> Iterator[Surface]:

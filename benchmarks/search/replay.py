@@ -14,9 +14,8 @@ from traitsteer.words.records import ScoredAnswer
 class Replay:
     """Answers with what the grid holds at the nearest strength, and counts what was asked for.
 
-    The layers' norms are taken to be 1, so that a coefficient is a strength. Which stored sample
-    of a question stands for which sample of the search is drawn by the seed, for each question
-    anew and alike for all settings, as the seeds of a study pair their answers.
+    The layers' norms are taken to be 1, so that a coefficient is a strength. `surface` holds what
+    may be seen alone.
     """
 
     surface: Surface
@@ -24,14 +23,9 @@ class Replay:
     asked: int = 0
     """Answers asked for so far."""
 
-    def __post_init__(self) -> None:
-        draw = np.random.default_rng(self.seed)
-        questions, samples = self.surface.baseline.shape
-        self._order = np.array([draw.permutation(samples) for _ in range(questions)])
-
     def texts(self) -> tuple[str, ...]:
         """Stand-ins for the questions; with them differ the rungs that are drawn by text."""
-        return tuple(f"{self.seed}: {number}" for number in range(len(self._order)))
+        return tuple(f"{self.seed}: {number}" for number in range(len(self.surface.baseline)))
 
     def answers(
         self,
@@ -62,7 +56,7 @@ class Replay:
         answers = []
         for question in numbers:
             for sample in range(setting.first_sample, setting.first_sample + samples):
-                at = (question, self._order[question, sample])
+                at = (question, sample)
                 answers.append(
                     ScoredAnswer(
                         question,

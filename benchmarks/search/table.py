@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import optuna
 
-from benchmarks.search.compare import BUDGETS, TARGET
+from benchmarks.search.compare import BUDGETS, REACHED, TARGET, first
+from benchmarks.search.grid import Surface
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.findings import MISSING, signed
 from traitsteer.world.files import read_text, write_text
 from traitsteer.world.marked_page import between_marks
 
@@ -28,22 +31,77 @@ def machine() -> str:
     return f"{cores} {platform.machine()} cores, no GPU; Optuna {optuna.__version__}"
 
 
-def comparison_table(
-    records: Sequence[Record], vectors: int, missing: Sequence[tuple[str, str]]
+def grid_table(
+    surfaces: Sequence[Surface], study: Sequence[Record], floor: float, same_model: bool
 ) -> str:
-    """One line a procedure; what could not run is listed with its reason."""
-    target = f"{100 * TARGET:.0f} %"
+    """One line a vector: where the grid's best is, and what the study of today chose.
+
+    `study` holds the results of reports/comparison.json; `same_model` tells whether the grid was
+    answered by the model of this checkout. The last lines say what that means for a reader.
+    """
+    of_today = {f"{r['trait']}/{r['arm']}/{r['method']}": r for r in study}
+    close = f"{100 * TARGET:.0f} %"
     lines = [
-        f"| procedure | answers from which on the median stays at {target} | the 25th percentile | "
-        f"vectors of {vectors} whose median is | at its end: answers "
+        "| vector | the grid's best: layer | strength | delta | feasible settings "
+        f"| of them within {close} of the best | the study chose: layer | strength "
+        "| delta on the report questions |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    places = []
+    for surface in surfaces:
+        able = np.where(surface.feasible(floor), surface.delta(), -np.inf)
+        layer, step = np.unravel_index(int(able.argmax()), able.shape)
+        places.append(int(layer))
+        best = float(able[layer, step])
+        today = of_today.get(surface.name)
+        chose = [MISSING] * 3
+        if today and today["delta"]:
+            chose = [
+                str(today["layer"]), f"{today['strength']:g}", signed(today["delta"]["value"])
+            ]  # fmt: skip
+        cells = [
+            surface.name.replace("_", " ").replace("/", ", "),
+            str(layer),
+            f"{surface.strengths[step]:g}",
+            signed(best),
+            f"{np.isfinite(able).sum()} of {able.size}",
+            str(int((able >= TARGET * best).sum())),
+            *chose,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    first = sum(place == 0 for place in places)
+    made = "the model of this checkout" if same_model else "an earlier pocket model than today's"
+    said = (
+        f"The best feasible setting is at layer 0 for {first} of {len(places)} vectors. The grid "
+        f"was answered by {made}."
+    )
+    return "\n".join([*lines, "", said])
+
+
+def comparison_table(
+    records: Sequence[Record],
+    reference: Record,
+    vectors: int,
+    missing: Sequence[tuple[str, str]],
+) -> str:
+    """One line a procedure; what could not run is listed with its reason.
+
+    `reference` is the record of who answers every setting, who stops nowhere before the end.
+    """
+    reached, target = f"{100 * REACHED:.0f} %", f"{100 * TARGET:.0f} %"
+    lines = [
+        f"| procedure | answers from which on the median stays at {reached} "
+        f"| the 25th percentile | vectors of {vectors} whose median ends at {target} or above "
+        "| at its end: answers "
         "| of which recount | median share | 25th percentile | chosen below the floor |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for record in records:
+    for record in (*records, reference):
+        stops = record is not reference
         cells = (
             record["name"],
-            _count(record["answers_median"]),
-            _count(record["answers_quarter"]),
+            _count(first(np.array(record["median"]), REACHED)) if stops else MISSING,
+            _count(first(np.array(record["quarter"]), REACHED)) if stops else MISSING,
             str(record["surfaces"]),
             f"{record['ends_at']:,.0f}",
             f"{record['ends_at'] - record['of_which_searched']:,.0f}",
@@ -98,7 +156,7 @@ def curves(records: Sequence[Record], path: Path) -> None:
             linestyle=("-", "--", ":")[place // 4 % 3],
             label=record["name"],
         )
-    axes.axhline(100 * TARGET, color="0.5", linewidth=0.8)
+    axes.axhline(100 * REACHED, color="0.5", linewidth=0.8)
     axes.set_xscale("log")
     ticks = (300, 500, 700, 1000, 1500, 2500)
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
