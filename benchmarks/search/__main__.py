@@ -20,7 +20,7 @@ from benchmarks.search.procedures import Procedure, missing, procedures
 from traitsteer.experiment.searching import Search
 from traitsteer.words.config import Config, load
 from traitsteer.world.files import read_json, write_text
-from traitsteer.world.model_files import digest_of
+from traitsteer.world.model_names import digest_of
 
 MARGINS = (0.0, 0.5, 1.0, 2.0)
 RESULTS = Path(__file__).with_name("results.json")
@@ -73,7 +73,7 @@ def _compare(config: Config, chosen: argparse.Namespace) -> None:
 
 def _write(config: Config, results: dict[str, Any], chosen: argparse.Namespace) -> None:
     instruct = config.models.instruct
-    digest = digest_of(instruct.name, instruct.revision, config.models.trust_remote_code)
+    digest = digest_of(instruct.name, instruct.revision)
     same = grid.made_from(chosen.grid).get("model") == digest
     described = table.grid_table(
         list(grid.read(chosen.grid)),

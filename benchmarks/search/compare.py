@@ -2,9 +2,10 @@
 
 After every batch the procedure is stopped in thought: the best settings are recounted and one is
 chosen, as at the end of a search. What counts is the choice's delta in the stored answers that the
-search could not see, as a share of the best feasible delta of the whole grid in the same answers;
-a choice whose coherence there is below the floor counts as a share of 0. Its cost is all answers
-asked for, recount included.
+search could not see, as a share of the best delta that a search may choose: that of the settings
+of the whole grid whose coherence in the same answers keeps the margin above the floor. A choice
+whose coherence there is below the floor counts as a share of 0. Its cost is all answers asked for,
+recount included.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,8 +24,6 @@ from traitsteer.words.errors import TraitsteerError
 
 SEEDS = 20
 TARGET = 0.95
-REACHED = 0.9
-"""What the answers are counted for; even who answers every setting often ends below the target."""
 BUDGETS = tuple(range(100, 2601, 20))
 """Numbers of answers at which the curves are read."""
 
@@ -38,14 +37,14 @@ class Stop:
     answers: int
     """The same with the recount."""
     share: float
-    """Delta of the choice over the grid's best feasible one; 0 without a feasible choice."""
+    """Delta of the choice over the best that keeps the margin; 0 without a feasible choice."""
     chosen: bool
     feasible: bool
     """Whether the choice's mean coherence is at the floor in the answers that were not seen."""
     feasible_elsewhere: bool
     """The same on the report questions."""
-    safe_share: float = 0.0
-    """Delta over that of the best setting whose coherence keeps the margin."""
+    feasible_share: float = 0.0
+    """Delta of the choice over the best that is feasible at all."""
 
 
 def stops(config: Config, surface: Surface, procedure: Procedure, seed: int) -> list[Stop]:
@@ -107,8 +106,8 @@ def _valued(
     feasible = bool(unseen.feasible(floor)[place])
     delta = float(unseen.delta()[place]) if feasible else 0.0
     elsewhere = bool(unseen.report_coherence[place] >= floor)
-    share, safe_share = delta / unseen.best(floor), delta / unseen.best(floor, margin)
-    return Stop(searched, answers, share, True, feasible, elsewhere, safe_share)
+    share, of_feasible = delta / unseen.best(floor, margin), delta / unseen.best(floor)
+    return Stop(searched, answers, share, True, feasible, elsewhere, of_feasible)
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,8 @@ class Summary:
     """How many of these were not the recount's."""
     end_median: float
     end_quarter: float
-    end_safe: float
-    """Median share of the best delta that keeps the margin on the grid."""
+    end_feasible: float
+    """Median share of the best delta that is feasible at all."""
     below: float
     """Of the final choices, the share whose coherence is below the floor in unseen answers."""
     below_elsewhere: float
@@ -157,7 +156,7 @@ def summary(name: str, runs: Sequence[tuple[str, list[Stop]]]) -> Summary:
         float(np.median([end.searched for end in ends])),
         round(float(np.median(shares)), 4),
         round(float(np.quantile(shares, 0.25)), 4),
-        round(float(np.median([end.safe_share for end in ends])), 4),
+        round(float(np.median([end.feasible_share for end in ends])), 4),
         round(_part(not end.feasible for end in chosen), 4),
         round(_part(not end.feasible_elsewhere for end in chosen), 4),
         median.round(4).tolist(),
