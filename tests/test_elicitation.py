@@ -16,7 +16,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
-from traitsteer.world.files import read_json, read_jsonl, write_jsonl
+from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
 from traitsteer.world.trait_folder import trait_of
 
 Lines = list[dict[str, Any]]
@@ -122,6 +122,24 @@ def test_verdicts_under_other_terms_are_refused(vetted: Config, monkeypatch) -> 
     protocol.run(changed(vetted, "vet", coherence_at_least=1), "evil")
     monkeypatch.setattr(cache, "open_model", None)
     with pytest.raises(TraitsteerError, match=r"0000-positive-0 was given under other terms than "):
+        cache.run(vetted, "evil", "natural")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda found: {}, "is no protocol, expected an object with terms and sha256; run `dvc"),
+        (lambda found: [found], "is no protocol"),
+        (lambda found: found | {"terms": found["terms"] | {"seed": -1}}, "was changed after it "),
+    ],
+)
+def test_terms_that_were_changed_by_hand_are_refused(
+    vetted: Config, monkeypatch, spoil: Callable[[dict[str, Any]], object], sentence: str
+) -> None:
+    path = layout.extraction_protocol("evil")
+    write_json(path, spoil(read_json(path)))
+    monkeypatch.setattr(cache, "open_model", None)
+    with pytest.raises(TraitsteerError, match=f"^{path} {sentence}"):
         cache.run(vetted, "evil", "natural")
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from traitsteer.experiment.identity import digest_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.protocol import (
     FrozenTerms,
     extraction_terms,
@@ -13,8 +12,9 @@ from traitsteer.words.protocol import (
     refuse_difference,
 )
 from traitsteer.words.records import Trait
-from traitsteer.world.files import digest, read_json
+from traitsteer.world.files import digest
 from traitsteer.world.judges import judge_terms
+from traitsteer.world.terms_file import read_terms
 from traitsteer.world.trait_folder import read_lines, trait_of
 
 
@@ -58,23 +58,6 @@ def refuse_other_terms(config: Config) -> None:
     """
     for name in config.study.traits:
         frozen_protocol(config, trait_of(config, name))
-
-
-def read_terms(path: Path) -> FrozenTerms:
-    """The terms of a protocol file.
-
-    Raises:
-        TraitsteerError: the file is missing, or its hash is not that of its terms.
-    """
-    found = read_json(path)
-    terms: FrozenTerms = found["terms"]
-    if digest(terms) != found["sha256"]:
-        raise TraitsteerError(
-            f"{path} was changed after it was written: its terms have SHA-256 "
-            f"{digest(terms)[:12]}, it says {found['sha256'][:12]}; run `dvc repro` to "
-            "write it again."
-        )
-    return terms
 
 
 def _frozen(path: Path, now: FrozenTerms) -> str:

@@ -18,9 +18,10 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.records import POLARITIES
 from traitsteer.world import tensors
-from traitsteer.world.files import digest, read_json
+from traitsteer.world.files import digest
 from traitsteer.world.progress import progress, say
 from traitsteer.world.repository import in_repository
+from traitsteer.world.terms_file import read_terms
 
 SHARD = 512
 """Most responses of one file: 270 MB at 32 layers of width 4096."""
@@ -32,14 +33,15 @@ def run(config: Config, trait: str, arm: str) -> None:
     A response without a token at the arm's position is left out, and how many are is told.
 
     Raises:
-        TraitsteerError: the verdicts are not on the responses beside them or were given under
-            other terms, fewer than `vet.minimum` of a polarity were kept or have a token at the
-            arm's position, the text was written with another vocabulary, an activation is not
-            finite, or the model cannot be read or does not fit into the memory.
+        TraitsteerError: the terms were changed after they were written, the verdicts are not on the
+            responses beside them or were given under other terms, fewer than `vet.minimum` of a
+            polarity were kept or have a token at the arm's position, the text was written with
+            another vocabulary, an activation is not finite, or the model cannot be read or does not
+            fit into the memory.
     """
     position, text = Position.parse(config.arm(arm).position), config.text(arm)
     check_vocabulary(config, arm)
-    protocol = read_json(layout.extraction_protocol(trait))["sha256"]
+    protocol = digest(read_terms(layout.extraction_protocol(trait)))
     responses, kept = read_vetted(trait, text, protocol)
     groups = groups_of((row["pair"], row["prompt"]) for row in responses)
     rows = [_labelled(row, groups) for row in responses if row["id"] in kept]

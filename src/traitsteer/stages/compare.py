@@ -10,7 +10,6 @@ import io
 from typing import Any
 
 from traitsteer.experiment.pairing import pairing
-from traitsteer.experiment.protocols import read_terms
 from traitsteer.experiment.results import read_results
 from traitsteer.maths.permutation import holm
 from traitsteer.words import layout
@@ -19,6 +18,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.protocol import FrozenTerms, common_terms, refuse_difference
 from traitsteer.words.results import best_of_arm, tried
 from traitsteer.world.files import digest, read_json, write_json, write_text
+from traitsteer.world.terms_file import read_terms
 
 Results = dict[tuple[str, str], list[dict[str, Any]]]
 """Results of every method by trait and arm."""
