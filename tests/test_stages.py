@@ -526,6 +526,7 @@ def test_what_models_and_judge_are_follows_their_files_and_the_endpoint(
     values["judge"] |= {"kind": "openai", "name": None, "prompts": "prompts"}
     yaml.dump(values, params)
     monkeypatch.setenv("OPENAI_MODEL", "one")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 
     def changed() -> set[str]:
         before = {which: kept.get(which) for which in ("base", "instruct", "judge")}
@@ -540,6 +541,10 @@ def test_what_models_and_judge_are_follows_their_files_and_the_endpoint(
     assert changed() == {"instruct"}
     monkeypatch.setenv("OPENAI_MODEL", "two")
     assert changed() == {"judge"}
+    for address in ("http://localhost:8000/v1", "http://localhost:8001/v1"):
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+        assert changed() == {"judge"}
+        assert "800" not in layout.identity("judge").read_text()
     asked = sorted(Path("prompts").glob("*.txt"))[0]
     asked.write_text("Again: " + asked.read_text())
     assert changed() == {"judge"}

@@ -9,7 +9,7 @@ from traitsteer.experiment.identity import model_identity
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.files import write_json
-from traitsteer.world.judges import judge_identity
+from traitsteer.world.judges import address_digest, judge_identity
 
 
 def run(config: Config) -> None:
@@ -22,7 +22,8 @@ def run(config: Config) -> None:
     found = {
         "base": model_identity(config, models.base),
         "instruct": model_identity(config, models.instruct),
-        "judge": judge_identity(config),
+        # Two servers of one host are two judges, though their terms name the host alone.
+        "judge": judge_identity(config) | {"address": address_digest(config)},
     }
     for which, identity in found.items():
         write_json(layout.identity(which), identity)

@@ -101,12 +101,18 @@ def scores_known_by(config: Config, trait: str) -> str:
     Raises:
         TraitsteerError: as `judge_terms`.
     """
-    address = None
-    if config.judge.kind == "openai":
-        place = _address()
-        port = place.port or _PORTS.get(place.scheme)
-        address = [place.hostname, port, place.path.rstrip("/")]
-    return digest({"terms": judge_terms(config, trait), "address": address, "code": _CODE})
+    known = {"terms": judge_terms(config, trait), "address": _whole_address(config), "code": _CODE}
+    return digest(known)
+
+
+def address_digest(config: Config) -> str | None:
+    """The SHA-256 of the whole address of an endpoint, which may hold a secret; None of others.
+
+    Raises:
+        TraitsteerError: OPENAI_BASE_URL is no address.
+    """
+    address = _whole_address(config)
+    return None if address is None else digest(address)
 
 
 def judge_name(config: Config) -> str:
@@ -233,6 +239,13 @@ def section_of_device(config: Config) -> str:
 def prompts_of(config: Config) -> JudgePrompts:
     """What a judge model is asked; raises TraitsteerError when the files are not there."""
     return read_prompts(Path(config.judge.prompts))
+
+
+def _whole_address(config: Config) -> list[str | int | None] | None:
+    if config.judge.kind != "openai":
+        return None
+    place = _address()
+    return [place.hostname, place.port or _PORTS.get(place.scheme), place.path.rstrip("/")]
 
 
 def _address() -> SplitResult:
