@@ -24,7 +24,7 @@ from traitsteer.world.files import write_text
 from traitsteer.world.progress import say
 
 PAGE = Path(__file__).parent.parent / "docs/architectures.md"
-PATIENCE = 300
+PATIENCE = 900
 """Seconds for one model."""
 NOTES = (
     "These texts are shorter than any window of attention. Beyond its window (3000 tokens) Moshi",
