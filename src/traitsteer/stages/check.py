@@ -106,6 +106,9 @@ def refuse_models(config: Config, traits: Sequence[Trait]) -> list[str]:
     models = config.models
     for model in (models.base, models.instruct):
         find_weights(model.name, model.revision, models.trust_remote_code)
+    # Before prompts are counted: of another vocabulary, their tokens say nothing of the model.
+    for name in config.study.arms:
+        check_vocabulary(config, name)
     elicited_as = {text: elicited_by(config, traits, text) for text in config.study.texts}
     questions = answered(config, traits)
     # Responses are elicited before a judge is loaded, and answers judged while they are given.
@@ -120,7 +123,6 @@ def refuse_models(config: Config, traits: Sequence[Trait]) -> list[str]:
         check_model(config, model, asked)
     for name in config.study.arms:
         check_position(config, name, elicited_as[config.text(name)])
-        check_vocabulary(config, name)
         refuse_other_shape(config, name)
     return estimates
 
