@@ -19,7 +19,7 @@ def test_the_longest_prompt_that_a_stage_sends_is_counted(repository: Path, monk
     for name in config.study.traits:
         trait = trait_of(config, name)
         for texts, longest in (
-            ([each.prompt for each in planned(config, trait, "natural")], scenarios),
+            ([each.side.prompt for each in planned(config, trait, "natural")], scenarios),
             (trait.selection, selection),
             (trait.report, report),
         ):

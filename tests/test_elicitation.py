@@ -192,4 +192,4 @@ def test_what_is_planned_is_what_is_elicited(vetted: Config) -> None:
     plan = planned(vetted, trait_of(vetted, "evil"), "natural")
     assert [each.id for each in plan] == [line["id"] for line in read_jsonl(RESPONSES)]
     assert len({each.seed for each in plan}) == 16
-    assert json.dumps(plan[0].prompt) in RESPONSES.read_text()
+    assert json.dumps(plan[0].side.prompt) in RESPONSES.read_text()

@@ -88,7 +88,7 @@ def of_study(config: Config) -> dict[str, Calls]:
     methods = sum(len(config.arm(arm).methods) for arm in config.study.arms)
 
     def vetted(trait: Trait, text: str) -> Calls:
-        prompts = [each.prompt for each in planned(config, trait, text)]
+        prompts = [each.side.prompt for each in planned(config, trait, text)]
         return calls_for(config, trait, prompts, len(prompts), config.elicit.max_new_tokens)
 
     def reported(trait: Trait, answers: int) -> Calls:

@@ -5,7 +5,7 @@ here is exactly what was planned, each response once, and each verdict is on the
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,15 +34,17 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True)
 class Elicitation:
-    """One response that is to be elicited; its fields are those of `Response`."""
+    """One response that is to be elicited."""
 
     id: str
-    pair: int
-    polarity: Polarity
+    side: Side
     sample: int
     seed: int
-    system: str | None
-    prompt: str
+
+    def fields(self) -> dict[str, Any]:
+        """Those fields of its `Response` that are known before it is generated."""
+        known = {"id": self.id, "sample": self.sample, "seed": self.seed}
+        return known | self.side._asdict()
 
 
 def planned(config: Config, trait: Trait, text: str) -> list[Elicitation]:
@@ -54,12 +56,9 @@ def planned(config: Config, trait: Trait, text: str) -> list[Elicitation]:
     return [
         Elicitation(
             id=f"{trait.name}-{text}-{side.pair:04}-{side.polarity}-{sample}",
-            pair=side.pair,
-            polarity=side.polarity,
+            side=side,
             sample=sample,
             seed=seed_for(config.seed, text, side.system or "", side.prompt, sample),
-            system=side.system,
-            prompt=side.prompt,
         )
         for sample in range(config.elicit.samples)
         for side in sides
@@ -87,7 +86,7 @@ def read_responses(config: Config, trait: Trait, text: str) -> list[JsonLine]:
     path = layout.responses(trait.name, text)
     remedy = f"run `traitsteer elicit {trait.name} {text}` again"
     found = _by_id(path, remedy)
-    wanted = {each.id: asdict(each) for each in planned(config, trait, text)}
+    wanted = {each.id: each.fields() for each in planned(config, trait, text)}
     if odd := found.keys() ^ wanted.keys():
         raise TraitsteerError(
             f"{path} holds {len(found)} responses, expected the {len(wanted)} that params.yaml and "

@@ -16,7 +16,7 @@ from traitsteer.maths.folds import groups_of
 from traitsteer.maths.positions import Position
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.records import POLARITIES
+from traitsteer.words.records import LEFT_OUT, POLARITIES
 from traitsteer.world import tensors
 from traitsteer.world.files import digest
 from traitsteer.world.progress import progress, say
@@ -101,4 +101,4 @@ def _left_out(
             f"{before.count('positive')} positive and {lost['negative']} of "
             f"{before.count('negative')} negative responses, which are left out"
         )
-    return {f"{polarity}_left_out": str(count) for polarity, count in lost.items()}
+    return {name: str(lost[of]) for name, of in zip(LEFT_OUT, POLARITIES, strict=True)}

@@ -37,7 +37,9 @@ def run(config: Config, trait_name: str, text: str) -> None:
     model = open_model(config, config.source(text))
     # A scenario is text to be continued, for a chat model too.
     plain = elicitation == "natural"
-    rows = [Seeded(model.encode(each.prompt, each.system, plain), each.seed) for each in asked]
+    rows = [
+        Seeded(model.encode(each.side.prompt, each.side.system, plain), each.seed) for each in asked
+    ]
     with progress(f"elicit {trait_name} {text}", len(rows), "response") as advance:
         generated = responses_to(
             model,
@@ -55,7 +57,7 @@ def run(config: Config, trait_name: str, text: str) -> None:
         )
     responses = [
         Response(
-            **asdict(each),
+            **each.fields(),
             trait=trait_name,
             arm=text,
             prompt_ids=row.prompt_ids,

@@ -22,7 +22,7 @@ from traitsteer.maths.methods import raw_vectors
 from traitsteer.words import layout
 from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.records import POLARITIES, Method
+from traitsteer.words.records import LEFT_OUT, Method
 from traitsteer.world import tensors
 from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
@@ -30,9 +30,6 @@ from traitsteer.world.progress import progress, say
 
 if TYPE_CHECKING:
     from traitsteer.maths.probe import ProbeFit
-
-LEFT_OUT = tuple(f"{polarity}_left_out" for polarity in POLARITIES)
-"""How many kept responses have no token at the arm's position, as their activations say."""
 
 
 @dataclass(frozen=True)

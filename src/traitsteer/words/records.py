@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 Polarity = Literal["positive", "negative"]
 POLARITIES: tuple[Polarity, Polarity] = ("positive", "negative")
+LEFT_OUT = ("positive_left_out", "negative_left_out")
+"""How many kept responses of each polarity have no token at the arm's position."""
 Method = Literal["mean_difference", "probe"]
 Quantisation = Literal["none", "int8", "int4"]
 """Of weights, when they are loaded."""
