@@ -24,7 +24,7 @@ from benchmarks import (
     random_model,
     report,
 )
-from benchmarks.checks import Reference, optimal, same_activations, same_answers
+from benchmarks.checks import Reference, Verdict, optimal, same_activations, same_answers
 from benchmarks.contenders import bare, hand_written, ours, plain, scikit_learn
 from benchmarks.contest import Work, contest
 from benchmarks.endings import spread_ends
@@ -195,6 +195,25 @@ def test_a_contest_checks_everybody_and_lists_who_fails(
     assert joined.tables == [read, newer], "what was measured again is replaced, the rest stays"
     elsewhere = Results({"processor": "q"}, {}, [newer])
     assert elsewhere.after(stored, order).tables == [newer], "machines are not mixed"
+
+
+def test_a_busy_moment_does_not_choose_the_batch_size() -> None:
+    took = {8: [9.0, 4.0], 16: [10.0, 3.0], 32: [8.5, 8.0], 64: [20.0]}
+
+    class Uneven:
+        def __init__(self) -> None:
+            self.entrant = next(e for e in ENTRANTS if e.name == "plain")
+            self.versions: dict[str, str] = {}
+
+        def do(self, task: Task) -> dict[str, Any]:
+            assert isinstance(task, Reading)
+            return {"seconds": took[task.rows].pop(0) if took[task.rows] else 3.0, "result": None}
+
+    task = Reading([[1, 2]] * 64, 1, 1, rows=1)
+    work = Work("read", "Read", "", task, lambda found: Verdict(True, ""), 1)
+    table = contest(work, {"plain": Uneven()}, None, repeats=1)
+    assert table.rows[0].choice == "16 rows", "one that was close is tried once more"
+    assert took == {8: [], 16: [], 32: [], 64: []}
 
 
 def test_reading_and_the_hand_written_loop_agree_with_plain(
