@@ -405,7 +405,7 @@ RIGHT = {"answers": 12, "of": 12, "read": True, "likelihood": True}
     [
         ("llama", {"way": "shared", **RIGHT}),
         ("qwen3_next", {"way": "own cache", **RIGHT}),
-        ("bert", {"refused": "BertLMHeadModel with prompts shared between rows differ"}),
+        ("bert", {"refused": "BertLMHeadModel is an encoder"}),
         ("blt", {"not_built": "parameters, wanted a tiny model"}),
     ],
 )

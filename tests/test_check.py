@@ -114,7 +114,8 @@ def test_a_reader_must_have_the_context_of_what_another_wrote(checked: Checked) 
 
 
 def test_a_tokenizer_that_outgrew_its_model_is_found(checked: Checked) -> None:
-    configured("instruct", vocab_size=200)
+    shutil.rmtree("instruct")
+    build(Path("instruct"), "llama", vocab_size=200)
     printed = checked()
     assert "by the tokenizer of instruct, which embeds 200" in printed
 
@@ -149,6 +150,36 @@ def test_a_folder_without_safetensors_is_refused(checked: Checked) -> None:
     weights.unlink()
     assert "base holds no weights as safetensors" in (printed := checked())
     assert "but pytorch_model.bin" in printed
+
+
+def test_weights_of_another_shape_than_the_configuration_are_refused(checked: Checked) -> None:
+    configured("base", intermediate_size=64)
+    printed = checked()
+    assert (
+        "model.layers.0.mlp.down_proj.weight in base/model.safetensors has the shape [32, 48]"
+        in (printed)
+    )
+    assert "base has one of [32, 64] there; fetch both again, at one revision." in printed
+    # What is packed has shapes of its own.
+    configured("base", quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+    assert "has the shape" not in checked(0)
+
+
+@pytest.mark.parametrize("written", ["{", "[1]", '{"eos_token_id": 1,}'])
+def test_a_damaged_generation_config_is_refused(checked: Checked, written: str) -> None:
+    """Without it a model would go on answering where it should end."""
+    path = Path("instruct/generation_config.json")
+    path.write_text(written)
+    assert "The model 'instruct' cannot be loaded" in checked()
+    path.unlink()
+    checked(0)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra"])
+def test_an_encoder_is_refused(checked: Checked, kind: str) -> None:
+    shutil.rmtree("base")
+    build(Path("base"), kind)
+    assert " is an encoder: its tokens attend to those after them too" in checked()
 
 
 def test_a_shard_that_is_missing_is_refused(checked: Checked) -> None:

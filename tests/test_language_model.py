@@ -231,7 +231,8 @@ def test_blocks_of_a_multimodal_model_are_those_of_its_text_decoder(tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "sizes", "sentence"),
     [
-        ("bert", {}, "Logits of BertLMHeadModel with prompts shared between rows differ"),
+        ("bert", {}, "BertLMHeadModel is an encoder: its tokens attend to those after them"),
+        ("rembert", {}, "Logits of RemBertForCausalLM with prompts shared between rows differ"),
         ("openai-gpt", {"n_embd": 32, "n_layer": 3, "n_head": 4}, "cannot run with prompts shared"),
         ("mamba", {}, "kind linear_attention, expected full or sliding attention; choose"),
     ],

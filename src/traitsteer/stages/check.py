@@ -106,6 +106,7 @@ def refuse_models(config: Config, traits: Sequence[Trait]) -> list[str]:
     models = config.models
     for model in (models.base, models.instruct):
         find_weights(model.name, model.revision, models.trust_remote_code)
+        model_files.require_generation(model.name, model.revision)
     # Before prompts are counted: of another vocabulary, their tokens say nothing of the model.
     for name in config.study.arms:
         check_vocabulary(config, name)

@@ -19,8 +19,19 @@ def find_blocks(model: Any, path: str | None = None) -> nn.ModuleList:  # noqa: 
         path: dotted path of the list from the top of the model, where it is named by hand.
 
     Raises:
-        TraitsteerError: there is no such list, or more than one; the message says how to name it.
+        TraitsteerError: there is no such list, or more than one (the message says how to name it),
+            or each token attends to those after it.
     """
+    blocks = _listed(model, path)
+    if {part.is_causal for part in blocks.modules() if hasattr(part, "is_causal")} == {False}:
+        raise TraitsteerError(
+            f"{type(model).__name__} is an encoder: its tokens attend to those after them too; "
+            "choose a model that generates text from left to right."
+        )
+    return blocks
+
+
+def _listed(model: Any, path: str | None) -> nn.ModuleList:  # noqa: ANN401
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     lists = {name: m for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
     outermost = {

@@ -16,7 +16,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Quantisation
 from traitsteer.world import devices, reasoning
 from traitsteer.world.blocks import find_blocks
-from traitsteer.world.model_files import open_tokenizer
+from traitsteer.world.model_files import open_tokenizer, require_generation
 from traitsteer.world.model_names import cannot_load, digest_of, pinned
 from traitsteer.world.model_shape import context_of
 from traitsteer.world.prompts import Prompts, Variables
@@ -176,6 +176,7 @@ def load(
     if quantisation != "none":
         options["quantization_config"] = devices.quantised(quantisation, precision)
     tokenizer = open_tokenizer(name, revision, trust_remote_code)
+    require_generation(name, revision)
     try:
         found: Any = AutoModelForCausalLM.from_pretrained(
             name,

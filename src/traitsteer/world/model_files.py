@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils import GENERATION_CONFIG_NAME
+from transformers.utils.hub import cached_file
 
 from traitsteer.world.model_names import cannot_load
 from traitsteer.world.prompts import Prompts, Variables
@@ -56,6 +59,26 @@ def read_configuration(name: str, revision: str | None, trust_remote_code: bool)
         return AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
+
+
+def require_generation(name: str, revision: str | None) -> None:
+    """Refuse a generation_config.json that cannot be read.
+
+    `transformers` goes on without one, and so without the ids that end an answer.
+
+    Raises:
+        TraitsteerError: there is one, and it cannot be read.
+    """
+    with one_sentence(name):
+        found = cached_file(
+            name,
+            GENERATION_CONFIG_NAME,
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        if found is not None:
+            GenerationConfig.from_pretrained(Path(found).parent)
 
 
 def open_prompts(

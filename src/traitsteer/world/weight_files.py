@@ -1,6 +1,7 @@
-"""Whether a model's weights are there as safetensors, told before they are read."""
+"""Whether a model's weights are there as safetensors and fit it, told before they are read."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import is_offline_mode
@@ -9,9 +10,10 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file, has_file
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.model_files import one_sentence, read_configuration
+from traitsteer.world.model_files import one_sentence, read_configuration, skeleton
 from traitsteer.world.model_names import pinned
 
+Shape = tuple[int, ...]
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")
 
 
@@ -22,8 +24,8 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
     looked at, and the hub is asked whether it has what is not, unless it may not be asked.
 
     Raises:
-        TraitsteerError: there is no such model, its weights are no safetensors or not there, or one
-            of their files is not whole.
+        TraitsteerError: there is no such model, its weights are no safetensors or not there, one of
+            their files is not whole, or a weight has another shape than the model.
     """
     config = read_configuration(name, revision, trust_remote_code)
     revision = pinned(name, revision)
@@ -41,9 +43,14 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
                 "with save_pretrained, or name a model or revision that has them."
             )
         files = _listed(name, listed, revision)
+    shapes: dict[str, Shape] = {}
+    if getattr(config, "quantization_config", None) is None:
+        # Quantised weights are packed in shapes of their own.
+        parameters = skeleton(name, revision, trust_remote_code, "float32").state_dict()
+        shapes = {weight: tuple(tensor.shape) for weight, tensor in parameters.items()}
     for file in files:
         if path := _here(name, file, revision):
-            _require_whole(name, path)
+            _require_fitting(name, path, shapes)
         elif alone:
             raise TraitsteerError(
                 f"{name} lacks {file}, one of {len(files)} files of weights; fetch it again, whole."
@@ -80,12 +87,24 @@ def _beside(name: str, revision: str | None) -> str:
     return f", but {', '.join(others[:3])}" if others else ""
 
 
-def _require_whole(name: str, path: Path) -> None:
-    """Raise TraitsteerError when a file is not as long as its header says."""
+def _require_fitting(name: str, path: Path, shapes: Mapping[str, Shape]) -> None:
+    """Refuse a file that is not as long as its header says, or that is of a model of other shapes.
+
+    What the file and the model call by one name is compared, up to the order of dimensions: weights
+    of some architectures are renamed, joined or transposed when they are loaded.
+    """
     try:
-        with safe_open(path, framework="pt"):
-            return
+        with safe_open(path, framework="pt") as file:
+            weights = file.keys()
+            found = {weight: tuple(file.get_slice(weight).get_shape()) for weight in weights}
     except (SafetensorError, OSError, ValueError) as error:
         raise TraitsteerError(
             f"{path} is no whole safetensors file ({error}); fetch the model {name} again."
         ) from error
+    for weight, shape in found.items():
+        expected = shapes.get(weight, shape)
+        if sorted(shape) != sorted(expected):
+            raise TraitsteerError(
+                f"{weight} in {path} has the shape {list(shape)}, and by its configuration {name} "
+                f"has one of {list(expected)} there; fetch both again, at one revision."
+            )

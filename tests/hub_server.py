@@ -1,0 +1,83 @@
+"""A model hub on loopback: the answers of huggingface.co for folders of this machine.
+
+It serves `<org>/<model>/resolve/<revision>/<file>` and the little of its API that loading asks.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from traitsteer.world.files import digest_of_files
+
+
+@dataclass
+class Hub:
+    """Models by name, each a folder at a commit; `sent` holds what was downloaded."""
+
+    models: dict[str, Path]
+    commit: str = "a" * 40
+    address: str = ""
+    sent: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def serving(models: dict[str, Path]) -> Iterator[Hub]:
+    """The hub, up while the block runs."""
+    hub = Hub(models)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.give(body=False)
+
+        def do_GET(self) -> None:
+            self.give(body=True)
+
+        def give(self, body: bool) -> None:
+            path = self.path.split("?")[0].strip("/")
+            model, asked, rest = path.removeprefix("api/models/").partition("/resolve/")
+            revision, _, name = rest.partition("/")
+            if path.startswith("api/models/"):
+                # No further templates; the commit of the branch.
+                known = "/tree/" not in path
+                said = json.dumps({"id": model, "sha": hub.commit} if known else {}).encode()
+                self.answer(200 if known else 404, said if body else b"", "EntryNotFound", "")
+            elif not asked or model not in hub.models:
+                self.answer(404, b"", "RepoNotFound", "")
+            elif revision not in ("main", hub.commit):
+                self.answer(404, b"", "RevisionNotFound", "")
+            elif not (file := hub.models[model] / name).is_file():
+                self.answer(404, b"", "EntryNotFound", "")
+            else:
+                if body:
+                    hub.sent.append(f"{model}/{name}")
+                self.answer(200, file.read_bytes(), "", digest_of_files([file]), body)
+
+        def answer(self, status: int, said: bytes, error: str, tag: str, body: bool = True) -> None:
+            self.send_response(status)
+            if status != 200:
+                self.send_header("X-Error-Code", error)
+            if tag:
+                self.send_header("ETag", f'"{tag}"')
+            self.send_header("X-Repo-Commit", hub.commit)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            if body:
+                self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    hub.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,109 @@
+"""Models of a hub: a real server on loopback is asked, and what it serves is downloaded."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import Hub, serving
+from ruamel.yaml import YAML
+from tiny_study import Study
+
+from traitsteer.words import layout
+from traitsteer.world.files import read_json
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., str]
+"""Runs a stage as a user does; returns what it printed."""
+
+
+@pytest.fixture
+def hub(pair: Path, tmp_path: Path) -> Iterator[Hub]:
+    shutil.copytree(pair, tmp_path / "served")
+    folders = {name: tmp_path / "served" / name for name in ("base", "instruct")}
+    with serving({f"org/{name}": folder for name, folder in folders.items()}) as served:
+        yield served
+
+
+@pytest.fixture
+def run(hub: Hub, study: Study, repository: Path, tmp_path: Path) -> Run:
+    """In a study of the hub's models, with a cache of its own."""
+    study()
+    values = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
+    for name in ("base", "instruct"):
+        values["models"][name]["name"] = f"org/{name}"
+    with Path("params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+    home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    paths = {"PYTHONPATH": str(repository / "src")}
+    inherited = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "HF_TOKEN")}
+
+    def run(*command: str, ends: int = 0, **variables: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *command],
+            env=inherited | home | paths | {"HF_ENDPOINT": hub.address} | variables,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == ends, done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def weights(hub: Hub) -> list[str]:
+    return [file for file in hub.sent if file.endswith(".safetensors")]
+
+
+CHECK = ("-m", "traitsteer", "check")
+
+
+def test_check_asks_the_hub_and_downloads_no_weights(run: Run, hub: Hub) -> None:
+    printed = run(*CHECK)
+    assert f"org/base is at {hub.commit}; write it as its revision to pin it" in printed
+    assert "org/base/config.json" in hub.sent and weights(hub) == []
+    unread = run(*CHECK, ends=1, HF_HUB_OFFLINE="1")
+    assert "org/base holds no weights as safetensors" in unread, "they are not here, nor asked for"
+
+    for folder in hub.models.values():
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    refused = run(*CHECK, ends=1)
+    assert "org/base holds no weights as safetensors" in refused
+    del hub.models["org/base"]
+    assert "The model 'org/base' cannot be loaded" in run(*CHECK, ends=1)
+
+
+LOAD = """
+import sys
+from traitsteer.engine.generation import generate
+from traitsteer.engine.rows import Batching, Row, Sampling
+from traitsteer.world.language_model import load
+model = load(sys.argv[1], chat=True, device="cpu")
+print(generate(model, [Row((5, 6, 7), 0)], Sampling(8, 0.0), Batching(1))[0].ids)
+"""
+
+
+def test_what_is_downloaded_answers_as_the_folder_does(run: Run, hub: Hub) -> None:
+    from_folder = run("-c", LOAD, str(hub.models["org/instruct"])).splitlines()[-1]
+    assert weights(hub) == []
+    from_hub = run("-c", LOAD, "org/instruct").splitlines()[-1]
+    assert weights(hub) == ["org/instruct/model.safetensors"]
+    assert from_hub == from_folder and from_hub.startswith("(")
+    kept = run("-c", LOAD, "org/instruct", HF_HUB_OFFLINE="1").splitlines()[-1]
+    assert kept == from_hub and len(weights(hub)) == 1, "from the cache, without a network"
+
+
+def test_a_branch_that_moved_makes_another_identity(run: Run, hub: Hub) -> None:
+    identify = ("-m", "traitsteer", "identify")
+    run(*identify)
+    first = read_json(layout.identity("base"))
+    run(*identify)
+    assert read_json(layout.identity("base")) == first
+    hub.commit = "b" * 40
+    run(*identify)
+    assert read_json(layout.identity("base")) != first
+    assert weights(hub) == []
