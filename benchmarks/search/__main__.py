@@ -16,7 +16,7 @@ import optuna
 
 from benchmarks.search import grid, table
 from benchmarks.search.compare import SEEDS, compare, reference
-from benchmarks.search.procedures import Procedure, missing, procedures
+from benchmarks.search.procedures import Procedure, procedures
 from traitsteer.experiment.searching import Search
 from traitsteer.words.config import Config, load
 from traitsteer.world.files import read_json, write_text
@@ -93,9 +93,7 @@ def _write(config: Config, results: dict[str, Any], chosen: argparse.Namespace) 
         f"{results['vectors']} vectors x {results['seeds']} seeds; {results['machine']}; "
         f"margin {config.search.margin:g}."
     )
-    text = table.comparison_table(
-        records, results["reference"], results["vectors"], [*left, *missing()]
-    )
+    text = table.comparison_table(records, results["reference"], results["vectors"], left)
     table.insert(chosen.page, "comparison", f"{text}\n\n{said}")
     table.insert(chosen.page, "margins", table.margin_table(list(results["margins"].values())))
     table.curves(records, chosen.curves)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
 import optuna
 import torch
@@ -64,7 +63,7 @@ def procedures() -> list[Procedure]:
     samplers = optuna.samplers
     many = {"trials": MOST_TRIALS, "sampler_trials": MOST_TRIALS, "batch": 8}
     before = {"coarse_layers": 6, "coarse_strengths": 5, "batch": 16, "rungs": (), "recount": 8}
-    listed = [
+    return [
         Procedure("cliffs (the default)", Search),
         Procedure("cliffs, nothing given up", Search, changes={"rungs": ()}),
         Procedure("cliffs, then TPE", Search, changes=many),
@@ -79,19 +78,15 @@ def procedures() -> list[Procedure]:
         ),
         Procedure("QMC", sampler=lambda seed: _qmc(seed), changes=many),
         Procedure("random", sampler=lambda seed: samplers.RandomSampler(seed=seed), changes=many),
+        Procedure("CMA-ES", sampler=lambda seed: samplers.CmaEsSampler(seed=seed), changes=many),
+        Procedure("NSGA-II", sampler=lambda seed: _nsga2(seed), changes=many),
     ]
-    if not missing():
-        listed.append(
-            Procedure("CMA-ES", sampler=lambda s: samplers.CmaEsSampler(seed=s), changes=many)
-        )
-    return listed
 
 
 def _qmc(seed: int) -> BaseSampler:
     return optuna.samplers.QMCSampler(seed=seed, scramble=True)
 
 
-def missing() -> list[tuple[str, str]]:
-    """Procedures that cannot run here, with the reason."""
-    reason = "not run: needs the package cmaes, which the study does not depend on"
-    return [] if find_spec("cmaes") else [("CMA-ES", reason)]
+def _nsga2(seed: int) -> BaseSampler:
+    # Of its default of 50 a generation it would see two.
+    return optuna.samplers.NSGAIISampler(population_size=16, seed=seed)

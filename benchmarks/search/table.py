@@ -84,7 +84,7 @@ def comparison_table(
     vectors: int,
     missing: Sequence[tuple[str, str]],
 ) -> str:
-    """One line a procedure; what could not run is listed with its reason.
+    """One line a procedure; what was not run is listed with how to run it.
 
     `reference` is the record of who answers every setting, who stops nowhere before the end.
     """
