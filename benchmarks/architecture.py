@@ -24,11 +24,11 @@ from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.trial import try_out
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.hooks import on_blocks
-from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.memory import sizes_of
-from traitsteer.world.model_files import skeleton
-from traitsteer.world.random_model import scale_up
+from traitsteer.world.model.hooks import on_blocks
+from traitsteer.world.model.language_model import LanguageModel, load
+from traitsteer.world.model.memory import sizes_of
+from traitsteer.world.model.model_files import skeleton
+from traitsteer.world.model.random_model import scale_up
 
 VOCABULARY = 300
 LARGEST = 6_000_000

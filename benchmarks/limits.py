@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from benchmarks.tasks import Answers, Forwarding, Reading, Steering
-from traitsteer.world.inference import inference
+from traitsteer.world.model.inference import inference
 
 _ROWS = (64, 128, 256, 512, 1024, 2048)
 _FLOAT = 4

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML  # noqa: E402
 from tiny import Built, build  # noqa: E402
 
 from traitsteer.engine.trial import try_out  # noqa: E402
-from traitsteer.world.language_model import LanguageModel, load  # noqa: E402
+from traitsteer.world.model.language_model import LanguageModel, load  # noqa: E402
 from traitsteer.world.pocket_judge import PocketJudge  # noqa: E402
 
 pytest_plugins = ["tiny_study"]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from traitsteer.engine.reading import Recorded
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from torch import nn
 
 from traitsteer.engine.rows import Row, Sampling, Steering
 from traitsteer.engine.sampling import choose
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 PROMPTS = ("the cat sees", "a big dog likes the small red cat and", "x", "never not the blue dog .")
 

@@ -26,7 +26,7 @@ from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.trial import try_out
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.language_model import LanguageModel, load
 
 ROWS, SLOTS, PROMPT = 5, 6, 8
 AS_THEY_ARE = Use(lambda logits, _: logits, reads_back=False)

@@ -14,7 +14,7 @@ from traitsteer.experiment.activations import Labelled, Reader
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.language_model import LanguageModel, load
 
 POSITION = Position.parse("response[:2]")
 

@@ -16,7 +16,7 @@ from traitsteer.experiment.answering import Bench, Setting
 from traitsteer.words import scores
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from traitsteer.engine.attention import (
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.trial import try_out
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.language_model import LanguageModel, load
 
 ROWS, SIZE = 5, 12
 on_x86 = pytest.mark.skipif(

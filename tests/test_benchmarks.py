@@ -37,7 +37,7 @@ from benchmarks.rounds import alternate
 from benchmarks.tasks import Forwarding, Probing, Reading, Steering, Task, cut, packed, unpacked
 from benchmarks.worker import perform
 from benchmarks.works import PENALTIES
-from traitsteer.world.hooks import on_blocks
+from traitsteer.world.model.hooks import on_blocks
 
 SHAPE = random_model.QUICK
 

@@ -6,8 +6,8 @@ from traitsteer.experiment.calls import Calls, calls_for, of_study
 from traitsteer.experiment.elicitation import planned
 from traitsteer.words.config import load
 from traitsteer.words.records import Answer
-from traitsteer.world.judges import prompts_of
-from traitsteer.world.model_judge import questions_about, tokens_of
+from traitsteer.world.judge.identity import prompts_of
+from traitsteer.world.judge.model_judge import questions_about, tokens_of
 from traitsteer.world.trait_folder import trait_of
 
 

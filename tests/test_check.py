@@ -14,8 +14,8 @@ from tiny import build
 from tiny_study import Study
 
 from traitsteer.cli import main
-from traitsteer.world import language_model
-from traitsteer.world.weight_files import find_weights
+from traitsteer.world.model import language_model
+from traitsteer.world.model.weight_files import find_weights
 
 COMMIT = "c" * 40
 

@@ -8,8 +8,8 @@ from evidence_inputs import cross_rows, evidence, perplexity_rows
 from matplotlib.figure import Figure
 
 from traitsteer.words.findings import signed
-from traitsteer.world import evidence_plots, plots
-from traitsteer.world.plot_style import ARMS, inline_svg, style
+from traitsteer.world.figures import evidence_plots, plots
+from traitsteer.world.figures.plot_style import ARMS, inline_svg, style
 
 TRAITS, METHODS = ("evil", "sycophancy"), ("mean_difference", "probe")
 CELLS = [("instruction", "mean_difference"), *(("natural", method) for method in METHODS)]

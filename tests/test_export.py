@@ -25,12 +25,12 @@ from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.results import POCKET_LIMIT
 from traitsteer.world import tensors
-from traitsteer.world.control_vectors import read_plain_json, read_safetensors
 from traitsteer.world.files import write_json
-from traitsteer.world.gguf_vectors import read_gguf
-from traitsteer.world.hooks import on_blocks
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.language_model import load as load_model
+from traitsteer.world.foreign.control_vectors import read_plain_json, read_safetensors
+from traitsteer.world.foreign.gguf_vectors import read_gguf
+from traitsteer.world.model.hooks import on_blocks
+from traitsteer.world.model.language_model import LanguageModel
+from traitsteer.world.model.language_model import load as load_model
 from traitsteer.world.trait_folder import read_definition
 
 LAYERS, WIDTH = 3, 32

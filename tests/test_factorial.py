@@ -21,8 +21,8 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.factor_findings import falsifiers
 from traitsteer.words.factor_tables import tables
 from traitsteer.world import tensors
+from traitsteer.world.figures.plot_style import arm_place
 from traitsteer.world.files import read_json, write_json, write_jsonl
-from traitsteer.world.plot_style import arm_place
 
 QUESTIONS, SAMPLES, LAYERS, WIDTH = 16, 2, 3, 32
 START = 60.0

@@ -9,7 +9,7 @@ from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.sampling import uniform
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.language_model import LanguageModel, load
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

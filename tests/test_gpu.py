@@ -22,7 +22,7 @@ from traitsteer.engine.trial import try_out
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.positions import Position
 from traitsteer.maths.probe import fit_probe
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.language_model import LanguageModel, load
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = "cuda"

@@ -21,31 +21,34 @@ FLOORS = {"words": 0, "maths": 1, "world": 2, "engine": 3, "pocket": 3, "rehears
 FLOORS |= {"experiment": 4, "stages": 5, "exchange": 6, "cli": 7}
 SHARED = ("words", "maths", "world", "engine", "pocket", "rehearsal", "experiment")
 """Floors whose rooms may use each other; stages stand alone."""
-PLOTS = {f"world/{name}plots.py" for name in ("", "evidence_", "factor_", "search_", "voice_")}
-"""One drawing style in plot_style.py, a file for each family of figures beside it, and in
-plot_parts.py what they share.
-"""
+FIGURES = {
+    f"world/figures/{name}.py"
+    for name in (
+        *("plot_parts", "plot_style", "plots"),
+        *(f"{family}_plots" for family in ("evidence", "factor", "search", "voice")),
+    )
+}
 HOMES = {
     "pytorch_lightning": {"maths/probe.py"},
     "optuna": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
-    "matplotlib": {"world/plot_style.py", "world/plot_parts.py", *PLOTS},
-    "openai": {"world/openai_client.py"},
-    "jinja2": {"world/page.py", "world/prompts.py"},
+    "matplotlib": FIGURES,
+    "openai": {"world/judge/openai_client.py"},
+    "jinja2": {"world/page.py", "world/model/prompts.py"},
     "markupsafe": {"world/page.py"},
     "sqlalchemy": {"world/sqlite_store.py", "world/tracking.py"},
     "safetensors": {
         "world/tensors.py",
         "world/pocket_judge.py",
-        "world/language_model.py",
-        "world/weight_files.py",
+        "world/model/language_model.py",
+        "world/model/weight_files.py",
         "pocket/judge_training.py",
     },
     "tokenizers": {"rehearsal/models.py", "pocket/tokens.py"},
     "transformers": {
         *(f"engine/{name}.py" for name in ("attention", "prefill", "slots")),
         *(
-            f"world/{name}.py"
+            f"world/model/{name}.py"
             for name in (
                 *("devices", "language_model", "memory"),
                 *("model_files", "model_names", "random_model", "weight_files"),
@@ -54,8 +57,8 @@ HOMES = {
         *(f"pocket/{name}.py" for name in ("gates", "pair", "tokens", "training")),
         "rehearsal/models.py",
     },
-    "gguf": {"world/gguf_vectors.py"},
-    "huggingface_hub": {"world/model_files.py", "world/weight_files.py"},
+    "gguf": {"world/foreign/gguf_vectors.py"},
+    "huggingface_hub": {"world/model/model_files.py", "world/model/weight_files.py"},
     "pydantic": {
         f"words/{name}.py"
         for name in (
@@ -159,8 +162,8 @@ from traitsteer.engine.generation import generate
 from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.engine.rows import Batching, Row, Sampling
 from traitsteer.maths.positions import Position
-from traitsteer.world.blocks import find_blocks
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.blocks import find_blocks
+from traitsteer.world.model.language_model import LanguageModel
 
 size = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24}
 heads = {"num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2}

@@ -81,7 +81,7 @@ LOAD = """
 import sys
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling
-from traitsteer.world.language_model import load
+from traitsteer.world.model.language_model import load
 model = load(sys.argv[1], chat=True, device="cpu")
 print(generate(model, [Row((5, 6, 7), 0)], Sampling(8, 0.0), Batching(1))[0].ids)
 """

@@ -10,8 +10,8 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Sampling
-from traitsteer.world import inference
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model import inference
+from traitsteer.world.model.language_model import LanguageModel, load
 
 
 class Doubled(nn.Linear):

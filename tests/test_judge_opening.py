@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world import openai_judge
-from traitsteer.world.model_judge import Question
-from traitsteer.world.openai_judge import Endpoint
-from traitsteer.world.pacing import Patience
-from traitsteer.world.score_cache import ScoreCache
-from traitsteer.world.sending import Limits
-from traitsteer.world.spending import Budget, Spending
+from traitsteer.world.judge import openai_judge
+from traitsteer.world.judge.model_judge import Question
+from traitsteer.world.judge.openai_judge import Endpoint
+from traitsteer.world.judge.pacing import Patience
+from traitsteer.world.judge.score_cache import ScoreCache
+from traitsteer.world.judge.sending import Limits
+from traitsteer.world.judge.spending import Budget, Spending
 
 KEY = "sk-proj-0123456789abcdefghijkl"
 

@@ -24,10 +24,12 @@ from traitsteer.experiment.judging import Judging, judge_all
 from traitsteer.words.config import Config, load, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
-from traitsteer.world import judges, language_model
-from traitsteer.world.judges import judge_terms, open_judge
-from traitsteer.world.model_judge import questions_about, tokens_of
-from traitsteer.world.prompt_files import read_prompts
+from traitsteer.world.judge import finding, identity, judges
+from traitsteer.world.judge.identity import judge_terms
+from traitsteer.world.judge.judges import open_judge
+from traitsteer.world.judge.model_judge import questions_about, tokens_of
+from traitsteer.world.judge.prompt_files import read_prompts
+from traitsteer.world.model import language_model
 from traitsteer.world.trait_folder import read_trait, write_trait
 
 TEXTS = [f"{letter} {word}" for letter in "abcdefgh" for word in ("moon", "zoo")]
@@ -69,11 +71,11 @@ from pathlib import Path
 
 from traitsteer.experiment.judging import judge_all
 from traitsteer.words.records import Answer
-from traitsteer.world.openai_judge import Endpoint, Limits, OpenAIJudge
-from traitsteer.world.pacing import Patience
-from traitsteer.world.prompt_files import read_prompts
-from traitsteer.world.score_cache import ScoreCache
-from traitsteer.world.spending import Budget, Spending
+from traitsteer.world.judge.openai_judge import Endpoint, Limits, OpenAIJudge
+from traitsteer.world.judge.pacing import Patience
+from traitsteer.world.judge.prompt_files import read_prompts
+from traitsteer.world.judge.score_cache import ScoreCache
+from traitsteer.world.judge.spending import Budget, Spending
 
 texts = sys.argv[1].split(",")
 spending = Spending(Path(".cache/spent.jsonl"), Budget())
@@ -205,18 +207,18 @@ def test_scores_are_kept_by_the_whole_address_and_the_code(
 ) -> None:
     configs = configured(), configured(kind="local", name=str(JUDGES / "split"))
     for config in configs:
-        assert open_judge(config, "evil").digest == judges.scores_known_by(config, "evil")
+        assert open_judge(config, "evil").digest == identity.scores_known_by(config, "evil")
     endpoint, local = configs
     digests, terms = set(), set()
     for place in ("localhost:8000/v1", "localhost:8001/v1", "localhost:8001/other/v1"):
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://user:secret@{place}?key=secret")
-        digests.add(judges.scores_known_by(endpoint, "evil"))
+        digests.add(identity.scores_known_by(endpoint, "evil"))
         terms.add(str(judge_terms(endpoint, "evil")))
         terms.add(str(judge_terms(local, "evil")))
     assert (len(digests), len(terms)) == (3, 2)
     for same in ("http://host/v1", "http://host/v1/", "http://host:80/v1"):
         monkeypatch.setenv("OPENAI_BASE_URL", same)
-        digests.add(judges.scores_known_by(endpoint, "evil"))
+        digests.add(identity.scores_known_by(endpoint, "evil"))
     assert len(digests) == 4
     for wrong in (
         "http://localhost:8000v1",
@@ -228,11 +230,11 @@ def test_scores_are_kept_by_the_whole_address_and_the_code(
         monkeypatch.setenv("OPENAI_BASE_URL", wrong)
         with pytest.raises(TraitsteerError, match="OPENAI_BASE_URL is no address, expected one"):
             open_judge(endpoint, "evil")
-    before = judges.scores_known_by(local, "evil")
+    before = identity.scores_known_by(local, "evil")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
-    assert judges.scores_known_by(local, "evil") == before
+    assert identity.scores_known_by(local, "evil") == before
     monkeypatch.setattr(judges, "_CODE", "other code")
-    assert judges.scores_known_by(local, "evil") != before
+    assert identity.scores_known_by(local, "evil") != before
 
 
 def test_prompts_need_their_fields_and_leave_braces_alone(repository: Path, tmp_path: Path) -> None:
@@ -312,11 +314,11 @@ def test_a_local_judge_is_known_by_its_quantisation_and_template(configured: Con
     terms = [judge_terms(config, "evil") for config in configs]
     assert terms[0] == terms[3] and len({str(each) for each in terms}) == 3
     with pytest.raises(TraitsteerError, match=r"judge\.quantisation is int8, which needs a GPU"):
-        judges.find_judge(
+        finding.find_judge(
             configured(kind="local", name=name, device="cpu", quantisation="int8"), "evil"
         )
     with pytest.raises(TraitsteerError, match=r"judge\.device is 'banana'"):
-        judges.find_judge(configured(kind="local", name=name, device="banana"), "evil")
+        finding.find_judge(configured(kind="local", name=name, device="banana"), "evil")
     for change in changes[1:]:
         with pytest.raises(TraitsteerError, match="are those of a local judge, and kind is openai"):
             configured(**change)

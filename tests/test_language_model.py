@@ -23,11 +23,11 @@ from traitsteer.engine.trial import try_out
 from traitsteer.stages.check import unpinned
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
-from traitsteer.world import model_names
-from traitsteer.world.blocks import find_blocks
-from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.model_files import open_prompts, skeleton
-from traitsteer.world.model_names import digest_of
+from traitsteer.world.model import model_names
+from traitsteer.world.model.blocks import find_blocks
+from traitsteer.world.model.language_model import LanguageModel, load
+from traitsteer.world.model.model_files import open_prompts, skeleton
+from traitsteer.world.model.model_names import digest_of
 
 COMMITS = ("a" * 40, "b" * 40)
 

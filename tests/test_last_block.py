@@ -18,8 +18,8 @@ from traitsteer.engine.prefill import prefill
 from traitsteer.engine.reading import pooled_activations
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.maths.positions import Position
-from traitsteer.world.inference import inference
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.inference import inference
+from traitsteer.world.model.language_model import LanguageModel, load
 
 WITHOUT = {"mpt"}
 """The architecture whose block calls it otherwise."""

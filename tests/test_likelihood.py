@@ -12,7 +12,7 @@ from tiny import OTHER, Built, build
 from traitsteer.engine.likelihood import Told, log_likelihood
 from traitsteer.engine.rows import Steered, Steering
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.language_model import LanguageModel, load
 
 WHOLE = 4096
 

@@ -14,13 +14,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from traitsteer.maths.expectation import CHOICES, SCORES
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
-from traitsteer.world import number_reader
-from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.local_judge import LocalModel
-from traitsteer.world.model_judge import ModelJudge, Question
-from traitsteer.world.prompt_files import JudgePrompts
-from traitsteer.world.score_cache import ScoreCache
-from traitsteer.world.vocabulary import Vocabulary
+from traitsteer.world.judge import number_reader
+from traitsteer.world.judge.local_judge import LocalModel
+from traitsteer.world.judge.model_judge import ModelJudge, Question
+from traitsteer.world.judge.prompt_files import JudgePrompts
+from traitsteer.world.judge.score_cache import ScoreCache
+from traitsteer.world.model.language_model import LanguageModel, load
+from traitsteer.world.model.vocabulary import Vocabulary
 
 ASKED = ("a plain text t", "a zest text t", "zoo", "nothing at all to see here, as ever c")
 

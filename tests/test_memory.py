@@ -21,9 +21,9 @@ from traitsteer.stages import check
 from traitsteer.words.config import load as load_config
 from traitsteer.words.config import parse
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world import devices, memory
-from traitsteer.world.language_model import load
-from traitsteer.world.model_files import skeleton
+from traitsteer.world.model import devices, memory
+from traitsteer.world.model.language_model import load
+from traitsteer.world.model.model_files import skeleton
 
 GB = 10**9
 LLAMA = Sizes(

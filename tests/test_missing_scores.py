@@ -18,7 +18,7 @@ from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import JudgedState, Judgement, ScoredAnswer, Trait
 from traitsteer.world.files import read_json, read_jsonl, write_json
-from traitsteer.world.model_judge import Said, judgement
+from traitsteer.world.judge.model_judge import Said, judgement
 from traitsteer.world.trait_folder import read_trait
 
 

@@ -15,14 +15,14 @@ from tiny_judge import JUDGES, PROMPTS
 from traitsteer.maths.expectation import CHOICES
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
-from traitsteer.world.language_model import load
-from traitsteer.world.local_judge import LocalModel
-from traitsteer.world.model_judge import Question
-from traitsteer.world.openai_judge import Endpoint, Limits, OpenAIJudge
-from traitsteer.world.pacing import Pace, Patience
-from traitsteer.world.prompt_files import JudgePrompts
-from traitsteer.world.score_cache import ScoreCache
-from traitsteer.world.spending import Budget, Spending
+from traitsteer.world.judge.local_judge import LocalModel
+from traitsteer.world.judge.model_judge import Question
+from traitsteer.world.judge.openai_judge import Endpoint, Limits, OpenAIJudge
+from traitsteer.world.judge.pacing import Pace, Patience
+from traitsteer.world.judge.prompt_files import JudgePrompts
+from traitsteer.world.judge.score_cache import ScoreCache
+from traitsteer.world.judge.spending import Budget, Spending
+from traitsteer.world.model.language_model import load
 
 TEXTS = ("the moon", "a zoo", "a dim day", "zest")
 ANSWERS = [Answer("how", text) for text in TEXTS]

@@ -20,9 +20,9 @@ from traitsteer.engine.trial import try_out
 from traitsteer.maths.memory import Footprint, Load
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world import memory
-from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.model_files import skeleton
+from traitsteer.world.model import memory
+from traitsteer.world.model.language_model import LanguageModel, load
+from traitsteer.world.model.model_files import skeleton
 
 ROWS = Sampling(10, 1.0)
 

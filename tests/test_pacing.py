@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from traitsteer.world import progress
-from traitsteer.world.pacing import Fuse, Patience, Silence, retry_after
+from traitsteer.world.judge.pacing import Fuse, Patience, Silence, retry_after
 
 
 @pytest.mark.parametrize(

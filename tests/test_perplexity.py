@@ -11,7 +11,7 @@ from traitsteer.engine.rows import Steering
 from traitsteer.experiment.answering import Setting
 from traitsteer.experiment.perplexity import side_effect, surprise
 from traitsteer.maths.statistics import mean_interval
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 TEXTS = ("The rope is wet.", "Bread and salt.", "A cold wind blew all day.", "It is a red boat.")
 

@@ -3,8 +3,8 @@
 import pytest
 from matplotlib.lines import Line2D
 
-from traitsteer.world.plot_parts import draw_interval, legend_above
-from traitsteer.world.plot_style import WIDTH, new_figure, style
+from traitsteer.world.figures.plot_parts import draw_interval, legend_above
+from traitsteer.world.figures.plot_style import WIDTH, new_figure, style
 
 INTERVAL = {"value": 3.0, "lower": 1.0, "upper": 4.0}
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.prompts import Prompts
+from traitsteer.world.model.language_model import LanguageModel
+from traitsteer.world.model.prompts import Prompts
 
 BODY = (
     "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }}<eos>{% endfor %}"

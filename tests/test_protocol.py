@@ -21,8 +21,9 @@ from traitsteer.words.protocol import (
     refuse_difference,
     refuse_repeats,
 )
-from traitsteer.world import language_model, ledger, model_names
+from traitsteer.world import ledger
 from traitsteer.world.files import digest, read_json, write_json
+from traitsteer.world.model import language_model, model_names
 from traitsteer.world.trait_folder import read_trait
 
 JUDGE = {"kind": "pocket", "name": "judge", "digest": "d"}

@@ -15,9 +15,9 @@ from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.trial import try_out
 from traitsteer.maths.positions import Position
 from traitsteer.words.records import Quantisation
-from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.memory import sizes_of
-from traitsteer.world.model_files import skeleton
+from traitsteer.world.model.language_model import LanguageModel, load
+from traitsteer.world.model.memory import sizes_of
+from traitsteer.world.model.model_files import skeleton
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available() or find_spec("bitsandbytes") is None,

@@ -11,8 +11,8 @@ from tiny import KINDS, Built, build
 from traitsteer.engine.reading import Recorded, mean_residual_norm, pooled_activations
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.blocks import decoder_of
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.blocks import decoder_of
+from traitsteer.world.model.language_model import LanguageModel, load
 
 WHOLE = 4096
 

@@ -16,8 +16,8 @@ from traitsteer.maths.positions import Position
 from traitsteer.words import scores
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
-from traitsteer.world.language_model import LanguageModel, load
-from traitsteer.world.reasoning import Parts, Thinking, parts
+from traitsteer.world.model.language_model import LanguageModel, load
+from traitsteer.world.model.reasoning import Parts, Thinking, parts
 
 MARKS = Thinking("<think>", "</think>")
 WORDS = tokenizer()

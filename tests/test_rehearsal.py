@@ -17,8 +17,8 @@ from traitsteer.rehearsal.sizes import SMALLEST, shortened, shrunk
 from traitsteer.stages import rehearse
 from traitsteer.words.config import load, parse
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world import language_model
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model import language_model
+from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.trait_folder import read_trait
 
 PROFILES = ("llama-3.1-8b", "qwen2.5-7b", "gemma-2-2b", "qwen2.5-1.5b")

@@ -9,7 +9,7 @@ from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Row, Sampling, Steered, Steering
 from traitsteer.engine.sharing import Runs
 from traitsteer.engine.trial import try_out
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 LAYERS = 4
 LITTLE = sharing._WORTH

@@ -42,7 +42,7 @@ from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl, write_json
-from traitsteer.world.language_model import load as load_model
+from traitsteer.world.model.language_model import load as load_model
 from traitsteer.world.trait_folder import read_trait
 
 ARM: dict[str, Any] = {"position": "response[:10]", "methods": ["mean_difference"]}

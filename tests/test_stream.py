@@ -18,7 +18,7 @@ from traitsteer.engine.rows import Batching, Row, Sampling, Steering
 from traitsteer.engine.sampling import looping
 from traitsteer.engine.trial import try_out
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.language_model import LanguageModel, load
 
 LONG = Sampling(80, 1.0)
 """Longer than the slack of the columns, so that they are shifted."""

@@ -13,9 +13,9 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
+from traitsteer.world.figures.plot_style import inline_svg, style
+from traitsteer.world.figures.voice_plots import voice as figure
 from traitsteer.world.files import read_json, read_jsonl, write_json
-from traitsteer.world.plot_style import inline_svg, style
-from traitsteer.world.voice_plots import voice as figure
 
 SETTINGS = ("baseline", "instruction", "natural")
 

@@ -13,8 +13,8 @@ from traitsteer.engine.reading import Recorded, pooled_activations
 from traitsteer.maths.folds import fold_numbers
 from traitsteer.maths.positions import Position
 from traitsteer.maths.probe import fit_probe
-from traitsteer.world.blocks import find_blocks
-from traitsteer.world.language_model import LanguageModel, load
+from traitsteer.world.model.blocks import find_blocks
+from traitsteer.world.model.language_model import LanguageModel, load
 
 
 def passes(device: str) -> int:

@@ -20,7 +20,7 @@ from benchmarks.search.procedures import Procedure, procedures
 from traitsteer.experiment.searching import Search
 from traitsteer.words.config import Config, load
 from traitsteer.world.files import read_json, write_text
-from traitsteer.world.model_names import digest_of
+from traitsteer.world.model.model_names import digest_of
 
 MARGINS = (0.0, 0.5, 1.0, 2.0)
 RESULTS = Path(__file__).with_name("results.json")

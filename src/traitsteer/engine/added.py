@@ -9,8 +9,8 @@ from torch import Tensor
 from traitsteer.engine.rows import Row, Steering
 from traitsteer.engine.sharing import Level
 from traitsteer.words.shapes import Bool, Float, Int
-from traitsteer.world.hooks import Change
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import Change
+from traitsteer.world.model.language_model import LanguageModel
 
 
 def adding(steered: Sequence[tuple[int, Steering]], inside: Bool[Tensor, "n tokens"]) -> Change:

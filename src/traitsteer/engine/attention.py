@@ -22,8 +22,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
-from traitsteer.world.inference import blas_at_home
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.inference import blas_at_home
+from traitsteer.world.model.language_model import LanguageModel
 
 PACKED, SUMMED = "traitsteer_packed", "traitsteer_summed"
 """The names of `attend_packed` and `attend_summed` among the kernels of `transformers`."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.blocks import decoder_of
-from traitsteer.world.hooks import Change, on_blocks, stopping_after
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.blocks import decoder_of
+from traitsteer.world.model.hooks import Change, on_blocks, stopping_after
+from traitsteer.world.model.language_model import LanguageModel
 
 
 def fill(

@@ -28,8 +28,8 @@ from traitsteer.engine.sharing import Level, Runs
 from traitsteer.engine.slots import Slots
 from traitsteer.engine.stairs import Stairs
 from traitsteer.words.shapes import Int
-from traitsteer.world.hooks import on_blocks
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import on_blocks
+from traitsteer.world.model.language_model import LanguageModel
 
 _FEWEST = 128
 """Rows below which a captured step gets no smaller: reading the weights takes most of its time."""

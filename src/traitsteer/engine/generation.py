@@ -31,8 +31,8 @@ from traitsteer.engine.rows import (
 from traitsteer.engine.trial import try_out
 from traitsteer.engine.writing import Writing
 from traitsteer.words.shapes import Bool
-from traitsteer.world.inference import inference
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.inference import inference
+from traitsteer.world.model.language_model import LanguageModel
 
 Finished = Callable[[int, Generated], None]
 """Takes the number of a row and what it generated."""

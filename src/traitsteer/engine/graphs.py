@@ -11,7 +11,7 @@ from torch import Tensor
 
 from traitsteer.engine.attention import by_the_table
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 
 def capturable(model: LanguageModel) -> bool:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from traitsteer.engine.batches import run_blocks
 from traitsteer.words.shapes import Int
-from traitsteer.world.hooks import Places, for_some_tokens, on_blocks
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import Places, for_some_tokens, on_blocks
+from traitsteer.world.model.language_model import LanguageModel
 
 _ROUNDINGS = 4
 """Of the residual stream, which the order of summation may change."""

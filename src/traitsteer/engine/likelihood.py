@@ -16,9 +16,9 @@ from traitsteer.engine.batches import causal, fill
 from traitsteer.engine.rows import Row, Steering, check_ids, check_row, no_numbers
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Bool, Float, Int
-from traitsteer.world.hooks import on_blocks
-from traitsteer.world.inference import inference
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import on_blocks
+from traitsteer.world.model.inference import inference
+from traitsteer.world.model.language_model import LanguageModel
 
 _PIECE = 256
 """Tokens whose logits are held in float32 at once."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from traitsteer.engine.attention import step_kernel
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Int
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 

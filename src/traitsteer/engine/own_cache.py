@@ -19,9 +19,9 @@ from traitsteer.engine.rows import Batching, Generated, Row, Sampling, no_number
 from traitsteer.engine.sharing import Alike, key_of
 from traitsteer.engine.writing import Writing
 from traitsteer.words.shapes import Float, Int
-from traitsteer.world.hooks import Change, on_blocks
-from traitsteer.world.inference import LAST_TOKEN
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import Change, on_blocks
+from traitsteer.world.model.inference import LAST_TOKEN
+from traitsteer.world.model.language_model import LanguageModel
 
 
 def by_own_cache(

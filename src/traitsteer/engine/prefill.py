@@ -16,9 +16,9 @@ from traitsteer.engine.rows import Row, Steering
 from traitsteer.engine.sharing import Alike, Level
 from traitsteer.engine.stairs import Stairs
 from traitsteer.words.shapes import Bool, Float, Int
-from traitsteer.world.hooks import Change
-from traitsteer.world.inference import LAST_TOKEN
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import Change
+from traitsteer.world.model.inference import LAST_TOKEN
+from traitsteer.world.model.language_model import LanguageModel
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from traitsteer.engine.last_block import looking_at
 from traitsteer.engine.rows import check_ids
 from traitsteer.maths.positions import Position
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.inference import inference
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.inference import inference
+from traitsteer.world.model.language_model import LanguageModel
 
 Progress = Callable[[int], None]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Finish
 from traitsteer.words.shapes import Float
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 Steered = Literal["all", "prompt", "response"]
 

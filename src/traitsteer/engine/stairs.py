@@ -13,8 +13,8 @@ from torch import Tensor
 
 from traitsteer.engine.sharing import Level, as_they_lie
 from traitsteer.words.shapes import Int
-from traitsteer.world.hooks import Change, before_blocks, on_blocks
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import Change, before_blocks, on_blocks
+from traitsteer.world.model.language_model import LanguageModel
 
 
 class Stairs:

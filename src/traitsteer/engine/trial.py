@@ -21,9 +21,9 @@ from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Steering, no_numbers, too_large
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
-from traitsteer.world.hooks import on_blocks
-from traitsteer.world.inference import inference
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.hooks import on_blocks
+from traitsteer.world.model.inference import inference
+from traitsteer.world.model.language_model import LanguageModel
 
 _LOG = logging.getLogger(__name__)
 _LENGTHS = (3, 6)

@@ -20,8 +20,8 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Polarity
 from traitsteer.world import tensors
 from traitsteer.world.files import digest, digest_of_files
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.passes import PASSES
+from traitsteer.world.model.language_model import LanguageModel
+from traitsteer.world.model.passes import PASSES
 
 READING = (
     *(Path(module.__file__ or "") for module in (batches, last_block, reading, rows, positions)),

@@ -28,10 +28,10 @@ from traitsteer.experiment.kept_answers import (
 from traitsteer.experiment.responses import GENERATING
 from traitsteer.words.records import Answer, Judge, Judgement, ScoredAnswer
 from traitsteer.words.seeds import seed_for
-from traitsteer.world import prompts, reasoning
 from traitsteer.world.files import digest, digest_of_files
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.reasoning import Parts
+from traitsteer.world.model import prompts, reasoning
+from traitsteer.world.model.language_model import LanguageModel
+from traitsteer.world.model.reasoning import Parts
 
 _CODE = digest_of_files(
     [*GENERATING, *(Path(module.__file__ or "") for module in (prompts, reasoning))]

@@ -4,8 +4,8 @@ from traitsteer.experiment.answering import Bench
 from traitsteer.experiment.models import batching_of, open_model, sampling_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.world.judges import open_judge
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.judge.judges import open_judge
+from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.repository import in_repository
 
 

@@ -13,8 +13,8 @@ from traitsteer.experiment.elicitation import planned
 from traitsteer.words.config import Config
 from traitsteer.words.records import Answer, Trait
 from traitsteer.words.scoring_config import SearchConfig
-from traitsteer.world.judges import prompts_of
-from traitsteer.world.model_judge import questions_about, tokens_of
+from traitsteer.world.judge.identity import prompts_of
+from traitsteer.world.judge.model_judge import questions_about, tokens_of
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import trait_of
 

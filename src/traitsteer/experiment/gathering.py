@@ -6,7 +6,7 @@ from pathlib import Path
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.seeds import seed_for
-from traitsteer.world.foreign_traits import TraitSource, read_questions
+from traitsteer.world.foreign.foreign_traits import TraitSource, read_questions
 from traitsteer.world.json_lines import Text
 from traitsteer.world.trait_folder import (
     PAIR_FILES,

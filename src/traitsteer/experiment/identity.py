@@ -4,7 +4,7 @@ from typing import Any
 
 from traitsteer.words.config import Config
 from traitsteer.words.model_config import ModelConfig
-from traitsteer.world import model_names
+from traitsteer.world.model import model_names
 
 NUMERICS = {"dtype", "quantisation", "device", "trust_remote_code"}
 """Parameters of all models that decide what they compute, beside which model it is."""

@@ -12,11 +12,12 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config, SamplingConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
-from traitsteer.world import devices, language_model, memory, model_files, tensors
+from traitsteer.world import tensors
 from traitsteer.world.files import read_json
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.prompts import Prompts
-from traitsteer.world.reasoning import Thinking
+from traitsteer.world.model import devices, language_model, memory, model_files
+from traitsteer.world.model.language_model import LanguageModel
+from traitsteer.world.model.prompts import Prompts
+from traitsteer.world.model.reasoning import Thinking
 
 
 def open_model(config: Config, which: ModelConfig) -> LanguageModel:

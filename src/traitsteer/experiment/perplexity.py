@@ -19,7 +19,7 @@ from traitsteer.engine.rows import Steering
 from traitsteer.experiment.answering import Setting
 from traitsteer.maths.statistics import paired_difference_interval
 from traitsteer.words.records import Interval
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 
 
 def surprise(

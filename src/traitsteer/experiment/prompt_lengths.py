@@ -16,8 +16,8 @@ from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.records import Trait
-from traitsteer.world.model_shape import ModelShape, shape_of
-from traitsteer.world.prompts import Prompts
+from traitsteer.world.model.model_shape import ModelShape, shape_of
+from traitsteer.world.model.prompts import Prompts
 from traitsteer.world.trait_folder import read_lines
 
 _SHOWN = 40

@@ -13,7 +13,7 @@ from traitsteer.words.protocol import (
 )
 from traitsteer.words.records import Trait
 from traitsteer.world.files import digest
-from traitsteer.world.judges import judge_terms
+from traitsteer.world.judge.identity import judge_terms
 from traitsteer.world.terms_file import read_terms
 from traitsteer.world.trait_folder import read_lines, trait_of
 

@@ -19,8 +19,8 @@ from traitsteer.maths.methods import raw_vectors
 from traitsteer.maths.positions import Position
 from traitsteer.words.records import Method
 from traitsteer.words.seeds import small_seed_for
-from traitsteer.world.hooks import on_blocks
-from traitsteer.world.random_model import VOCABULARY, random_model
+from traitsteer.world.model.hooks import on_blocks
+from traitsteer.world.model.random_model import VOCABULARY, random_model
 
 PlantedFit = Callable[..., tuple[Tensor, object]]
 

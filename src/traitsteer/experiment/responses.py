@@ -14,8 +14,8 @@ from traitsteer.engine.generation import generate
 from traitsteer.engine.rows import Batching, Generated, Row, Sampling
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest, digest_of_files, read_jsonl, write_jsonl
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.passes import PASSES
+from traitsteer.world.model.language_model import LanguageModel
+from traitsteer.world.model.passes import PASSES
 
 CHUNK = 64
 """Responses of one file."""

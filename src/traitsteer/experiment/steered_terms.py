@@ -9,7 +9,7 @@ from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.world.files import read_json
-from traitsteer.world.judges import judge_name
+from traitsteer.world.judge.identity import judge_name
 from traitsteer.world.trait_folder import read_definition
 
 

@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from traitsteer.rehearsal.families import FAMILIES, NAMES, Family
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.random_model import scale_up
+from traitsteer.world.model.random_model import scale_up
 
 LAYERS = 4
 WIDTH = 64

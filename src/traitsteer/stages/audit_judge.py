@@ -31,8 +31,10 @@ from traitsteer.words.judge_config import OF_NO_LOCAL_JUDGE
 from traitsteer.words.runs import Run, Series, Table
 from traitsteer.words.traps import Trap
 from traitsteer.world.files import digest, digest_of_files, write_json, write_text
-from traitsteer.world.judges import find_judge, judge_name, open_judge
-from traitsteer.world.model_judge import tokens_of
+from traitsteer.world.judge.finding import find_judge
+from traitsteer.world.judge.identity import judge_name
+from traitsteer.world.judge.judges import open_judge
+from traitsteer.world.judge.model_judge import tokens_of
 from traitsteer.world.progress import progress, say
 from traitsteer.world.repository import store_in_repository
 from traitsteer.world.tracking import TrackingStore

@@ -22,18 +22,15 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.protocol import refuse_repeats
 from traitsteer.words.records import POLARITIES, Trait
-from traitsteer.world import memory, model_files, model_names
-from traitsteer.world.devices import SPREAD, usable_device
-from traitsteer.world.judges import (
-    find_judge,
-    judge_name,
-    local_device,
-    section_of_device,
-)
-from traitsteer.world.model_shape import shape_of
+from traitsteer.world.judge.finding import find_judge
+from traitsteer.world.judge.identity import judge_name
+from traitsteer.world.judge.judges import local_device, section_of_device
+from traitsteer.world.model import memory, model_files, model_names
+from traitsteer.world.model.devices import SPREAD, usable_device
+from traitsteer.world.model.model_shape import shape_of
+from traitsteer.world.model.weight_files import find_weights
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import read_lines, trait_of
-from traitsteer.world.weight_files import find_weights
 
 
 def run(config: Config) -> None:

@@ -36,7 +36,7 @@ from traitsteer.words.records import ScoredAnswer
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.seeds import small_seed_for
 from traitsteer.world.files import write_json
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.progress import progress
 from traitsteer.world.trait_folder import read_lines, trait_of
 

@@ -22,10 +22,14 @@ from traitsteer.words.records import VectorFormat
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.vector_card import VectorCard
 from traitsteer.world import tensors
-from traitsteer.world.control_vectors import ControlVector, write_plain_json, write_safetensors
 from traitsteer.world.files import write_text
-from traitsteer.world.gguf_vectors import direction_name, write_gguf
-from traitsteer.world.model_shape import shape_of
+from traitsteer.world.foreign.control_vectors import (
+    ControlVector,
+    write_plain_json,
+    write_safetensors,
+)
+from traitsteer.world.foreign.gguf_vectors import direction_name, write_gguf
+from traitsteer.world.model.model_shape import shape_of
 
 
 @dataclass(frozen=True)

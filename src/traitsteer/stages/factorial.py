@@ -33,9 +33,9 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.design import Cell, Design, design
 from traitsteer.words.factor_tables import tables
-from traitsteer.world import factor_plots
+from traitsteer.world.figures import factor_plots
+from traitsteer.world.figures.plot_style import save_png, style
 from traitsteer.world.files import read_json, write_json
-from traitsteer.world.plot_style import save_png, style
 
 Record = dict[str, Any]
 Cells = NDArray[np.float64]

@@ -24,8 +24,8 @@ from traitsteer.words.config import Config, FitConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import LEFT_OUT, Method
 from traitsteer.world import tensors
-from traitsteer.world.devices import usable_device
 from traitsteer.world.files import write_json
+from traitsteer.world.model.devices import usable_device
 from traitsteer.world.progress import progress, say
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from traitsteer.experiment.identity import model_identity
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.files import write_json
-from traitsteer.world.judges import address_digest, judge_identity
+from traitsteer.world.judge.identity import address_digest, judge_identity
 
 
 def run(config: Config) -> None:

@@ -1,8 +1,8 @@
 """import: trait data in the formats of others becomes a trait folder of ours, without loss.
 
-Reads folders and JSON files of `world/foreign_traits.py`; writes the files of one trait folder, all
-or none, and prints what became of everything. What is missing is named with the option that gives
-it. docs/exchange.md tells how questions are split, and why.
+Reads folders and JSON files of `world/foreign/foreign_traits.py`; writes the files of one trait
+folder, all or none, and prints what became of everything. What is missing is named with the option
+that gives it. docs/exchange.md tells how questions are split, and why.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from traitsteer.experiment.gathering import Choices, Gathered, gather, own_questions
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.wording import plain
-from traitsteer.world.foreign_traits import read_source
+from traitsteer.world.foreign.foreign_traits import read_source
 from traitsteer.world.json_lines import Text
 from traitsteer.world.trait_folder import (
     FILES,

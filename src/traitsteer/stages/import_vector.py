@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.control_vectors import (
+from traitsteer.world.foreign.control_vectors import (
     ControlVector,
     read_plain_json,
     read_safetensors,
     write_safetensors,
 )
-from traitsteer.world.gguf_vectors import read_gguf
-from traitsteer.world.model_shape import ModelShape, shape_of
+from traitsteer.world.foreign.gguf_vectors import read_gguf
+from traitsteer.world.model.model_shape import ModelShape, shape_of
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl")
 

@@ -34,17 +34,11 @@ from traitsteer.words.findings import (
 )
 from traitsteer.words.results import BELOW_BASELINE, EQUAL_COHERENCE, POCKET_LIMIT, tried
 from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
-from traitsteer.world import (
-    evidence_plots,
-    factor_plots,
-    ledger,
-    plots,
-    search_plots,
-    voice_plots,
-)
+from traitsteer.world import ledger
+from traitsteer.world.figures import evidence_plots, factor_plots, plots, search_plots, voice_plots
+from traitsteer.world.figures.plot_style import VARIABLES, arm_place, inline_svg, save_png, style
 from traitsteer.world.files import read_json, write_text
 from traitsteer.world.page import render, svg
-from traitsteer.world.plot_style import VARIABLES, arm_place, inline_svg, save_png, style
 
 Record = dict[str, Any]
 

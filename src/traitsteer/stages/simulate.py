@@ -34,10 +34,11 @@ from traitsteer.words.findings import number, signed
 from traitsteer.words.records import Interval, Method
 from traitsteer.words.results import BELOW_BASELINE
 from traitsteer.words.seeds import seed_for
-from traitsteer.world import machine, plots
+from traitsteer.world import machine
+from traitsteer.world.figures import plots
+from traitsteer.world.figures.plot_style import save_png, style
 from traitsteer.world.files import read_text, write_text
 from traitsteer.world.marked_page import between_marks
-from traitsteer.world.plot_style import save_png, style
 from traitsteer.world.progress import progress
 
 PAGE, FIGURE = Path("docs/statistics.md"), Path("docs/statistics.png")

@@ -17,7 +17,7 @@ from traitsteer.words.config import Config, VetConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import POLARITIES, Answer, Judgement, Verdict
 from traitsteer.world.files import write_json, write_jsonl
-from traitsteer.world.judges import open_judge
+from traitsteer.world.judge.judges import open_judge
 from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import trait_of
 

@@ -28,7 +28,7 @@ from traitsteer.words.records import Interval, ScoredAnswer, Trait
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.seeds import seed_for
 from traitsteer.world.files import write_json, write_jsonl
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.progress import progress, say
 from traitsteer.world.trait_folder import trait_of
 

@@ -1,1 +1,1 @@
-"""Floor 2: one file for each outside thing; imports words and maths."""
+"""Floor 2: one file or room for each outside thing; imports words and maths."""

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from traitsteer.words.findings import bounds, number, signed
-from traitsteer.world.plot_style import words
+from traitsteer.world.figures.plot_style import words
 
 
 def svg(text: str) -> Markup:

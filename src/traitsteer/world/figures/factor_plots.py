@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traitsteer.words.findings import apart
-from traitsteer.world.plot_parts import draw_interval, empty, legend_above
-from traitsteer.world.plot_style import (
+from traitsteer.world.figures.plot_parts import draw_interval, empty, legend_above
+from traitsteer.world.figures.plot_style import (
     ARMS,
     INK,
     MUTED,

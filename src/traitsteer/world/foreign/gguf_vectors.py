@@ -18,8 +18,8 @@ import gguf
 import torch
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.control_vectors import ControlVector
 from traitsteer.world.files import replacing
+from traitsteer.world.foreign.control_vectors import ControlVector
 
 ARCHITECTURE = "controlvector"
 OURS = "traitsteer."

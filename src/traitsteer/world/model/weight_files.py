@@ -10,8 +10,8 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file, has_file
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.model_files import one_sentence, read_configuration, skeleton
-from traitsteer.world.model_names import pinned
+from traitsteer.world.model.model_files import one_sentence, read_configuration, skeleton
+from traitsteer.world.model.model_names import pinned
 
 Shape = tuple[int, ...]
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")

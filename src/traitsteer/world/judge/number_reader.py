@@ -17,9 +17,9 @@ from torch import Tensor
 from traitsteer.maths.expectation import Numerals, Tally, settle
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float, Int
-from traitsteer.world.inference import LAST_TOKEN, inference
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.vocabulary import Vocabulary
+from traitsteer.world.model.inference import LAST_TOKEN, inference
+from traitsteer.world.model.language_model import LanguageModel
+from traitsteer.world.model.vocabulary import Vocabulary
 
 LEAST = 1e-4
 _SPACES = 2

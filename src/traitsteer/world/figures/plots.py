@@ -12,14 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from traitsteer.words.findings import signed
-from traitsteer.world.plot_parts import (
+from traitsteer.world.figures.plot_parts import (
     cosine_lines,
     draw_interval,
     empty,
     legend_above,
     over_layers,
 )
-from traitsteer.world.plot_style import (
+from traitsteer.world.figures.plot_style import (
     ARMS,
     DASHES,
     INK,

@@ -14,13 +14,13 @@ from transformers.utils import logging as transformers_logging
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Quantisation
-from traitsteer.world import devices, reasoning
-from traitsteer.world.blocks import find_blocks
-from traitsteer.world.model_files import open_tokenizer, require_generation
-from traitsteer.world.model_names import cannot_load, digest_of, pinned
-from traitsteer.world.model_shape import context_of
-from traitsteer.world.prompts import Prompts, Variables
-from traitsteer.world.reasoning import Parts, Thinking
+from traitsteer.world.model import devices, reasoning
+from traitsteer.world.model.blocks import find_blocks
+from traitsteer.world.model.model_files import open_tokenizer, require_generation
+from traitsteer.world.model.model_names import cannot_load, digest_of, pinned
+from traitsteer.world.model.model_shape import context_of
+from traitsteer.world.model.prompts import Prompts, Variables
+from traitsteer.world.model.reasoning import Parts, Thinking
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from traitsteer.words.findings import bounds, signed
 from traitsteer.words.results import AT_BASELINE, AT_FLOOR, BELOW_BASELINE, NULL_KINDS
-from traitsteer.world.plot_parts import (
+from traitsteer.world.figures.plot_parts import (
     cell_handles,
     draw_interval,
     empty,
@@ -21,7 +21,7 @@ from traitsteer.world.plot_parts import (
     marker_of,
     over_ratios,
 )
-from traitsteer.world.plot_style import (
+from traitsteer.world.figures.plot_style import (
     DASHES,
     INK,
     MUTED,

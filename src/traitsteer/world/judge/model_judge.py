@@ -13,7 +13,7 @@ from traitsteer.maths.expectation import CHOICES, SCORES, Numerals, Tally
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, JudgedState, Judgement
 from traitsteer.words.refusals import declines
-from traitsteer.world.prompt_files import JudgePrompts
+from traitsteer.world.judge.prompt_files import JudgePrompts
 
 PROBE = "How many minutes are there in an hour? Answer with the number alone."
 """What a judge model is asked first: one that reasons, or chats, gives no number."""

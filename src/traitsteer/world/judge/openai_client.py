@@ -20,8 +20,8 @@ from openai import (
 )
 
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.pacing import retry_after
-from traitsteer.world.replies import SENT, Malformed, NoLogprobs, Reply, read_reply, refusal
+from traitsteer.world.judge.pacing import retry_after
+from traitsteer.world.judge.replies import SENT, Malformed, NoLogprobs, Reply, read_reply, refusal
 
 _TRANSIENT = (408, 409, 425, 429)
 """Statuses below 500 that another attempt may change."""

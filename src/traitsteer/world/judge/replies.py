@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from traitsteer.maths.expectation import SCORES, Place
-from traitsteer.world.model_judge import REPLY_TOKENS
+from traitsteer.world.judge.model_judge import REPLY_TOKENS
 
 SENT: Mapping[str, Any] = {
     "max_tokens": REPLY_TOKENS,

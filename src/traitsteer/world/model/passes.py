@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from traitsteer.world import blocks, devices, hooks, inference, language_model, machine
+from traitsteer.world import machine
+from traitsteer.world.model import blocks, devices, hooks, inference, language_model
 
 PASSES = tuple(
     Path(module.__file__ or "")

@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 from traitsteer.maths.memory import GIB, SPARE, Footprint, Sizes
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Quantisation
-from traitsteer.world.blocks import find_blocks
+from traitsteer.world.model.blocks import find_blocks
 
 _LOG = logging.getLogger(__name__)
 _BYTES_A_WEIGHT = {"int8": 1.0, "int4": 0.5 + 4 / 64}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from traitsteer.world.model_files import read_configuration
+from traitsteer.world.model.model_files import read_configuration
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from traitsteer.world.blocks import find_blocks
-from traitsteer.world.language_model import LanguageModel
+from traitsteer.world.model.blocks import find_blocks
+from traitsteer.world.model.language_model import LanguageModel
 
 VOCABULARY = 256
 

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils.hub import cached_file
 
-from traitsteer.world.model_names import cannot_load
-from traitsteer.world.prompts import Prompts, Variables
+from traitsteer.world.model.model_names import cannot_load
+from traitsteer.world.model.prompts import Prompts, Variables
 
 _REFUSED = (
     ImportError,

@@ -16,8 +16,8 @@ from typing import TypeVar
 from traitsteer.maths.expectation import SCORES, Tally, follow, settle
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
-from traitsteer.world.background import Background
-from traitsteer.world.model_judge import (
+from traitsteer.world.judge.background import Background
+from traitsteer.world.judge.model_judge import (
     FAILED,
     PROBE,
     ModelJudge,
@@ -26,13 +26,13 @@ from traitsteer.world.model_judge import (
     judgement,
     said,
 )
-from traitsteer.world.openai_client import Refused
+from traitsteer.world.judge.openai_client import Refused
+from traitsteer.world.judge.prompt_files import JudgePrompts
+from traitsteer.world.judge.replies import FOLLOWED, Reply
+from traitsteer.world.judge.score_cache import ScoreCache
+from traitsteer.world.judge.sending import GaveUp, Left, Limits, Sender
+from traitsteer.world.judge.spending import Spending
 from traitsteer.world.progress import say
-from traitsteer.world.prompt_files import JudgePrompts
-from traitsteer.world.replies import FOLLOWED, Reply
-from traitsteer.world.score_cache import ScoreCache
-from traitsteer.world.sending import GaveUp, Left, Limits, Sender
-from traitsteer.world.spending import Spending
 
 _SAME = 0.05
 """Probabilities nearer than this are those of one distribution, computed twice."""

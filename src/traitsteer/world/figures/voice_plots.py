@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from traitsteer.words.findings import apart, signed
-from traitsteer.world.plot_parts import draw_interval, legend_above
-from traitsteer.world.plot_style import (
+from traitsteer.world.figures.plot_parts import draw_interval, legend_above
+from traitsteer.world.figures.plot_style import (
     ARMS,
     INK,
     MUTED,

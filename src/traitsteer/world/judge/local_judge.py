@@ -7,13 +7,14 @@ from typing import Any
 from traitsteer.maths import expectation
 from traitsteer.maths.expectation import Tally
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world import inference, language_model, number_reader, prompts, vocabulary
 from traitsteer.world.files import digest_of_files
-from traitsteer.world.language_model import LanguageModel
-from traitsteer.world.model_judge import PROBE, Question, Said, said
-from traitsteer.world.number_reader import NumberReader
+from traitsteer.world.judge import number_reader
+from traitsteer.world.judge.model_judge import PROBE, Question, Said, said
+from traitsteer.world.judge.number_reader import NumberReader
+from traitsteer.world.judge.score_cache import ScoreCache
+from traitsteer.world.model import inference, language_model, prompts, vocabulary
+from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.progress import say
-from traitsteer.world.score_cache import ScoreCache
 
 _CODE = digest_of_files(
     [

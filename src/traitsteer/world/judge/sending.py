@@ -11,13 +11,13 @@ from typing import NoReturn
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest
-from traitsteer.world.model_judge import PROBE, tokens_of
-from traitsteer.world.openai_client import Client, Refused, Trouble
-from traitsteer.world.pacing import Fuse, Pace, Patience, Silence
+from traitsteer.world.judge.model_judge import PROBE, tokens_of
+from traitsteer.world.judge.openai_client import Client, Refused, Trouble
+from traitsteer.world.judge.pacing import Fuse, Pace, Patience, Silence
+from traitsteer.world.judge.replies import SENT, Reply
+from traitsteer.world.judge.score_cache import ScoreCache
+from traitsteer.world.judge.spending import Spending
 from traitsteer.world.progress import say
-from traitsteer.world.replies import SENT, Reply
-from traitsteer.world.score_cache import ScoreCache
-from traitsteer.world.spending import Spending
 
 
 @dataclass(frozen=True)

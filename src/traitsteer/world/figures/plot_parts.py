@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from traitsteer.world.plot_style import (
+from traitsteer.world.figures.plot_style import (
     DASHES,
     INK,
     MUTED,

@@ -14,8 +14,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from traitsteer.words.findings import best_by_layer
-from traitsteer.world.plot_parts import cosine_lines, legend_above, over_layers
-from traitsteer.world.plot_style import (
+from traitsteer.world.figures.plot_parts import cosine_lines, legend_above, over_layers
+from traitsteer.world.figures.plot_style import (
     COLUMNS,
     DASHES,
     FALL,

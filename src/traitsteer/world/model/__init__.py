@@ -1,0 +1,1 @@
+"""The language model: how it is found, read, run and changed while it runs."""
