@@ -5,6 +5,7 @@ Reads the fit of one trait and arm and, where there is one, its evaluation; writ
 format, and the coefficient stands in the card and beside the tensors; docs/exchange.md says why.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,17 +76,9 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
         hint = _hint(terms.model, config.models.trust_remote_code, vectors)
     calibration = calibration_of(terms, len(vectors))
     files = {kind: f"vector.{kind}" for kind in wanted.formats}
-    for name in (*files.values(), "README.md"):
-        if (wanted.to / name).exists() and not wanted.force:
-            raise TraitsteerError(
-                f"{wanted.to / name} is there; choose another folder, or say --force."
-            )
+    _require_free(wanted, [*files.values(), "README.md"])
     source = config.source(arm)
-    if source.name != fit.provenance["source"]:
-        raise TraitsteerError(
-            f"{path} was fitted on {fit.provenance['source']}, and the arm's source is "
-            f"{source.name}; take the params.yaml of that study."
-        )
+    _require_source(path, fit.provenance["source"], source.name)
     card = VectorCard(
         trait=trait,
         arm=arm,
@@ -123,6 +116,24 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
     write_text(wanted.to / "README.md", card.text())
     told = [f"{wanted.to / name}" for name in (*files.values(), "README.md")]
     return "\n".join([*told, *said])
+
+
+def _require_free(wanted: Wanted, names: Sequence[str]) -> None:
+    """Refuse to overwrite a file unless that was asked for."""
+    for name in names:
+        if (wanted.to / name).exists() and not wanted.force:
+            raise TraitsteerError(
+                f"{wanted.to / name} is there; choose another folder, or say --force."
+            )
+
+
+def _require_source(path: Path, fitted_on: str, source: str) -> None:
+    """Refuse vectors of another model than the one that params.yaml names."""
+    if source != fitted_on:
+        raise TraitsteerError(
+            f"{path} was fitted on {fitted_on}, and the arm's source is {source}; take the "
+            "params.yaml of that study."
+        )
 
 
 def _method(config: Config, arm: str, results: dict[str, dict[str, Any]]) -> str:

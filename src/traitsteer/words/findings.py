@@ -5,7 +5,7 @@ computed but words; a number that is missing is an en dash, never zero.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from traitsteer.words.results import tried
@@ -126,35 +126,7 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> li
                 f"coherence of {_span(coherence, number)}; random vectors at the same layers and "
                 f"norms {beside}."
             )
-    sunk = [
-        f"{trait} ({arm}, {number(best['coherence']['value'])})"
-        for trait, arm, best in cells
-        if best is not None and best["coherence"]["value"] < floor
-    ]
-    if sunk:
-        sentences.append(
-            "On the report questions the mean coherence fell below the floor of "
-            f"{number(floor, 0)}: {listed(sunk)}."
-        )
-    unsure = [
-        f"{trait} ({arm}, {estimate(best['coherence'])})"
-        for trait, arm, best in cells
-        if best is not None and _lower(best["coherence"]) < floor <= best["coherence"]["value"]
-    ]
-    if unsure:
-        sentences.append(
-            f"The interval of the mean coherence reaches below the floor for {listed(unsure)}."
-        )
-    lost = [
-        f"{trait} ({arm}, {number(best['coherence_at_worst'])})"
-        for trait, arm, best in cells
-        if best is not None and best["coherence_at_worst"] < floor <= best["coherence"]["value"]
-    ]
-    if lost:
-        sentences.append(
-            "If the answers without a score were incoherent, the mean coherence would lie below "
-            f"the floor for {listed(lost)}."
-        )
+    sentences += _below_the_floor(cells, floor)
     nothing = [f"{trait} ({arm})" for trait, arm, best in cells if best is None]
     if nothing:
         sentences.append(f"Nothing feasible was found for {listed(nothing)}.")
@@ -168,6 +140,38 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> li
             f"{most['vector']}."
         )
     return sentences
+
+
+def _below_the_floor(
+    cells: Sequence[tuple[str, str, Record | None]], floor: float
+) -> Iterator[str]:
+    """Which best vectors fell below the floor on the report questions, or may have."""
+    scored = [(f"{trait} ({arm}, ", best) for trait, arm, best in cells if best is not None]
+    coherent = [(cell, r) for cell, r in scored if r["coherence"]["value"] >= floor]
+    if sunk := [
+        f"{cell}{number(r['coherence']['value'])})"
+        for cell, r in scored
+        if r["coherence"]["value"] < floor
+    ]:
+        yield (
+            "On the report questions the mean coherence fell below the floor of "
+            f"{number(floor, 0)}: {listed(sunk)}."
+        )
+    if unsure := [
+        f"{cell}{estimate(r['coherence'])})"
+        for cell, r in coherent
+        if _lower(r["coherence"]) < floor
+    ]:
+        yield f"The interval of the mean coherence reaches below the floor for {listed(unsure)}."
+    if lost := [
+        f"{cell}{number(r['coherence_at_worst'])})"
+        for cell, r in coherent
+        if r["coherence_at_worst"] < floor
+    ]:
+        yield (
+            "If the answers without a score were incoherent, the mean coherence would lie below "
+            f"the floor for {listed(lost)}."
+        )
 
 
 def _above_random(best: Record) -> bool:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -177,7 +179,7 @@ def load(
         options["quantization_config"] = devices.quantised(quantisation, precision)
     tokenizer = open_tokenizer(name, revision, trust_remote_code)
     require_generation(name, revision)
-    try:
+    with _told(name, place):
         found: Any = AutoModelForCausalLM.from_pretrained(
             name,
             output_loading_info=True,
@@ -190,13 +192,25 @@ def load(
         model, loaded = found
         if not options:
             model.to(place)
-        model.eval().requires_grad_(False)
-        if getattr(model, "is_loaded_in_8bit", False):
-            # At each layer of each pass it tells that inputs are rounded to 16 bits.
-            logging.getLogger("bitsandbytes.autograd").setLevel(logging.ERROR)
-        if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
-            # torch's kernel knows no cap, and transformers 5.17 chooses it all the same.
-            model.set_attn_implementation("eager")
+        _prepare(model)
+    _require_whole(name, model, sorted(loaded["missing_keys"]), place)
+    return LanguageModel(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        blocks=find_blocks(model, blocks),
+        chat=chat,
+        digest=digest_of(name, revision, quantisation, blocks),
+        variables=variables or {},
+        thinking=thinking,
+    )
+
+
+@contextmanager
+def _told(name: str, place: torch.device) -> Iterator[None]:
+    """What ends the loading of a model becomes a TraitsteerError that names it."""
+    try:
+        yield
     except torch.OutOfMemoryError as error:
         raise TraitsteerError(
             f"{name} does not fit into the free memory of {place}; choose a smaller dtype, a "
@@ -204,7 +218,22 @@ def load(
         ) from error
     except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise cannot_load(name, error) from error
-    if missing := sorted(loaded["missing_keys"]):
+
+
+def _prepare(model: Any) -> None:  # noqa: ANN401
+    """Nothing is trained, and attention is that which the architecture asks for."""
+    model.eval().requires_grad_(False)
+    if getattr(model, "is_loaded_in_8bit", False):
+        # At each layer of each pass it tells that inputs are rounded to 16 bits.
+        logging.getLogger("bitsandbytes.autograd").setLevel(logging.ERROR)
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        # torch's kernel knows no cap, and transformers 5.17 chooses it all the same.
+        model.set_attn_implementation("eager")
+
+
+def _require_whole(name: str, model: Any, missing: list[str], place: torch.device) -> None:  # noqa: ANN401
+    """Refuse a model without some of its weights, or with some beside its GPUs."""
+    if missing:
         # transformers draws them at random, anew at each start.
         raise TraitsteerError(
             f"{name} lacks {len(missing)} of its weights, {missing[0]} among them; expected all "
@@ -217,13 +246,3 @@ def load(
             f"{' and '.join(sorted(elsewhere & {'cpu', 'disk'}))}; choose a smaller dtype, a "
             "quantisation or a smaller model."
         )
-    return LanguageModel(
-        name=name,
-        model=model,
-        tokenizer=tokenizer,
-        blocks=find_blocks(model, blocks),
-        chat=chat,
-        digest=digest_of(name, revision, quantisation, blocks),
-        variables=variables or {},
-        thinking=thinking,
-    )
