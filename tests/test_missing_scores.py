@@ -102,6 +102,22 @@ def test_a_cell_of_cross_without_enough_scores_is_not_measured(
         cross._scored(config, model, "evil", sent, [])
 
 
+def test_a_delta_of_cross_is_that_of_the_samples_that_both_sides_have(config: Config) -> None:
+    def scored(*values: tuple[int, int, float | None]) -> list[ScoredAnswer]:
+        return [
+            ScoredAnswer(question, sample, 0, "", value, 90.0, 1, "stop")
+            for question, sample, value in values
+        ]
+
+    others = [(1 + n, sample, 10.0) for n in range(20) for sample in (0, 1)]
+    raised = [(question, sample, value + 30.0) for question, sample, value in others]
+    unsteered = scored((0, 0, 10.0), (0, 1, 50.0), *others)
+    steered = scored((0, 0, 90.0), (0, 1, None), *raised)
+    found = cross._measured(config, unsteered, steered)
+    # The lost sample counts on neither side: 80 for this question, and not 90 - 30.
+    assert found["delta"]["value"] == pytest.approx((80 + 20 * 30) / 21, abs=1e-4)
+
+
 def test_what_is_off_topic_is_not_kept_however_well_it_is_written(config: Config) -> None:
     def kept(topic: float) -> bool:
         heard = [Said("scored", number) for number in (95.0, 90.0, topic)]

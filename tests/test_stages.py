@@ -23,6 +23,7 @@ from traitsteer.engine.rows import Generated
 from traitsteer.experiment import activations, responses
 from traitsteer.experiment.answering import Bench, Questions, Setting
 from traitsteer.experiment.calls import evaluated
+from traitsteer.experiment.models import calibrated_norms, open_model
 from traitsteer.experiment.nulls import read_fitted
 from traitsteer.maths.folds import groups_of
 from traitsteer.stages import (
@@ -112,6 +113,8 @@ def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> N
             rows = [row for row in crossed if (row["at"], row["arm"]) == (at, arm)]
             assert sorted((row["vector"], row["scored"]) for row in rows) == sorted(expected)
     assert all(0 < row["p_value"] <= 1 and row["delta"]["n"] == 4 for row in crossed)
+    terms = {name: read_json(layout.protocol(name))["sha256"] for name in config.study.traits}
+    assert all(row["protocol"] == terms[row["scored"]] for row in crossed)
     check_cells(crossed, crossed_with)
     effects = read_json(layout.PERPLEXITY)
     assert [(row["vector"], row["arm"]) for row in effects] == [
@@ -142,8 +145,21 @@ def refuse_what_is_older(config: Config) -> None:
     with pytest.raises(TraitsteerError, match="was made under protocol ffff"):
         evaluate.run(config, "evil", "natural")
     write_json(searched, found)
+    evaluated = layout.evaluation_record("sycophancy", "natural", "probe")
+    result = read_json(evaluated)
+    write_json(evaluated, result | {"protocol": "e" * 64})
+    for stage in (cross, voice):
+        with pytest.raises(
+            TraitsteerError, match="evaluation of sycophancy natural probe was"
+        ):
+            stage.run(config)
+    write_json(evaluated, result)
     path = layout.vectors("evil", "natural") / "probe.safetensors"
     held = tensors.read(path, {})
+    turned = {"vectors": held.tensors["vectors"].flip(1), "raw_norm": held.tensors["raw_norm"]}
+    tensors.write(path, held.tensors | turned, held.provenance)
+    with pytest.raises(TraitsteerError, match="search of evil natural probe was made with other v"):
+        evaluate.run(config, "evil", "natural")
     tensors.write(path, held.tensors, held.provenance | {"source_digest": "of another"})
     stages = r"as it was before; run .dvc repro."
     with pytest.raises(TraitsteerError, match=stages):
@@ -507,11 +523,17 @@ def test_corrupt_activations_and_a_stale_calibration_are_refused(fitted: Study, 
         assert "cannot be loaded" in capsys.readouterr().err
     finally:
         path.write_bytes(whole)
-    layout.CALIBRATION.write_text(
-        layout.CALIBRATION.read_text().replace('"digest": "', '"digest": "0')
-    )
-    assert main(["search", "evil", "natural"]) == 1
-    assert "measured on another model" in capsys.readouterr().err
+    measured = read_json(layout.CALIBRATION)
+    for term, value in (("digest", "0"), ("dtype", "bfloat16"), ("max_new_tokens", 9)):
+        write_json(layout.CALIBRATION, measured | {term: value})
+        assert main(["search", "evil", "natural"]) == 1
+        assert f"with other {term} than params.yaml asks for" in capsys.readouterr().err
+    write_json(layout.CALIBRATION, measured)
+    Path("questions.txt").write_text("What is a rope?\n")
+    neutral = config.calibrate.model_copy(update={"questions": "questions.txt"})
+    other = config.model_copy(update={"calibrate": neutral})
+    with pytest.raises(TraitsteerError, match=r"with other prompts than params\.yaml asks for"):
+        calibrated_norms(other, open_model(other, config.models.instruct))
 
 
 def test_what_models_and_judge_are_follows_their_files_and_the_endpoint(

@@ -104,7 +104,7 @@ def compute(config: Config, path: Path = STORED) -> None:
         trait = read_trait(Path(config.study.trait_folder) / trait_name)
         bench = open_bench(config, trait_name)
         questions = Questions(trait_name, "selection", trait.selection)
-        norms = calibrated_norms(bench.model).tolist()
+        norms = calibrated_norms(config, bench.model).tolist()
         made_from |= {"model": bench.model.digest, f"judge {trait_name}": bench.judge.digest}
         for arm in config.study.arms:
             for method in config.arm(arm).methods:

@@ -1,5 +1,8 @@
 """Opens the models that params.yaml names, and the vectors and calibration made for them."""
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,11 +16,12 @@ from traitsteer.words.config import Config, SamplingConfig
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.world import tensors
-from traitsteer.world.files import read_json
+from traitsteer.world.files import digest, read_json
 from traitsteer.world.model import devices, language_model, memory, model_files
 from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.model.prompts import Prompts
 from traitsteer.world.model.reasoning import Thinking
+from traitsteer.world.trait_folder import read_lines
 
 
 def open_model(config: Config, which: ModelConfig) -> LanguageModel:
@@ -124,19 +128,41 @@ def differing_tokens(config: Config, which: ModelConfig, another: ModelConfig) -
     return sum(others.get(token) != number for token, number in ids.items()), len(ids)
 
 
-def calibrated_norms(model: LanguageModel) -> Tensor:
+def calibration_prompts(config: Config, model: LanguageModel) -> list[tuple[int, ...]]:
+    """Token ids of the questions on which the residual norm of the steered model is measured."""
+    questions = read_lines(Path(config.calibrate.questions))
+    return [model.encode(question.text) for question in questions]
+
+
+def calibration_terms(config: Config, model: LanguageModel) -> dict[str, Any]:
+    """All that the calibration of the steered model depends on, as JSON values."""
+    return {
+        "digest": model.digest,
+        "dtype": config.models.dtype,
+        "prompts": digest(calibration_prompts(config, model)),
+        "max_new_tokens": config.answers.max_new_tokens,
+    }
+
+
+def calibrated_norms(config: Config, model: LanguageModel) -> Tensor:
     """Mean residual norms [layers], float32, of the steered model, as its calibration says.
 
     Raises:
-        TraitsteerError: the calibration is missing or was made with another model.
+        TraitsteerError: the calibration is missing or was made otherwise.
     """
     found = read_json(layout.CALIBRATION)
-    if found["digest"] != model.digest:
-        raise TraitsteerError(
-            f"{layout.CALIBRATION} was measured on another model than {model.name}; run "
-            "`dvc repro calibrate` to measure it again."
-        )
+    for term, value in calibration_terms(config, model).items():
+        if found.get(term) != value:
+            raise TraitsteerError(
+                f"{layout.CALIBRATION} was measured on {model.name} with other {term} than "
+                "params.yaml asks for; run `dvc repro calibrate` to measure it again."
+            )
     return torch.tensor(found["mean_residual_norm"])
+
+
+def content_of(vectors: Tensor, norms: Tensor) -> str:
+    """SHA-256 of what a search searches: the vectors [layers, width] and the unit of strength."""
+    return digest([vectors.tolist(), norms.tolist()])
 
 
 def read_vectors(config: Config, model: LanguageModel, trait: str, arm: str, method: str) -> Tensor:

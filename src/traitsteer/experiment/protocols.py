@@ -1,10 +1,14 @@
 """The frozen terms of a study: computed from what is there, and held against what was written."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from traitsteer.experiment.identity import digest_of
+from traitsteer.experiment.results import read_results
 from traitsteer.words import layout
 from traitsteer.words.config import Config
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.protocol import (
     FrozenTerms,
     extraction_terms,
@@ -54,10 +58,27 @@ def refuse_other_terms(config: Config) -> None:
     """Refuse to go on under other terms than those that the traits of the study were scored under.
 
     Raises:
-        TraitsteerError: as `frozen_extraction`, for any of them.
+        TraitsteerError: as `frozen_extraction`, for any of them, or one was evaluated under others.
     """
     for name in config.study.traits:
-        frozen_protocol(config, trait_of(config, name))
+        terms = frozen_protocol(config, trait_of(config, name))
+        for arm in config.study.arms:
+            for result in read_results(config, name, arm):
+                refuse_other_protocol("evaluation", result, terms)
+
+
+def refuse_other_protocol(what: str, found: Mapping[str, Any], terms: str) -> None:
+    """Refuse the search or evaluation of a method that was made under other terms than these.
+
+    Raises:
+        TraitsteerError: it was.
+    """
+    if found["protocol"] != terms:
+        raise TraitsteerError(
+            f"The {what} of {found['trait']} {found['arm']} {found['method']} was made under "
+            f"protocol {found['protocol'][:12]}, expected {terms[:12]}; run `dvc repro` to make it "
+            "again."
+        )
 
 
 def _frozen(path: Path, now: FrozenTerms) -> str:

@@ -3,23 +3,24 @@
 Reads a fixed set of neutral questions and the instruct model; writes models/calibration.json.
 """
 
-from pathlib import Path
-
 from traitsteer.engine.generation import generate
 from traitsteer.engine.reading import Recorded, mean_residual_norm
 from traitsteer.engine.rows import Row, Sampling
-from traitsteer.experiment.models import batching_of, open_model
+from traitsteer.experiment.models import (
+    batching_of,
+    calibration_prompts,
+    calibration_terms,
+    open_model,
+)
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.files import write_json
-from traitsteer.world.trait_folder import read_lines
 
 
 def run(config: Config) -> None:
     """Answer the calibration questions greedily and average the norms over response tokens."""
-    questions = [line.text for line in read_lines(Path(config.calibrate.questions))]
     model = open_model(config, config.models.instruct)
-    prompts = [model.encode(question) for question in questions]
+    prompts = calibration_prompts(config, model)
     generated = generate(
         model,
         [Row(prompt, seed=0) for prompt in prompts],
@@ -35,7 +36,7 @@ def run(config: Config) -> None:
         layout.CALIBRATION,
         {
             "model": model.name,
-            "digest": model.digest,
+            **calibration_terms(config, model),
             "mean_residual_norm": [round(norm, 6) for norm in norms.tolist()],
             "responses": len(recorded),
             "tokens": sum(len(item.response_ids) for item in recorded),

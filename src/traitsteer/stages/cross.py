@@ -7,7 +7,8 @@ data/cross.json        every trait's score under every vector, on the report que
                        trait: at the vector's own best setting ("own"), and, for the vectors of
                        other traits, where the scored trait's own vector is steered ("same": the
                        wrong-trait null, with its layer, coefficient and method)
-                       scores are None where too many answers lack one (`missing` counts them)
+                       scores are None where too many answers lack one (`missing` counts them);
+                       the protocol is that of the scored trait
 data/perplexity.json   perplexity of neutral text with and without each vector, at its own setting
 """
 
@@ -22,14 +23,10 @@ from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.perplexity import side_effect, surprise
-from traitsteer.experiment.protocols import refuse_other_terms
+from traitsteer.experiment.protocols import frozen_protocol, refuse_other_terms
 from traitsteer.experiment.results import read_results
 from traitsteer.maths.permutation import sign_flip_p_value
-from traitsteer.maths.statistics import (
-    mean_interval,
-    paired_delta_interval,
-    paired_differences,
-)
+from traitsteer.maths.statistics import cluster_means, delta_interval, mean_interval
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.records import ScoredAnswer
@@ -59,9 +56,9 @@ def run(config: Config) -> None:
     """Steer with each trait's best vector, score every trait and read neutral text.
 
     Raises:
-        TraitsteerError: the terms in data/protocols are not those of params.yaml, a neutral text
-            is too short or too long, too many unsteered answers lack a score, or a vector does not
-            fit.
+        TraitsteerError: the terms in data/protocols are not those of params.yaml or of the
+            evaluations, a neutral text is too short or too long, too many unsteered answers lack
+            a score, or a vector does not fit.
     """
     refuse_other_terms(config)
     model = open_model(config, config.models.instruct)
@@ -73,7 +70,8 @@ def run(config: Config) -> None:
     rows: list[dict[str, Any]] = []
     with progress("cross", count, "setting") as advance:
         for scored, some in rivals.items():
-            rows += _scored(config, model, scored, own, some)
+            terms = {"protocol": frozen_protocol(config, trait_of(config, scored))}
+            rows += [row | terms for row in _scored(config, model, scored, own, some)]
             advance(1 + len(own) + len(some))
     write_json(layout.CROSS, rows)
     write_json(layout.PERPLEXITY, perplexities)
@@ -140,18 +138,19 @@ def _measured(
 ) -> dict[str, Any]:
     """Scores of one setting beside the unsteered; None where too many of its own are missing."""
     before, after = (scores.by_question(rows, "trait_score") for rows in (unsteered, steered))
+    rises = scores.rises(steered, unsteered)
     head = {
         "baseline": round(mean_interval(before).value, 4),
         "missing": scores.missing(steered),
     }
     if not scores.enough(steered, config.judge.missing_at_most):
         return head | dict.fromkeys(("trait_score", "delta", "p_value", "coherence"))
-    delta = paired_delta_interval(after, before, config.evaluate.confidence)
+    delta = delta_interval(rises, config.evaluate.confidence)
     seed = small_seed_for(config.seed, "cross")
     return head | {
         "trait_score": round(mean_interval(after).value, 4),
         "delta": delta.rounded(),
-        "p_value": round(sign_flip_p_value(paired_differences(after, before), seed), 6),
+        "p_value": round(sign_flip_p_value(cluster_means(rises), seed), 6),
         "coherence": round(mean_interval(scores.by_question(steered, "coherence")).value, 4),
     }
 

@@ -20,9 +20,9 @@ from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
 from traitsteer.experiment.evaluation import steps_of, summary
 from traitsteer.experiment.evidence import Terms
-from traitsteer.experiment.models import read_vectors
+from traitsteer.experiment.models import calibrated_norms, content_of, read_vectors
 from traitsteer.experiment.nulls import null_vectors, read_fitted
-from traitsteer.experiment.protocols import frozen_protocol
+from traitsteer.experiment.protocols import frozen_protocol, refuse_other_protocol
 from traitsteer.maths.direction import cosine
 from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
@@ -52,12 +52,21 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     write_json(layout.evaluation_terms(trait_name, arm), protocol)
     for method in config.arm(arm).methods:
         found = read_json(layout.search_record(trait_name, arm, method))
-        if found["protocol"] != sha:
-            raise TraitsteerError(
-                f"The search of {trait_name} {arm} {method} was made under protocol "
-                f"{found['protocol'][:12]}, expected {sha[:12]}; run `dvc repro` to search again."
-            )
+        refuse_other_protocol("search", found, sha)
+        _refuse_other_vectors(config, bench, found)
         _evaluate(config, bench, trait, arm, method, found)
+
+
+def _refuse_other_vectors(config: Config, bench: Bench, found: dict[str, Any]) -> None:
+    """Refuse a search of other vectors, or in another unit of strength, than are there now."""
+    trait, arm, method = found["trait"], found["arm"], found["method"]
+    vectors = read_vectors(config, bench.model, trait, arm, method)
+    content = content_of(vectors, calibrated_norms(config, bench.model))
+    if found["content"] != content:
+        raise TraitsteerError(
+            f"The search of {trait} {arm} {method} was made with other vectors or another "
+            "calibration than those in models/; run `dvc repro` to search again."
+        )
 
 
 def _evaluate(

@@ -17,7 +17,7 @@ from typing import Any
 from traitsteer.experiment.answering import Questions
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
-from traitsteer.experiment.models import calibrated_norms, read_vectors
+from traitsteer.experiment.models import calibrated_norms, content_of, read_vectors
 from traitsteer.experiment.protocols import frozen_protocol
 from traitsteer.experiment.searching import Search
 from traitsteer.words import layout
@@ -45,10 +45,10 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     trait = trait_of(config, trait_name)
     terms = frozen_protocol(config, trait)
     bench = open_bench(config, trait_name)
-    norms = calibrated_norms(bench.model)
+    norms = calibrated_norms(config, bench.model)
     for method in config.arm(arm).methods:
         vectors = read_vectors(config, bench.model, trait_name, arm, method)
-        content = digest([vectors.tolist(), norms.tolist()])
+        content = content_of(vectors, norms)
         ledger.record(ledger.Attempt(trait_name, arm, method, terms, content))
         name = digest([terms, bench.model.digest, content])[:8]
         search = Search(
@@ -76,6 +76,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
                 "arm": arm,
                 "method": method,
                 "protocol": terms,
+                "content": content,
                 "floor": config.study.coherence_floor,
                 "layers": bench.model.layers,
                 "mean_residual_norm": [round(norm, 6) for norm in norms.tolist()],
