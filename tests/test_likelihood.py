@@ -131,6 +131,15 @@ def test_logits_that_are_not_finite_are_one_sentence(llama: LanguageModel) -> No
         log_likelihood(llama, rows, WHOLE)
 
 
+def test_a_model_that_overflows_is_not_taken_for_one_that_looks_ahead(tmp_path: Path) -> None:
+    build(tmp_path, "llama")
+    model = load(str(tmp_path), device="cpu")
+    model.tried["shared"] = True
+    model.blocks[1].mlp.down_proj.weight.data.fill_(3e38)
+    with pytest.raises(TraitsteerError, match="not finite for a row that is unsteered"):
+        log_likelihood(model, [Told("one", (7,), (8, 9))], WHOLE)
+
+
 def test_responses_count_towards_the_positions_that_a_model_knows(tmp_path: Path) -> None:
     build(tmp_path, "llama", max_position_embeddings=16)
     model = load(str(tmp_path), chat=True, device="cpu")

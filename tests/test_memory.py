@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from steering_oracle import direction
@@ -35,6 +36,19 @@ LLAMA = Sizes(
     bytes_each=2,
 )
 """The published sizes of an 8 B model with 8 key-value heads of 128."""
+
+
+def test_a_slot_that_is_free_again_holds_nothing_of_who_left_it() -> None:
+    """A captured step reads columns that are not yet written: they must be no stray NaN."""
+    slots = Slots(1, 2, 12, 4, torch.device("cpu"), cleared=True, spare=[])
+    layer, prompts = slots.kept[0], (torch.ones(1, 2, 3, 8), torch.ones(1, 2, 3, 8))
+    layer.fill(0, prompts, np.array([0, 0]))
+    slots.columns.first = 0
+    for buffer in layer.buffers:
+        buffer[1] = torch.nan
+    layer.fill(1, prompts, np.array([0]))
+    assert all(bool(buffer.isfinite().all()) for buffer in layer.buffers)
+    assert all(bool((buffer[1, :, 1:4] == 1).all()) for buffer in layer.buffers)
 
 
 def test_keys_and_values_of_a_known_model() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from traitsteer.engine.rows import Sampling
 from traitsteer.engine.sampling import choose, uniform
+from traitsteer.words.errors import TraitsteerError
 
 VOCABULARIES = (5, 64, 130, 3000)
 """Less than a group of neighbours, one, some and a rest, and enough for a search among the few."""
@@ -77,6 +78,12 @@ def test_a_row_is_chosen_for_alone_as_among_others(top_p: float) -> None:
     for row in range(0, 80, 7):
         one = slice(row, row + 1)
         assert choose(logits[one], seeds[one], torch.zeros(1).long(), sampling) == together[row]
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
+def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
+    with pytest.raises(TraitsteerError, match="expected 1 or more, 0 or more"):
+        Sampling(4, temperature)
 
 
 def test_samples_follow_the_distribution_and_the_seed() -> None:

@@ -171,6 +171,20 @@ def test_rows_part_where_their_answers_do(llama: LanguageModel, positions: Steer
     assert 1 < seen[3][0] < len(rows), "some have parted, and some have not"
 
 
+def test_samples_of_a_prompt_take_the_room_of_one(llama: LanguageModel) -> None:
+    rows = [
+        Row(prompt, seed, Steering(2, VECTORS[0], 1.0, positions))
+        for prompt in ((20, 21, 22), (30, 31, 32), (40, 41, 42))
+        for seed in range(4)
+        for positions in ("all", "response")
+    ]
+    with batches(llama) as seen:
+        whole = generate(llama, rows, Sampling(2), Batching(24, tokens=18))
+    # Three prompts of three tokens, steered and unsteered.
+    assert seen[0][0] == 3 and len(seen) == 2
+    assert generate(llama, rows, Sampling(2), Batching(24, tokens=1)) == whole
+
+
 def test_the_rows_of_a_prompt_are_taken_in_together(llama: LanguageModel) -> None:
     rows = [
         Row(prompt, 1, Steering(2, vector, 1e-6))

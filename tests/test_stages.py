@@ -149,9 +149,7 @@ def refuse_what_is_older(config: Config) -> None:
     result = read_json(evaluated)
     write_json(evaluated, result | {"protocol": "e" * 64})
     for stage in (cross, voice):
-        with pytest.raises(
-            TraitsteerError, match="evaluation of sycophancy natural probe was"
-        ):
+        with pytest.raises(TraitsteerError, match="evaluation of sycophancy natural probe was"):
             stage.run(config)
     write_json(evaluated, result)
     path = layout.vectors("evil", "natural") / "probe.safetensors"

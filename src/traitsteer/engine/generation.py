@@ -28,6 +28,7 @@ from traitsteer.engine.rows import (
     side_by_side,
     too_large,
 )
+from traitsteer.engine.sharing import key_of
 from traitsteer.engine.trial import try_out
 from traitsteer.engine.writing import Writing
 from traitsteer.words.shapes import Bool
@@ -168,16 +169,19 @@ class _Stream:
     def _next(self, free: int) -> list[int]:
         """Waiting rows for one pass over prompts.
 
-        The rows of a prompt are split between two passes only where that is half of a pass.
+        Those that differ in what comes after the prompt alone are one run of it. The rows of a
+        prompt are split between two passes only where that is half of a pass.
         """
         chosen: list[int] = []
+        runs: set[object] = set()
         whole = width = 0
         for index in islice(self.waiting, free):
             prompt = self.rows[index].prompt_ids
+            runs.add((prompt, key_of(self.rows[index].steered("prompt"))))
             if chosen and prompt != self.rows[chosen[-1]].prompt_ids:
                 whole = len(chosen)
             width = max(width, len(prompt))
-            if chosen and width * (len(chosen) + 1) > self.batch_tokens:
+            if chosen and width * len(runs) > self.batch_tokens:
                 return chosen[:whole] if 2 * whole >= len(chosen) else chosen
             chosen.append(index)
         return chosen

@@ -31,8 +31,10 @@ class Uncapturable(TraitsteerError):
 
     def __init__(self, model: LanguageModel, reason: str) -> None:
         what = reason.splitlines()[0]
-        self.found = f"Steps of {model.name} cannot be captured as a CUDA graph ({what})"
-        super().__init__(f"{self.found}; set models.capture to false.")
+        super().__init__(
+            f"Steps of {model.name} cannot be captured as a CUDA graph ({what}); set "
+            "models.capture to false."
+        )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What the engine is asked for and what it gives back: rows in, responses out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,6 +13,8 @@ from traitsteer.words.shapes import Float
 from traitsteer.world.model.language_model import LanguageModel
 
 Steered = Literal["all", "prompt", "response"]
+_SEEDS = 2**63
+"""Seeds are int64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Raises TraitsteerError where a value lies outside its range."""
-        if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1:
+        warm = 0 <= self.temperature < math.inf
+        if self.max_new_tokens < 1 or not warm or not 0 < self.top_p <= 1:
             raise TraitsteerError(
                 f"Sampling has max_new_tokens {self.max_new_tokens}, temperature "
                 f"{self.temperature:g} and top_p {self.top_p:g}; expected 1 or more, 0 or more, "
@@ -110,6 +114,8 @@ def check_row(model: LanguageModel, name: str, row: Row, new_tokens: int) -> Non
     """Refuse one row, by its name; raises as `check` does."""
     check_length(name, model.name, model.context, len(row.prompt_ids), new_tokens)
     check_ids(model, name, row.prompt_ids)
+    if not 0 <= row.seed < _SEEDS:
+        raise TraitsteerError(f"{name} has the seed {row.seed}; expected 0 up to {_SEEDS - 1}.")
     steering = row.steering
     if steering is None:
         return

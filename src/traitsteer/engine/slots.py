@@ -152,6 +152,9 @@ class _Layer(CacheLayerMixin):
             # Attention multiplies what it masks by 0, so that must not be a stray NaN: neither
             # before these prompts nor, if they are longer than all others, before the others.
             own[:, :, first:start] = 0
+            if self.cleared:
+                # Read before it is written: what a row wrote here after it had left.
+                own[:, :, self.columns.end :] = 0
             buffer[:slot, :, first:seen] = 0
             lying = prompt[: len(of_run)] if chosen is None else prompt.index_select(0, chosen)
             own[:, :, start : self.columns.end] = lying

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from traitsteer.engine.decoding import Decoder, Use
-from traitsteer.engine.graphs import Uncapturable, capturable, nothing_read_back
+from traitsteer.engine.graphs import capturable, nothing_read_back
 from traitsteer.engine.own_cache import Together
 from traitsteer.engine.prefill import prefill
 from traitsteer.engine.rows import Row, Steering, no_numbers, too_large
@@ -108,10 +108,12 @@ def _captured(model: LanguageModel, asked: bool) -> bool:
     """Whether steps can be captured; nobody asked for it where it depends on the model."""
     try:
         _trial(model).run("captured")
-    except Uncapturable as error:
-        if asked:
+    except TraitsteerError as refused:
+        # What does not fit into the memory tells nothing of the architecture.
+        if asked or isinstance(refused.__cause__, torch.OutOfMemoryError):
             raise
-        _LOG.warning("%s: they run without.", error.found)
+        found = str(refused).partition(";")[0]
+        _LOG.warning("%s: its steps run without being captured.", found)
         return False
     return True
 
@@ -177,7 +179,9 @@ class _Trial:
         model = self.model
         short = model.quantised or model.dtype not in _APART
         least = _APART_IN_SHORT if short else _APART[model.dtype]
-        for keys in self.groups:
+        for group in self.groups:
+            # Samples of one setting share a prompt, which the other cache has to copy.
+            keys = [*group, *group] if way == "own cache" else group
             rows = [self.rows[key] for key in keys]
             if way == "own cache":
                 found = _by_own_cache(model, rows, self.token)
