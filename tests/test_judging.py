@@ -233,7 +233,7 @@ def test_scores_are_kept_by_the_whole_address_and_the_code(
     before = identity.scores_known_by(local, "evil")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
     assert identity.scores_known_by(local, "evil") == before
-    monkeypatch.setattr(judges, "_CODE", "other code")
+    monkeypatch.setattr(identity, "_CODE", "other code")
     assert identity.scores_known_by(local, "evil") != before
 
 
