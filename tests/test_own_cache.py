@@ -121,6 +121,28 @@ def test_rows_that_differ_in_seeds_alone_share_their_prompt(
     assert shapes == [(1, 3), (4, 1), (4, 1)] * 2, "as many rows as share the tokens of a pass"
 
 
+def test_settings_that_come_first_finish_first(bloom: LanguageModel) -> None:
+    """A setting's answers are kept once all are there, so that a kill loses those under way."""
+    prompts = [tuple(range(6, 6 + length)) for length in (3, 5, 2, 4, 3)]
+    steerings = [Steering(1, direction(at), 2.0) for at in range(12)]
+    rows = [
+        Row(prompt, seed, steering)
+        for steering in steerings
+        for prompt in prompts
+        for seed in range(2)
+    ]
+    each = 2 * len(prompts)
+    order: list[int] = []
+    found = generate(bloom, rows, ROWS, Batching(4), lambda at, _: order.append(at // each))
+    assert found == generate(bloom, rows, ROWS, Batching(len(rows)))
+    ended = [max(n for n, at in enumerate(order) if at == one) for one in range(12)]
+    began = [order.index(one) for one in range(12)]
+    assert ended == sorted(ended)
+    # Beside the setting in turn, at most one pass of each of the four lengths is under way.
+    assert all(end < (one + 1) * each + 4 * 4 for one, end in enumerate(ended))
+    assert all(end < begin for end, begin in zip(ended, began[3:], strict=False))
+
+
 def test_memory_that_runs_out_halves_the_rows_and_no_answer(
     bloom: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

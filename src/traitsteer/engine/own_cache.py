@@ -37,8 +37,8 @@ def by_own_cache(
         TraitsteerError: a single row does not fit into memory, or its logits are not finite.
     """
     results: dict[int, Generated] = {}
-    waiting = deque(_side_by_side(rows))
     most, tokens = min(batching.rows, len(rows)), batching.tokens
+    waiting = deque(_in_turn(rows, most))
     while waiting:
         chosen = _next(rows, waiting, most, tokens)
         saying = _say(model, [rows[index] for index in chosen], sampling)
@@ -63,14 +63,27 @@ def by_own_cache(
     return [results[index] for index in range(len(rows))]
 
 
-def _side_by_side(rows: Sequence[Row]) -> list[int]:
-    """Rows of one prompt length, of one prompt and of one setting follow each other."""
+def _in_turn(rows: Sequence[Row], window: int) -> list[int]:
+    """The rows of each prompt length in windows, and the window with the earliest row first.
+
+    So passes are full, and rows that come first still finish first. Within a window rows of one
+    prompt and of one setting follow each other.
+    """
     numbers: dict[object, int] = {}
     settings = [numbers.setdefault(_setting(row), len(numbers)) for row in rows]
-    prompts = [row.prompt_ids for row in rows]
-    return sorted(
-        range(len(rows)), key=lambda at: (len(prompts[at]), prompts[at], settings[at], at)
+    of_length: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        of_length.setdefault(len(row.prompt_ids), []).append(index)
+    windows = sorted(
+        some[first : first + window]
+        for some in of_length.values()
+        for first in range(0, len(some), window)
     )
+    return [
+        index
+        for some in windows
+        for index in sorted(some, key=lambda at: (rows[at].prompt_ids, settings[at], at))
+    ]
 
 
 def _setting(row: Row) -> object:
@@ -85,7 +98,7 @@ def _next(rows: Sequence[Row], waiting: deque[int], most: int, tokens: int) -> l
     while waiting and len(chosen) < most:
         row = rows[waiting[0]]
         runs.add((row.prompt_ids, _setting(row)))
-        if len(row.prompt_ids) > length or (chosen and length * len(runs) > tokens):
+        if len(row.prompt_ids) != length or (chosen and length * len(runs) > tokens):
             break
         chosen.append(waiting.popleft())
     return chosen
