@@ -374,22 +374,42 @@ def test_interrupted_elicitation_goes_on_and_ends_with_the_same_file(
     with pytest.raises(KeyboardInterrupt):
         elicit.run(config, "evil", "natural")
     assert not path.exists()
-    finished = len(list((layout.CACHE / "responses").iterdir()))
-    assert finished
     monkeypatch.setattr(responses, "generate", recorded)
-    for left in (16 - 5 * finished, 0):
+    for left in (16 - 12, 0):
         elicit.run(config, "evil", "natural")
         assert path.read_bytes() == expected
         assert asked.pop() == left
-    # More samples of each prompt add to those that are kept, but for those of the last chunk.
+    # More samples of each prompt add to those that are kept.
     samples = config.elicit.samples
     more = config.elicit.model_copy(update={"samples": samples + 1})
     elicit.run(config.model_copy(update={"elicit": more}), "evil", "natural")
-    assert asked.pop() == 16 * (samples + 1) // samples - 15
+    assert asked.pop() == 16 // samples
     # Other seeds are other responses.
     elicit.run(config.model_copy(update={"seed": 1}), "evil", "natural")
     assert asked.pop() == 16
     assert path.read_bytes() != expected
+
+
+def test_half_of_the_responses_are_kept_when_half_have_ended(study: Study, monkeypatch) -> None:
+    """A process that is killed writes nothing more: what counts is what lies on disk meanwhile."""
+    monkeypatch.setattr(responses, "CHUNK", 8)
+    config = study(models={"rows": 4}, elicit={"samples": 4})
+    generate = responses.generate
+    ended, kept = 0, []
+
+    def watched(model, rows, sampling, batching, finished) -> Any:
+        def told(number: int, generated: Generated) -> None:
+            nonlocal ended
+            finished(number, generated)
+            ended += 1
+            files = (layout.CACHE / "responses").rglob("*.jsonl")
+            kept.append(ended - sum(len(read_jsonl(path)) for path in files))
+
+        return generate(model, rows, sampling, batching, told)
+
+    monkeypatch.setattr(responses, "generate", watched)
+    elicit.run(config, "evil", "natural")
+    assert ended == 64 and max(kept) < 8, "what a kill loses of those that have ended"
 
 
 def test_a_chunk_of_responses_that_is_not_whole_is_named_before_anything_is_generated(
@@ -397,11 +417,11 @@ def test_a_chunk_of_responses_that_is_not_whole_is_named_before_anything_is_gene
 ) -> None:
     config = study()
     elicit.run(config, "evil", "natural")
-    [chunk] = (layout.CACHE / "responses").iterdir()
+    [chunk] = (layout.CACHE / "responses").rglob("*.jsonl")
     whole = chunk.read_text()
     monkeypatch.setattr(responses, "generate", None)
     lines = whole.splitlines(keepends=True)
-    for left, found in (("", "0 of 16"), ("".join(lines[:5]), "5 of 16"), (whole * 2, "32 of 16")):
+    for left, found in (("", 0), ("".join(lines[:5]), 5), (whole * 2, 32)):
         chunk.write_text(left)
         with pytest.raises(TraitsteerError, match=f"{chunk.name} holds {found} .*; delete it and"):
             elicit.run(config, "evil", "natural")

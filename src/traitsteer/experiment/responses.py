@@ -1,8 +1,9 @@
 """Responses to prompts, kept on disk in chunks while they are generated.
 
-A chunk is written when the last of its responses has ended, under the hash of everything that it
-depends on, so that an interrupted stage generates only what is left (DVC removes the outputs of a
-stage before it starts).
+A chunk holds the responses that ended one after the other, each under the hash of its prompt and
+seed, in a folder for what else they depend on. An interrupted stage generates only what is left
+(DVC removes the outputs of a stage before it starts), and one that asks for more takes what there
+is, whatever it lies beside.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.model.passes import PASSES
 
 CHUNK = 64
-"""Responses of one file."""
+"""Responses of one file; a killed run loses at most as many that had ended."""
 
 GENERATING = (
     *(
@@ -49,57 +50,66 @@ def responses_to(
     cache: Path,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Generated]:
-    """The unsteered response to each prompt, in order; those of finished chunks are read.
+    """The unsteered response to each prompt, in order; those that are kept on disk are read.
 
     Raises:
-        TraitsteerError: the file of a finished chunk does not hold all of it, a prompt is empty or
-            does not fit the model, or a single one does not fit into memory.
+        TraitsteerError: the file of a chunk is not what was written, a prompt is empty or does not
+            fit the model, or a single one does not fit into memory.
     """
-    chunks = [prompts[first : first + CHUNK] for first in range(0, len(prompts), CHUNK)]
-    paths = [_path(model, chunk, sampling, cache) for chunk in chunks]
+    folder = _folder(model, sampling, cache)
+    names = [digest([each.prompt_ids, each.seed]) for each in prompts]
+    asked = dict(zip(names, prompts, strict=True))
     kept = {
-        place: _read(path, len(chunks[place])) for place, path in enumerate(paths) if path.exists()
+        name: generated
+        for path in sorted(folder.glob("*.jsonl"))
+        for name, generated in _read(path)
+        if name in asked
     }
-    missing = [place for place in range(len(chunks)) if place not in kept]
-    left = [(place, at) for place in missing for at in range(len(chunks[place]))]
-    # Equal prompts side by side, which share their pass, though their samples lie chunks apart.
+    # Equal prompts side by side, which share their pass, though their samples lie far apart.
     seen: dict[tuple[int, ...], int] = {}
-    left.sort(key=lambda each: seen.setdefault(chunks[each[0]][each[1]].prompt_ids, len(seen)))
-    parts: dict[int, dict[int, Generated]] = {place: {} for place in missing}
+    left = [name for name in asked if name not in kept]
+    left.sort(key=lambda name: seen.setdefault(asked[name].prompt_ids, len(seen)))
     progress(len(prompts) - len(left))
+    ended: dict[str, Generated] = {}
+
+    def keep() -> None:
+        if ended:
+            lines = [{"of": name, **asdict(generated)} for name, generated in ended.items()]
+            write_jsonl(folder / f"{digest(list(ended))}.jsonl", lines)
+            kept.update(ended)
+            ended.clear()
 
     def finished(number: int, generated: Generated) -> None:
-        place, at = left[number]
-        parts[place][at] = generated
-        if len(parts[place]) == len(chunks[place]):
-            whole = parts.pop(place)
-            kept[place] = [whole[each] for each in sorted(whole)]
-            write_jsonl(paths[place], map(asdict, kept[place]))
+        ended[left[number]] = generated
+        if len(ended) == CHUNK:
+            keep()
         progress(1)
 
-    rows = [Row(chunks[place][at].prompt_ids, chunks[place][at].seed) for place, at in left]
-    generate(model, rows, sampling, batching, finished)
-    return [response for place in range(len(chunks)) for response in kept[place]]
+    rows = [Row(asked[name].prompt_ids, asked[name].seed) for name in left]
+    try:
+        generate(model, rows, sampling, batching, finished)
+    finally:
+        keep()
+    return [kept[name] for name in names]
 
 
-def _read(path: Path, count: int) -> list[Generated]:
-    """The responses of a finished chunk; a disk that filled up or lost power leaves fewer."""
-    rows = read_jsonl(path)
-    if len(rows) != count:
+def _read(path: Path) -> list[tuple[str, Generated]]:
+    """The responses of a chunk by their names; a disk that filled up or lost power leaves fewer."""
+    lines = read_jsonl(path)
+    if digest([line.get("of") for line in lines]) != path.stem:
         raise TraitsteerError(
-            f"{path} holds {len(rows)} of {count} responses; delete it and run again, which makes "
-            "them anew."
+            f"{path} holds {len(lines)} responses, which are not those that were written to it; "
+            "delete it and run again, which makes them anew."
         )
-    return [Generated(tuple(row["ids"]), row["finish"]) for row in rows]
+    return [(line["of"], Generated(tuple(line["ids"]), line["finish"])) for line in lines]
 
 
-def _path(model: LanguageModel, chunk: Sequence[Seeded], sampling: Sampling, cache: Path) -> Path:
+def _folder(model: LanguageModel, sampling: Sampling, cache: Path) -> Path:
     key = {
         "code": _CODE,
         "model": model.digest,
         "dtype": str(model.dtype),
         "device": str(model.device),
         "sampling": asdict(sampling),
-        "prompts": [[each.prompt_ids, each.seed] for each in chunk],
     }
-    return cache / "responses" / f"{digest(key)}.jsonl"
+    return cache / "responses" / digest(key)
