@@ -4,6 +4,7 @@ responses too short for an arm's position are left out and counted.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import pytest
 from tiny_study import Study
 
 from traitsteer.experiment.elicitation import planned
-from traitsteer.stages import cache, elicit, fit, protocol, vet
+from traitsteer.stages import cache, check, elicit, fit, protocol, vet
 from traitsteer.words import layout
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
-from traitsteer.world.trait_folder import trait_of
+from traitsteer.world.trait_folder import trait_of, write_trait
 
 Lines = list[dict[str, Any]]
 Spoil = Callable[[Lines], Lines]
@@ -193,3 +194,39 @@ def test_what_is_planned_is_what_is_elicited(vetted: Config) -> None:
     assert [each.id for each in plan] == [line["id"] for line in read_jsonl(RESPONSES)]
     assert len({each.seed for each in plan}) == 16
     assert json.dumps(plan[0].side.prompt) in RESPONSES.read_text()
+
+
+def test_pairs_that_share_a_side_elicit_responses_of_their_own(study: Study) -> None:
+    config = study(elicit={"samples": 2})
+    trait = trait_of(config, "evil")
+    before = {text: planned(config, trait, text) for text in ("natural", "instruction")}
+    for text, name in (("natural", "scenarios"), ("instruction", "system_prompts")):
+        first, *others = getattr(trait, name)
+        pairs = tuple(replace(pair, negative=first.negative) for pair in (first, *others))
+        plan = planned(config, replace(trait, **{name: pairs}), text)
+        assert [each.id for each in plan] == [each.id for each in before[text]]
+        assert len({each.seed for each in plan}) == len({each.id for each in plan}) == len(plan)
+        for new, old in zip(plan, before[text], strict=True):
+            assert (new.seed == old.seed) == (new.side == old.side)
+    write_trait(Path("traits/evil"), replace(trait, system_prompts=pairs))
+    elicit.run(config, "evil", "instruction")
+    lines = read_jsonl(layout.responses("evil", "instruction"))
+    told = [(tuple(line["prompt_ids"]), tuple(line["response_ids"])) for line in lines]
+    assert len({prompt for prompt, _ in told}) < len(set(told)) == len(told)
+
+
+def test_pairs_that_share_a_side_are_refused_where_they_would_share_the_response(
+    study: Study, monkeypatch
+) -> None:
+    config = study(elicit={"temperature": 0})
+    trait = trait_of(config, "evil")
+    assert planned(config, trait, "instruction")
+    first, *others = trait.system_prompts
+    pairs = (first, *(replace(pair, negative=first.negative) for pair in others))
+    write_trait(Path("traits/evil"), replace(trait, system_prompts=pairs))
+    assert planned(config, trait_of(config, "evil"), "natural")
+    monkeypatch.setattr(elicit, "open_model", None)
+    with pytest.raises(TraitsteerError, match=r"'instruction' share the negative side .* temperat"):
+        elicit.run(config, "evil", "instruction")
+    with pytest.raises(TraitsteerError, match=r"'instruction' share the negative side .* temperat"):
+        check.refuse_texts(config, [trait_of(config, "evil")])

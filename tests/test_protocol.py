@@ -163,6 +163,11 @@ def test_question_sets_that_share_a_question_stop_the_study(config) -> None:
         alike = replace(first, negative=f"{first.positive}!")
         with pytest.raises(TraitsteerError, match=rf"both sides of a pair in {name}\.txt"):
             refuse_repeats(replace(trait, **{name: (alike, *others)}))
+        both = replace(others[2], negative=first.positive.upper())
+        with pytest.raises(TraitsteerError, match=rf"positive side of one pair in {name}\.txt and"):
+            refuse_repeats(replace(trait, **{name: (first, *others[:2], both, *others[3:])}))
+        shared = tuple(replace(pair, negative=first.negative) for pair in (first, *others))
+        refuse_repeats(replace(trait, **{name: shared}))
     with pytest.raises(TraitsteerError, match=r"stands twice in report\.txt"):
         refuse_repeats(again)
 

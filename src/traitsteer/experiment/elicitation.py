@@ -4,7 +4,8 @@ A stage may be run by hand, after files were cut short, or made for other parame
 here is exactly what was planned, each response once, and each verdict is on the response beside it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -50,19 +51,47 @@ class Elicitation:
 def planned(config: Config, trait: Trait, text: str) -> list[Elicitation]:
     """`elicit.samples` responses to both sides of every contrast pair of an arm that elicits.
 
-    Samples are outermost: where more are wanted later, those that are kept still come first.
+    Samples are outermost: where more are wanted later, those that are kept still come first. Where
+    pairs share a side, each responds to it with seeds of its own.
+
+    Raises:
+        TraitsteerError: pairs share a side at temperature 0, where they would share the response.
     """
-    sides = list(sides_of(trait, config.eliciting(text).elicitation))
+    sides = list(_numbered(sides_of(trait, config.eliciting(text).elicitation)))
+    for side, earlier in sides:
+        if earlier and config.elicit.temperature == 0:
+            raise TraitsteerError(
+                f"{trait.name}: two contrast pairs of the text {text!r} share the {side.polarity} "
+                f"side {side.system or side.prompt!r}, and at elicit.temperature 0 they would "
+                "share the response; write another side or raise the temperature."
+            )
     return [
         Elicitation(
             id=f"{trait.name}-{text}-{side.pair:04}-{side.polarity}-{sample}",
             side=side,
             sample=sample,
-            seed=seed_for(config.seed, text, side.system or "", side.prompt, sample),
+            seed=seed_for(
+                config.seed,
+                text,
+                side.system or "",
+                side.prompt,
+                sample,
+                # A prompt that stands once keeps the seeds that it would have beside no other.
+                *([earlier] if earlier else []),
+            ),
         )
         for sample in range(config.elicit.samples)
-        for side in sides
+        for side, earlier in sides
     ]
+
+
+def _numbered(sides: Iterable[Side]) -> Iterator[tuple[Side, int]]:
+    """Each side, and how many before it have the same prompt under the same system prompt."""
+    seen: Counter[tuple[str | None, str]] = Counter()
+    for side in sides:
+        asked = side.system, side.prompt
+        yield side, seen[asked]
+        seen[asked] += 1
 
 
 def sides_of(trait: Trait, elicitation: str) -> Iterator[Side]:

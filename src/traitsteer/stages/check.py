@@ -38,7 +38,8 @@ def run(config: Config) -> None:
 
     Raises:
         TraitsteerError: a trait folder, the calibration set or the neutral texts cannot be read, a
-            question or contrast pair stands twice, a text has fewer responses than vet.minimum, the
+            question or contrast pair stands twice, one side stands for both polarities, pairs share
+            a side at temperature 0, a text has fewer responses than vet.minimum, the
             judge cannot be reached, does not know a trait or has no chat template, a model or its
             weights cannot be found, needs more memory than there is (that of a local judge counted)
             or has no blocks that can be found, instruction elicitation is asked of a model without
@@ -75,7 +76,8 @@ def refuse_texts(config: Config, traits: Sequence[Trait]) -> None:
 
     Raises:
         TraitsteerError: the calibration set or the neutral texts cannot be read or are empty, a
-            question or contrast pair stands twice, or vetting cannot keep enough of a text.
+            question or contrast pair stands twice, one side stands for both polarities, pairs share
+            a side at temperature 0, or vetting cannot keep enough of a text.
     """
     for lines, what in (
         (config.calibrate.questions, "question"),

@@ -26,8 +26,9 @@ def run(config: Config, trait_name: str, text: str) -> None:
 
     Raises:
         TraitsteerError: `text` is no arm or one that reads the text of another, the trait folder
-            or the model cannot be read, a question or contrast pair stands twice, or a prompt does
-            not fit the model.
+            or the model cannot be read, a question or contrast pair stands twice, one side stands
+            for both polarities, pairs share a side at temperature 0, or a prompt does not fit the
+            model.
     """
     elicitation = config.eliciting(text).elicitation
     trait = trait_of(config, trait_name)

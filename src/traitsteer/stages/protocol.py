@@ -19,7 +19,7 @@ def run(config: Config, trait_name: str) -> None:
 
     Raises:
         TraitsteerError: the trait folder, the judge or the steered model cannot be found, or a
-            question or contrast pair stands twice.
+            question or contrast pair stands twice, or one side stands for both polarities.
     """
     trait = trait_of(config, trait_name)
     refuse_repeats(trait)

@@ -82,7 +82,8 @@ def refuse_repeats(trait: Trait) -> None:
     """Raise TraitsteerError when a question or contrast pair of a trait stands twice.
 
     In two sets, what selection has seen would be reported as if it were new; in one, it would count
-    as two although its answers are the same. Case and punctuation make no difference.
+    as two although its answers are the same. Pairs may share a side, but of one polarity: responses
+    to one prompt cannot be told apart as both. Case and punctuation make no difference.
     """
     questions = {
         name: [plain(text) for text in getattr(trait, name)]
@@ -98,6 +99,14 @@ def refuse_repeats(trait: Trait) -> None:
                 raise TraitsteerError(
                     f"{trait.name}: both sides of a pair in {name}.txt are {pair.positive!r}, "
                     "apart from case and punctuation; let one of them lack the trait."
+                )
+        negatives = {plain(pair.negative) for pair in getattr(trait, name)}
+        for pair in getattr(trait, name):
+            if plain(pair.positive) in negatives:
+                raise TraitsteerError(
+                    f"{trait.name}: {pair.positive!r} is the positive side of one pair in "
+                    f"{name}.txt and the negative side of another, apart from case and "
+                    "punctuation; take one of them out."
                 )
     for name, texts in (questions | pairs).items():
         for text, times in Counter(texts).items():
