@@ -1,8 +1,12 @@
 """Shards: one at a time, in order, joined as they were, refused where one is missing or foreign."""
 
 import gc
+import os
+import shutil
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from errno import EXDEV
 from pathlib import Path
 
 import pytest
@@ -141,3 +145,77 @@ def test_missing_truncated_and_foreign_shards_are_one_sentence(
         tensors.read_shards(folder, {"trait": "evil"})
     with pytest.raises(TraitsteerError, match="made with trait evil, expected envy"):
         tensors.read_shards(folder, {"trait": "envy"})
+
+
+def second_is_killed(whole: Callable[..., object]) -> Callable[..., None]:
+    calls = []
+
+    def killed(*paths: Path) -> None:
+        calls.append(paths)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        whole(*paths)
+
+    return killed
+
+
+def test_an_interrupted_placing_leaves_all_as_it_was(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "traits" / "arm"
+    write(reader, folder, 20, 3)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    finished = list(reader.shards(labelled(11), 4, {"trait": "evil", "shards": "3"}))
+
+    for module, name in ((os, "link"), (shutil, "move")):
+        monkeypatch.setattr(module, name, second_is_killed(getattr(module, name)))
+    with pytest.raises(KeyboardInterrupt):
+        tensors.place_shards(finished, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert all(path.exists() for path in finished)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_several_workers_place_the_same_shards(reader: Reader, tmp_path: Path) -> None:
+    folder = tmp_path / "traits" / "arm"
+    finished = list(reader.shards(labelled(11), 4, {"trait": "evil", "shards": "3"}))
+    with ThreadPoolExecutor(4) as workers:
+        for placing in [workers.submit(tensors.place_shards, finished, folder) for _ in range(40)]:
+            placing.result()
+    assert list(folder.parent.iterdir()) == [folder]
+    assert len(tensors.read_shards(folder, {"trait": "evil"}).tensors["pair"]) == 11
+    for path, placed in zip(finished, sorted(folder.iterdir()), strict=True):
+        assert path.samefile(placed), "kept twice"
+
+
+def test_where_no_link_can_be_made_shards_are_copied_and_kept_once(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*paths: Path) -> None:
+        raise OSError(EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refused)
+    folder = tmp_path / "arm"
+    finished = list(reader.shards(labelled(11), 4, {"trait": "evil", "shards": "3"}))
+    expected = [path.read_bytes() for path in finished]
+    tensors.place_shards(finished, folder)
+    assert [path.read_bytes() for path in sorted(folder.iterdir())] == expected
+    assert not any(path.exists() for path in finished)
+    monkeypatch.undo()
+    with pytest.raises(TraitsteerError, match=r"is gone, though .* run the stage again"):
+        tensors.place_shards(finished, folder)
+    assert [path.read_bytes() for path in sorted(folder.iterdir())] == expected
+
+
+def test_a_shard_that_was_cut_short_is_made_anew(reader: Reader, tmp_path: Path) -> None:
+    folder = tmp_path / "arm"
+    write(reader, folder, 11, 4)
+    path = folder / "00001.safetensors"
+    whole = path.read_bytes()
+    # In place, as a disk does it: the shard that is kept under the other name is cut as well.
+    path.write_bytes(whole[:-8])
+    with pytest.raises(TraitsteerError, match=r"no whole safetensors file .*; delete it and run"):
+        tensors.read_shards(folder, {"trait": "evil"})
+    path.unlink()
+    write(reader, folder, 11, 4)
+    assert path.read_bytes() == whole

@@ -84,7 +84,8 @@ class Reader:
                 return
             made_from = {**provenance, "shard": str(number)}
             path = self._path(part, made_from)
-            if path.exists():
+            # One that was cut short, by a disk that filled up or lost power, is made anew.
+            if tensors.is_whole(path):
                 progress(len(part))
             else:
                 self._read(part, path, made_from, progress)

@@ -1,11 +1,15 @@
 """Tensors of a study on disk, as safetensors with the provenance to refuse a mismatch."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from errno import EEXIST, ENOTEMPTY
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -49,12 +53,63 @@ def read(path: Path, expected: Mapping[str, str]) -> TensorFile:
 
 
 def place_shards(finished: Sequence[Path], folder: Path) -> None:
-    """Move the shards of one whole into a folder of their own, in place of what it held."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    for number, path in enumerate(finished):
-        shutil.move(path, folder / f"{number:05d}.safetensors")
+    """Put the shards of one whole into a folder of their own, in place of what it held.
+
+    The folder is filled under another name and renamed, so that it is there whole or as it was,
+    whoever else places the same. The shards are linked and stay where they were finished, which
+    takes no room: a stage that runs again reads none anew. Where no link can be made they are
+    copied, and leave once the folder stands, so that none is kept twice.
+
+    Raises:
+        TraitsteerError: a shard is gone, as where links cannot be made and another process placed
+            it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+        whole = Path(name, "whole")
+        whole.mkdir()
+        copied = [
+            path
+            for number, path in enumerate(finished)
+            if not _linked(path, whole / f"{number:05d}.safetensors")
+        ]
+        for turn in count():
+            with suppress(FileNotFoundError):
+                folder.rename(Path(name, f"before-{turn}"))
+            try:
+                whole.rename(folder)
+                break
+            except OSError as error:
+                # Another process has placed its own between the two.
+                if error.errno not in (ENOTEMPTY, EEXIST):
+                    raise
+    for path in copied:
+        path.unlink(missing_ok=True)
+
+
+def _linked(path: Path, target: Path) -> bool:
+    """Give a file a second name; False where it had to be copied."""
+    try:
+        os.link(path, target)
+    except FileNotFoundError as error:
+        raise TraitsteerError(
+            f"{path} is gone, though it was finished before; if another process ran the same "
+            "stage, it has placed it: run the stage again."
+        ) from error
+    except OSError:
+        # Some file systems have no links, and none reaches into another.
+        shutil.copyfile(path, target)
+        return False
+    return True
+
+
+def is_whole(path: Path) -> bool:
+    """Whether this file is there and was not cut short."""
+    try:
+        with _opened(path):
+            return True
+    except TraitsteerError:
+        return False
 
 
 def read_shards(folder: Path, expected: Mapping[str, str]) -> TensorFile:
