@@ -71,6 +71,22 @@ def test_activations_that_are_not_finite_are_refused(config: Config, number: flo
     assert not layout.vectors("evil", "natural").exists()
 
 
+def test_memory_that_runs_out_is_one_sentence(config: Config, monkeypatch) -> None:
+    def full(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    place(config, samples=2, massive=False)
+    for name in ("traitsteer.maths.probe.fit_probe", "torch.Tensor.to"):
+        with monkeypatch.context() as patched, pytest.raises(TraitsteerError) as raised:
+            patched.setattr(name, full)
+            fit.run(config, "evil", "natural")
+        assert str(raised.value) == (
+            "fit evil natural: the activations of 240 responses at 3 layers of width 64 (0.0 GB) "
+            "and what is fitted to them do not fit into the memory of cpu; free the GPU, or set "
+            "models.device to cpu."
+        )
+
+
 def test_massive_dimensions_are_named_and_one_sample_has_no_seed_cosine(
     config: Config, capsys
 ) -> None:

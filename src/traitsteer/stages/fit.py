@@ -7,6 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from traitsteer.experiment.fitting import fit_seed, provenance_of
@@ -60,8 +61,8 @@ def run(config: Config, trait: str, arm: str) -> None:
     """Fit every method of the arm.
 
     Raises:
-        TraitsteerError: the activations are corrupt, incomplete or not finite, or were cached for
-            another trait or arm.
+        TraitsteerError: the activations are corrupt, incomplete or not finite, were cached for
+            another trait or arm, or do not fit into the memory of the GPU with what is fitted.
     """
     folder = layout.activations(trait, arm)
     found = tensors.read_shards(folder, provenance_of(config, trait, arm))
@@ -73,18 +74,34 @@ def run(config: Config, trait: str, arm: str) -> None:
                 f"`traitsteer cache {trait} {arm}` again."
             )
     device = usable_device(config.models.device)
-    data = Data(
+    try:
+        _fit_all(config, _on(device, found), trait, arm, found.provenance)
+    except torch.OutOfMemoryError as error:
+        activations = found.tensors["activations"]
+        n, layers, width = activations.shape
+        raise TraitsteerError(
+            f"fit {trait} {arm}: the activations of {n} responses at {layers} layers of width "
+            f"{width} ({activations.nbytes / 1e9:.1f} GB) and what is fitted to them do not fit "
+            f"into the memory of {device}; free the GPU, or set models.device to cpu."
+        ) from error
+
+
+def _on(device: torch.device, found: tensors.TensorFile) -> Data:
+    return Data(
         found.tensors["activations"].to(device),
         found.tensors["positive"].bool().to(device),
         found.tensors["pair"].to(device),
         found.tensors["group"].to(device),
         found.tensors["sample"].to(device),
     )
+
+
+def _fit_all(config: Config, data: Data, trait: str, arm: str, provenance: dict[str, str]) -> None:
     seed = fit_seed(config, trait, arm)
     methods = config.arm(arm).methods
     with progress(f"fit {trait} {arm}", len(methods), "method") as advance:
         for method in methods:
-            _fit(config, data, method, seed, trait, arm, found.provenance)
+            _fit(config, data, method, seed, trait, arm, provenance)
             advance(1)
 
 
