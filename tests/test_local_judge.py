@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import SHAPE
+from tiny import OTHER, OWN_CACHE, SHAPE, Built
 from tiny_judge import JUDGES, PROMPTS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -17,6 +17,7 @@ from traitsteer.words.records import Answer
 from traitsteer.world.judge import number_reader
 from traitsteer.world.judge.local_judge import LocalModel
 from traitsteer.world.judge.model_judge import ModelJudge, Question
+from traitsteer.world.judge.number_reader import NumberReader
 from traitsteer.world.judge.prompt_files import JudgePrompts
 from traitsteer.world.judge.score_cache import ScoreCache
 from traitsteer.world.model.language_model import LanguageModel, load
@@ -106,6 +107,42 @@ def test_the_distribution_is_that_of_every_path(
     assert tally.mass == pytest.approx(sum(expected.values()), abs=2e-3)
     for whole in range(101):
         assert tally.chances.get(whole, 0) == pytest.approx(expected.get(whole, 0), abs=3e-4)
+
+
+class Replayed:
+    """In the place of a cache: all ids of each row."""
+
+    def __init__(self, rows: list[list[int]]) -> None:
+        self.rows = rows
+
+    def reorder_cache(self, rows: torch.Tensor) -> None:
+        self.rows = [self.rows[at] for at in rows.tolist()]
+
+
+class Plain(NumberReader):
+    """Oracle: runs every row from its first token, alone, without padding and without a cache."""
+
+    def _pass(self, ids, mask, cache):
+        new = [row[kept[-len(row) :].bool()].tolist() for row, kept in zip(ids, mask, strict=True)]
+        before = [[] for _ in new] if cache is None else cache.rows
+        rows = [old + more for old, more in zip(before, new, strict=True)]
+        logits = [self._model.model(torch.tensor([row])).logits[0, -1] for row in rows]
+        return torch.stack(logits), Replayed(rows)
+
+
+@pytest.mark.parametrize("kind", ["falcon_h1", "qwen3_next", "gemma3_text"])
+def test_states_of_any_kind_follow_the_rows(kind: str, built: Built, monkeypatch) -> None:
+    """Linear attention has states beside keys and values, or in their place."""
+    monkeypatch.setattr(number_reader, "LEAST", 2e-3)
+    changes = (OWN_CACHE | OTHER)[kind]
+    model = load(str(built(kind, **changes)), chat=True, device="cpu")
+    prompts, numerals = [model.encode(prompt) for prompt in ASKED[:3]], [SCORES] * 3
+    expected = Plain(model, 4096).tallies(prompts, numerals)
+    assert all(len(tally.chances) > 2 for tally in expected)
+    for tokens in (4096, 200):
+        found = NumberReader(model, tokens).tallies(prompts, numerals)
+        for one, other in zip(found, expected, strict=True):
+            assert one.chances == pytest.approx(other.chances, rel=1e-3)
 
 
 def test_a_batch_of_any_size_says_the_same(model: LanguageModel, tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ class NumberReader:
             own = cache if part is parts[-1] else copy.deepcopy(cache)
             # Indices on the CPU select on any device, also where layers lie on several.
             rows = torch.tensor([node.parent for node in part])
-            own.batch_select_indices(rows)
+            # This alone selects rows in layers of every kind, those of linear attention included.
+            own.reorder_cache(rows)
             ids = torch.tensor([[node.token] for node in part])
             longer = torch.cat([mask[rows], torch.ones_like(ids)], dim=1)
             logits, own = self._pass(ids, longer, own)
