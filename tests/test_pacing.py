@@ -35,11 +35,14 @@ def test_a_date_is_so_many_seconds_away() -> None:
     assert found is not None and 3000 < found <= 3600
 
 
-def test_waits_double_up_to_a_limit_unless_the_endpoint_says() -> None:
+def test_waits_double_up_to_a_limit_and_are_no_fewer_than_the_endpoint_says() -> None:
     patience = Patience(30, 300, first_wait=1.0)
     for failures, most in ((1, 1.0), (2, 2.0), (4, 8.0), (20, 30.0)):
         assert most / 2 <= patience.wait(failures, None) <= most
-    assert 7.0 <= patience.wait(20, 7.0) <= 8.0
+        assert most / 2 <= patience.wait(failures, 0.0) <= most, "0 is no leave to hurry"
+    assert 7.0 <= patience.wait(1, 7.0) <= 8.0
+    assert 15.0 <= patience.wait(20, 7.0) <= 30.0
+    assert 90.0 <= patience.wait(20, 90.0) <= 91.0
 
 
 def test_the_fuse_blows_at_half_of_the_last_and_not_before() -> None:

@@ -30,7 +30,7 @@ class Patience:
     """About so long after the first failure, and twice as long after each further one."""
 
     def wait(self, failures: int, asked: float | None) -> float:
-        """Seconds until the next attempt: what the endpoint asked for, else doubled with jitter.
+        """Seconds until the next attempt: doubled with jitter, and no fewer than asked for.
 
         Args:
             failures: how many attempts have failed, at least 1.
@@ -38,9 +38,8 @@ class Patience:
         """
         # Jitter, or all that were refused together come back together.
         jitter = random.random()
-        if asked is not None:
-            return asked + jitter * self.first_wait
-        return min(_LONGEST, self.first_wait * 2.0 ** (failures - 1)) * (0.5 + 0.5 * jitter)
+        doubled = min(_LONGEST, self.first_wait * 2.0 ** (failures - 1)) * (0.5 + 0.5 * jitter)
+        return doubled if asked is None else max(doubled, asked + jitter * self.first_wait)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
