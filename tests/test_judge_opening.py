@@ -1,5 +1,6 @@
 """What is found out when an endpoint is opened, against a server that says what it is told to."""
 
+import asyncio
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ import pytest
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.judge import openai_judge
 from traitsteer.world.judge.model_judge import Question
+from traitsteer.world.judge.openai_client import Client
 from traitsteer.world.judge.openai_judge import Endpoint
 from traitsteer.world.judge.pacing import Patience
 from traitsteer.world.judge.score_cache import ScoreCache
@@ -36,11 +38,13 @@ def said(*tokens: str, model: str = "judge-1", places: bool = True) -> dict:
 class Server:
     """Answers every completion with `reply`, `status` and after `delay` seconds.
 
+    Those in `before` come before it, each once.
     What is to go on from a beginning gets the next of `further`, pairs of status and reply.
     """
 
     def __init__(self) -> None:
         self.reply, self.status, self.delay, self.asked = said("60"), 200, 0.0, 0
+        self.before: list[dict] = []
         self.further: Iterator[tuple[int, dict]] = iter(())
         server = self
 
@@ -50,6 +54,8 @@ class Server:
                 server.asked += 1
                 time.sleep(server.delay)
                 status, reply = server.status, server.reply
+                if server.before:
+                    reply = server.before.pop(0)
                 if body["messages"][-1]["role"] == "assistant":
                     status, reply = next(server.further)
                 data = json.dumps(reply).encode()
@@ -167,6 +173,96 @@ def test_a_reply_that_says_nothing_more_is_not_asked_for_for_ever(server: Server
     [heard] = endpoint.begin([Question("one")], list).result(timeout=60)
     assert heard.number == pytest.approx(85)
     assert heard.mass == pytest.approx(0.6, abs=0.02)
+
+
+def broken(finish: str | None, **more: object) -> dict:
+    """A reply that holds a number and its probabilities, and ends in this way."""
+    reply = said("60")
+    reply["choices"][0] |= {"finish_reason": finish} | more
+    return reply
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        said("60") | {"error": {"message": "overloaded", "code": 502}},
+        {"error": {"message": "overloaded", "code": 502}},
+        broken("stop", error={"message": "the provider has gone", "code": 502}),
+        *map(broken, ("error", "abort", "aborted", "cancelled", "insufficient_system_resource")),
+        broken(None),
+        broken("error", message={"role": "assistant", "content": ""}, logprobs=None),
+    ],
+)
+def test_a_reply_that_says_it_failed_is_asked_for_again(
+    server: Server, opened, reply: dict
+) -> None:
+    server.before = [reply]
+    endpoint = opened()
+    assert server.asked == 2
+    server.before, server.reply = [reply, reply], said("85")
+    [heard] = endpoint.ask([Question("one")])
+    assert heard.number == pytest.approx(85) and server.asked == 5
+    server.before = [reply]
+    assert opened().ask([Question("one")]) == [heard]
+    assert server.asked == 5, "what was kept is the reply that came whole"
+
+
+def test_an_empty_reply_is_missing_and_asked_for_anew_by_the_next_run(
+    server: Server, opened
+) -> None:
+    endpoint = opened()
+    empty = said(places=False)
+    for finish in ("stop", "length"):
+        empty["choices"][0]["finish_reason"] = finish
+        server.before = [empty]
+        [heard] = endpoint.ask([Question(finish)])
+        assert heard.number is None
+        [heard] = opened().ask([Question(finish)])
+        assert heard.number == pytest.approx(60)
+    asked = server.asked
+    opened().ask([Question("stop"), Question("length")])
+    assert server.asked == asked
+
+
+def test_a_beginning_that_was_all_there_is_is_kept(server: Server, opened) -> None:
+    server.reply = said("8", "5")
+    server.further = iter([(200, said("5")), (200, said(places=False))])
+    likely, beside = ({"token": t, "logprob": math.log(p)} for t, p in (("8", 0.6), ("7", 0.35)))
+    endpoint = opened()
+    server.reply["choices"][0]["logprobs"]["content"][0] = likely | {
+        "top_logprobs": [likely, beside]
+    }
+    [heard] = endpoint.ask([Question("one")])
+    assert heard.number == pytest.approx((0.6 * 0.98 * 85 + 0.35 * 7) / (0.6 * 0.98 + 0.35))
+    asked = server.asked
+    assert opened().ask([Question("one")]) == [heard] and server.asked == asked
+
+
+def test_one_reply_without_probabilities_is_asked_for_again(server: Server, opened) -> None:
+    bare = said("60", places=False)
+    # The one was opened by this run, the other by an earlier one.
+    for number, endpoint in enumerate((opened(), opened())):
+        server.before = [bare]
+        [heard] = endpoint.ask([Question(f"{number}")])
+        assert heard.state == "scored"
+    server.reply = bare
+    impatient = opened(Patience(30, 0.2, 0.05))
+    [heard] = impatient.ask([Question("three")])
+    assert (heard.state, heard.number) == ("failed", None)
+    with pytest.raises(TraitsteerError, match=r"keeps failing \(a reply without probabilities\)"):
+        impatient.ask([Question(f"{number} t") for number in range(16)])
+    with pytest.raises(TraitsteerError, match="gives no probabilities"):
+        opened(anew=True)
+
+
+def test_an_empty_address_is_the_usual_one(server: Server, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    client = Client("judge", 30)
+    assert client.address == "api.openai.com:None/v1/"
+    asyncio.run(client.close())
+    monkeypatch.setenv("OPENAI_BASE_URL", "no address")
+    with pytest.raises(TraitsteerError, match="OPENAI_BASE_URL is no address"):
+        Client("judge", 30)
 
 
 def test_a_model_may_be_loaded_by_the_first_request(server: Server, opened, monkeypatch) -> None:

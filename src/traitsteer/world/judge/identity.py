@@ -140,6 +140,15 @@ def _whole_address(config: Config) -> list[str | int | None] | None:
     return [place.hostname, place.port or _PORTS.get(place.scheme), place.path.rstrip("/")]
 
 
+def base_url() -> str:
+    """The address of the endpoint; an empty OPENAI_BASE_URL counts as none.
+
+    Raises:
+        TraitsteerError: OPENAI_BASE_URL is no address.
+    """
+    return _address().geturl()
+
+
 def _address() -> SplitResult:
     url = os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL
     try:

@@ -1,7 +1,7 @@
 """The home of the OpenAI client: one request to a chat model behind HTTP, and what came of it.
 
-The key and the address come from the environment variables OPENAI_API_KEY and OPENAI_BASE_URL; the
-key is never shown or written, not even where an endpoint repeats it.
+The key comes from the environment variable OPENAI_API_KEY and is never shown or written, not even
+where an endpoint repeats it; the address is that of `identity.py`.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from openai import (
 )
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.judge.identity import base_url
 from traitsteer.world.judge.pacing import retry_after
 from traitsteer.world.judge.replies import SENT, Malformed, NoLogprobs, Reply, read_reply, refusal
 
@@ -67,15 +68,18 @@ class Client:
             seconds: most that connecting, sending or a silence within a reply may take.
 
         Raises:
-            TraitsteerError: there is no key, or it holds what cannot be sent.
+            TraitsteerError: there is no key, it holds what cannot be sent, or OPENAI_BASE_URL is no
+                address.
         """
         key = os.environ.get("OPENAI_API_KEY", "")
         if not (key.isascii() and key.isprintable() and key == key.strip()):
             raise TraitsteerError(
                 "OPENAI_API_KEY holds white space or a character that no key has; export it anew."
             )
+        # An empty variable would be an empty address to the client.
+        address = base_url()
         try:
-            self._client = AsyncOpenAI(max_retries=0, timeout=seconds)
+            self._client = AsyncOpenAI(base_url=address, max_retries=0, timeout=seconds)
         except OpenAIError:
             raise TraitsteerError(
                 "The judge needs a key; export OPENAI_API_KEY (and OPENAI_BASE_URL for another "
@@ -85,6 +89,9 @@ class Client:
         self.model, self.host = model, url.host
         self.address = f"{url.host}:{url.port}{url.path}"
         """Where requests go, without what an address may hold of keys."""
+        self.gives_probabilities = False
+        """Whether it is known to: then a reply without them is an accident, as behind gateways that
+        spread requests over several providers."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -110,19 +117,25 @@ class Client:
                 raw = await create(
                     model=self.model, messages=messages, extra_body=further or None, **SENT
                 )
-            return read_reply(raw.text)
+            reply = read_reply(raw.text)
         except APIStatusError as error:
             return self._status(error)
         except NoLogprobs:
+            if self.gives_probabilities:
+                return Trouble("a reply without probabilities")
             raise Refused(
                 f"The judge {self.model!r} at {self.host} gives no probabilities of its tokens, "
                 "from which scores are computed; choose an endpoint with logprobs, or judge.kind: "
                 "local."
             ) from None
-        except (APIError, Malformed, TimeoutError) as error:
+        except Malformed as error:
+            return Trouble(str(error))
+        except (APIError, TimeoutError) as error:
             late = isinstance(error, APITimeoutError)
             unreached = isinstance(error, APIConnectionError) and not late
             return Trouble(type(error).__name__, unreached=unreached)
+        self.gives_probabilities |= bool(reply.places)
+        return reply
 
     def _status(self, error: APIStatusError) -> Reply | Trouble:
         """What a status other than success comes to."""

@@ -127,6 +127,8 @@ class Endpoint:
         kept = self._cache.get(key)
         if kept is not None:
             sender.answering = kept["model"]
+            # Who asks anew wants to know whether it still does.
+            sender.client.gives_probabilities = not anew
         if kept is None or anew:
             left = Left(max(_OPENING_S, sender.patience.request))
             left.unreached = min(_OPENING_S, sender.patience.answer)

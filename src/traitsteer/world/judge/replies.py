@@ -18,6 +18,9 @@ SENT: Mapping[str, Any] = {
 }
 """What every request says besides model and prompt."""
 
+_UNFINISHED = ("error", "abort", "aborted", "cancelled", "insufficient_system_resource")
+"""Reasons to finish by which an endpoint says that it failed."""
+
 FOLLOWED = 0.01
 """A digit off the reply's path that is likelier than this is asked for."""
 
@@ -27,7 +30,7 @@ class Malformed(Exception):
 
 
 class NoLogprobs(Exception):
-    """The endpoint gives text without probabilities."""
+    """The reply is text without probabilities."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Reply:
         heard = [SCORES.hear("", token) for place in self.places[:1] for token in place.chances]
         return any(len(each.digits) > 1 for each in heard if each.kind in ("open", "ended"))
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it, not even a refusal."""
+        return not (self.text or self.places or self.refused)
+
     def to_json(self) -> dict[str, Any]:
         """The reply as JSON values."""
         return vars(self) | {"places": [[p.token, dict(p.chances)] for p in self.places]}
@@ -70,13 +78,18 @@ def read_reply(body: str) -> Reply:
     """Read the body of a chat completion.
 
     Raises:
-        Malformed: it is no JSON, or lacks what a completion has.
+        Malformed: it is no JSON, lacks what a completion has, or says that the endpoint failed.
         NoLogprobs: it is whole but for the probabilities.
     """
     try:
         found = json.loads(body)
+        if found.get("error"):
+            raise Malformed("an error in the place of a reply")
         choice = found["choices"][0]
-        message, finish = choice["message"], choice["finish_reason"]
+        message, finish = choice["message"], choice.get("finish_reason")
+        # A gateway whose provider fails half-way says so here, beside what had come till then.
+        if choice.get("error") or not finish or finish in _UNFINISHED:
+            raise Malformed("a reply that was broken off")
         text, declined = message.get("content") or "", message.get("refusal") or ""
         refused = bool(declined) or finish == "content_filter"
         # Not every endpoint counts what it used.
@@ -86,7 +99,7 @@ def read_reply(body: str) -> Reply:
         if not listed and not refused and text:
             raise NoLogprobs
         if not isinstance(text + declined, str):
-            raise Malformed
+            raise TypeError
         return Reply(
             places=tuple(_place(each) for each in listed or ()),
             text=text or declined,
@@ -96,7 +109,7 @@ def read_reply(body: str) -> Reply:
             model=str(found.get("model") or ""),
         )
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise Malformed from error
+        raise Malformed("a reply that cannot be read") from error
 
 
 def _place(each: dict[str, Any]) -> Place:

@@ -146,7 +146,7 @@ class Sender:
                 self._give_up(found)
             left.seconds -= wait
             if found.wait is not None:
-                self._pace.pause(wait)
+                self._pace.pause(found.wait)
             await asyncio.sleep(wait)
 
     async def _answers(self, left: Left) -> bool:
@@ -185,7 +185,9 @@ class Sender:
         if isinstance(found, Reply):
             self._spending.correct(about, found.tokens or about)
             self._check_answering(found.model)
-            self._cache.put(self._key(prompt, begun), found.to_json())
+            # Nothing at all is no answer; that nothing follows on a beginning may be one.
+            if not found.empty or (begun and found.stopped):
+                self._cache.put(self._key(prompt, begun), found.to_json())
         return found
 
     def _check_answering(self, model: str) -> None:
