@@ -20,7 +20,18 @@ class Hub:
 
     models: dict[str, Path]
     commit: str = "a" * 40
+    earlier: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """Models at commits before this one."""
+    status: int = 200
+    """Any other is all that is answered."""
     address: str = ""
+
+    def at(self, revision: str) -> tuple[str, dict[str, Path]] | None:
+        """The commit that a revision stands for, and its models."""
+        now = {"main": self.models, self.commit: self.models}
+        found = (self.earlier | now).get(revision)
+        return found and (self.commit if revision == "main" else revision, found)
+
     sent: list[str] = field(default_factory=list)
 
 
@@ -37,6 +48,8 @@ def serving(models: dict[str, Path]) -> Iterator[Hub]:
             self.give(body=True)
 
         def give(self, body: bool) -> None:
+            if hub.status != 200:
+                return self.answer(hub.status, b"", "", "")
             path = self.path.split("?")[0].strip("/")
             model, asked, rest = path.removeprefix("api/models/").partition("/resolve/")
             revision, _, name = rest.partition("/")
@@ -47,22 +60,31 @@ def serving(models: dict[str, Path]) -> Iterator[Hub]:
                 self.answer(200 if known else 404, said if body else b"", "EntryNotFound", "")
             elif not asked or model not in hub.models:
                 self.answer(404, b"", "RepoNotFound", "")
-            elif revision not in ("main", hub.commit):
+            elif not (found := hub.at(revision)):
                 self.answer(404, b"", "RevisionNotFound", "")
-            elif not (file := hub.models[model] / name).is_file():
+            elif not (file := found[1][model] / name).is_file():
                 self.answer(404, b"", "EntryNotFound", "")
             else:
                 if body:
                     hub.sent.append(f"{model}/{name}")
-                self.answer(200, file.read_bytes(), "", digest_of_files([file]), body)
+                tag = digest_of_files([file])
+                self.answer(200, file.read_bytes(), "", tag, body, found[0])
 
-        def answer(self, status: int, said: bytes, error: str, tag: str, body: bool = True) -> None:
+        def answer(
+            self,
+            status: int,
+            said: bytes,
+            error: str,
+            tag: str,
+            body: bool = True,
+            commit: str | None = None,
+        ) -> None:
             self.send_response(status)
-            if status != 200:
+            if error:
                 self.send_header("X-Error-Code", error)
             if tag:
                 self.send_header("ETag", f'"{tag}"')
-            self.send_header("X-Repo-Commit", hub.commit)
+            self.send_header("X-Repo-Commit", commit or hub.commit)
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
             if body:

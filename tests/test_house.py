@@ -58,7 +58,9 @@ HOMES = {
         "rehearsal/models.py",
     },
     "gguf": {"world/foreign/gguf_vectors.py"},
-    "huggingface_hub": {"world/model/model_files.py", "world/model/weight_files.py"},
+    "huggingface_hub": {
+        f"world/model/{name}.py" for name in ("model_files", "model_names", "weight_files")
+    },
     "pydantic": {
         f"words/{name}.py"
         for name in (

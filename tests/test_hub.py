@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from ruamel.yaml import YAML
 from tiny_study import Study
 
 from traitsteer.words import layout
-from traitsteer.world.files import read_json
+from traitsteer.world.files import read_json, write_json
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +96,79 @@ def test_what_is_downloaded_answers_as_the_folder_does(run: Run, hub: Hub) -> No
     assert from_hub == from_folder and from_hub.startswith("(")
     kept = run("-c", LOAD, "org/instruct", HF_HUB_OFFLINE="1").splitlines()[-1]
     assert kept == from_hub and len(weights(hub)) == 1, "from the cache, without a network"
+
+
+def test_a_hub_that_cannot_be_asked_is_not_one_without_weights(
+    run: Run, hub: Hub, tmp_path: Path
+) -> None:
+    run(*CHECK)
+    hub.status = 503
+    printed = run(*CHECK, ends=1)
+    assert f"{hub.address} cannot be asked whether it has model.safetensors" in printed
+    assert "503" in printed and "Traceback" not in printed
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+        printed = run(*CHECK, ends=1, HF_ENDPOINT=nobody)
+        assert f"{nobody} cannot be asked whether it has model.safetensors" in printed
+        proxied = run(*CHECK, ends=1, HTTP_PROXY=nobody, NO_PROXY="")
+    shutil.rmtree(tmp_path / "hf")
+    unknown = run(*CHECK, ends=1)
+    for said in (printed, proxied, unknown):
+        assert "Traceback" not in said and "org/base" in said
+
+
+CONFIGURATION = """
+from transformers import LlamaConfig
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+"""
+MODEL = """
+from transformers import LlamaForCausalLM
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+IMPORTS = {
+    "own": "from .configuration_own import OwnConfig",
+    "llama": "from transformers import LlamaConfig as OwnConfig",
+}
+SHAPES = """
+import sys
+from traitsteer.world.model.model_files import skeleton
+for _ in range(2):
+    found = skeleton(sys.argv[1], sys.argv[2], True, "float32")
+    print(type(found).__name__, type(found).__module__)
+"""
+AT_ONCE = """
+    def __init__(self, config):
+        super().__init__(config)
+        float(self.lm_head.weight.sum())
+"""
+
+
+@pytest.mark.parametrize("kind", ["own", "llama"])
+def test_code_of_a_model_is_of_the_commit_that_is_pinned(run: Run, hub: Hub, kind: str) -> None:
+    """Also where transformers has a class for the kind, and the model brings another."""
+    folder = hub.models["org/base"]
+    code = {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    if kind == "own":
+        code["AutoConfig"] = "configuration_own.OwnConfig"
+    config = read_json(folder / "config.json") | {"model_type": kind, "auto_map": code}
+    write_json(folder / "config.json", config)
+    (folder / "configuration_own.py").write_text(CONFIGURATION)
+    model = IMPORTS[kind] + MODEL
+    (folder / "modeling_own.py").write_text(model)
+    first, moved = hub.commit, folder.with_name("moved")
+    shutil.copytree(folder, moved)
+    (moved / "modeling_own.py").write_text(model + AT_ONCE)
+    hub.commit, hub.earlier = "b" * 40, {first: dict(hub.models)}
+    hub.models["org/base"] = moved
+    printed = run("-c", SHAPES, "org/base", first)
+    assert printed.count("OwnForCausalLM") == 2 and first in printed
+    refused = run("-c", SHAPES, "org/base", "main", ends=1).splitlines()[-1]
+    assert "TraitsteerError: The model 'org/base' cannot be loaded" in refused
+    # A class of transformers' own takes no revision of code.
+    assert run("-c", SHAPES, "org/instruct", "main").count("LlamaForCausalLM") == 2
 
 
 def test_a_branch_that_moved_makes_another_identity(run: Run, hub: Hub) -> None:

@@ -19,7 +19,7 @@ from traitsteer.words.records import Quantisation
 from traitsteer.world.model import devices, reasoning
 from traitsteer.world.model.blocks import find_blocks
 from traitsteer.world.model.model_files import open_tokenizer, require_generation
-from traitsteer.world.model.model_names import cannot_load, digest_of, pinned
+from traitsteer.world.model.model_names import cannot_load, digest_of, pinned, unreached
 from traitsteer.world.model.model_shape import context_of
 from traitsteer.world.model.prompts import Prompts, Variables
 from traitsteer.world.model.reasoning import Parts, Thinking
@@ -216,7 +216,7 @@ def _told(name: str, place: torch.device) -> Iterator[None]:
             f"{name} does not fit into the free memory of {place}; choose a smaller dtype, a "
             "quantisation or a smaller model, or end what else uses this device."
         ) from error
-    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except unreached(ImportError, ValueError, RuntimeError, SafetensorError) as error:
         raise cannot_load(name, error) from error
 
 

@@ -7,16 +7,21 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+)
 from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils.hub import cached_file
 
-from traitsteer.world.model.model_names import cannot_load
+from traitsteer.world.model.model_names import cannot_load, pinned, unreached
 from traitsteer.world.model.prompts import Prompts, Variables
 
-_REFUSED = (
+_REFUSED = unreached(
     ImportError,
-    OSError,
     ValueError,
     TypeError,
     LookupError,
@@ -43,10 +48,40 @@ def skeleton(name: str, revision: str | None, trust_remote_code: bool, dtype: st
         TraitsteerError: there is no such model, it may not be read, or it is no causal decoder.
     """
     config = read_configuration(name, revision, trust_remote_code)
+    code = _revision_of_code(config, name, revision) if trust_remote_code else {}
     with one_sentence(name), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(
-            config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
-        )
+        try:
+            return AutoModelForCausalLM.from_config(
+                config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, **code
+            )
+        except RuntimeError as error:
+            # Such as code of its own that computes with weights which are not there.
+            raise cannot_load(name, error) from error
+
+
+def _revision_of_code(config: Any, name: str, revision: str | None) -> dict[str, str]:  # noqa: ANN401
+    """What `from_config` must be told where the model's class lies beside it on the hub: else it
+    takes that of the main branch, whatever revision the configuration was read from.
+
+    Raises:
+        TraitsteerError: there is no such model, or it may not be read.
+    """
+    entry = (getattr(config, "auto_map", None) or {}).get(AutoModelForCausalLM.__name__)
+    if entry is None or Path(name).is_dir():
+        return {}
+    repository, _, _ = entry.rpartition("--")
+    known = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if repository not in ("", name) or (known and not _native(known)):
+        # Code of another repository has revisions of its own; a class that this process has loaded
+        # is taken as it is, and its constructor knows no revision.
+        return {}
+    commit = pinned(name, revision)
+    return {} if commit is None else {"code_revision": commit}
+
+
+def _native(known: Any) -> bool:  # noqa: ANN401 - a class, or several of one configuration
+    first = known[0] if isinstance(known, tuple) else known
+    return bool(first.__module__.startswith("transformers."))
 
 
 def read_configuration(name: str, revision: str | None, trust_remote_code: bool) -> Any:  # noqa: ANN401

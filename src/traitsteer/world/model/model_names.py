@@ -73,7 +73,7 @@ def pinned(name: str, revision: str | None) -> str | None:
 
     try:
         found = cached_file(name, "config.json", revision=revision)
-    except (ImportError, OSError, ValueError) as error:
+    except unreached(ImportError, ValueError) as error:
         raise cannot_load(name, error) from error
     commit = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", str(found))
     if commit is None:
@@ -82,6 +82,15 @@ def pinned(name: str, revision: str | None) -> str | None:
             "folder and name that."
         )
     return commit[1]
+
+
+def unreached(*further: type[Exception]) -> tuple[type[Exception], ...]:
+    """What asking a hub may end in, and further errors: OSError, and what the HTTP library of
+    `huggingface_hub` raises, which is httpx or httpx2 by its version.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (*(each for each in HfHubHTTPError.__bases__ if issubclass(each, Exception)), *further)
 
 
 def cannot_load(name: str, error: Exception) -> TraitsteerError:

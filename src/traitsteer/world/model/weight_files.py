@@ -4,14 +4,20 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import is_offline_mode
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, is_offline_mode
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors import SafetensorError, safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-from transformers.utils.hub import cached_file, has_file
+from transformers.utils.hub import cached_file
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.model.model_files import one_sentence, read_configuration, skeleton
-from traitsteer.world.model.model_names import pinned
+from traitsteer.world.model.model_names import pinned, unreached
 
 Shape = tuple[int, ...]
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")
@@ -24,8 +30,9 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
     looked at, and the hub is asked whether it has what is not, unless it may not be asked.
 
     Raises:
-        TraitsteerError: there is no such model, its weights are no safetensors or not there, one of
-            their files is not whole, or a weight has another shape than the model.
+        TraitsteerError: there is no such model, the hub cannot be asked, its weights are no
+            safetensors or not there, one of their files is not whole, or a weight has another shape
+            than the model.
     """
     config = read_configuration(name, revision, trust_remote_code)
     revision = pinned(name, revision)
@@ -35,7 +42,7 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
     with one_sentence(name):
         listed = next((w for w in wanted if _here(name, w, revision)), None)
         if listed is None and not alone:
-            listed = next((w for w in wanted if has_file(name, w, revision)), None)
+            listed = next((w for w in wanted if _on_hub(name, w, revision)), None)
         if listed is None:
             raise TraitsteerError(
                 f"{name} holds no weights as safetensors ({' or '.join(wanted)}"
@@ -77,6 +84,33 @@ def _here(name: str, file: str, revision: str | None) -> Path | None:
         _raise_exceptions_for_connection_errors=False,
     )
     return None if found is None else Path(found)
+
+
+def _on_hub(name: str, file: str, revision: str | None) -> bool:
+    """Whether the hub has a file of the model.
+
+    `has_file` of `transformers` says that it has not where the hub could not be asked, too.
+
+    Raises:
+        TraitsteerError: the hub cannot be asked.
+        HfHubHTTPError: it has no such model or revision, or does not show it.
+    """
+    try:
+        get_hf_file_metadata(hf_hub_url(name, file, revision=revision))
+    except EntryNotFoundError:
+        return False
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise
+    except unreached() as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code == 404:
+            # Not every mirror says which of its parts an address lacks.
+            return False
+        said = " ".join(str(error).split())[:160].rstrip(". ")
+        raise TraitsteerError(
+            f"{constants.ENDPOINT} cannot be asked whether it has {file} of {name} ({said}); try "
+            "again once it answers, or download the model into a folder and name that."
+        ) from error
+    return True
 
 
 def _beside(name: str, revision: str | None) -> str:
