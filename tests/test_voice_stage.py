@@ -27,7 +27,8 @@ def interval(value: float, half: float = 2.0) -> dict[str, Any]:
 def evaluated(trait: str, arm: str, method: str, score: float | None) -> None:
     """What evaluate would have written: a frontier that rises to the score at strength 0.6."""
     found: dict[str, Any] = {
-        "trait": trait, "arm": arm, "method": method, "protocol": "ab" * 32,
+        "trait": trait, "arm": arm, "method": method,
+        "protocol": read_json(layout.protocol(trait))["sha256"],
         "status": "feasible", "layer": 1,
         "strength": 0.6, "coefficient": 3.0, "baseline": interval(0.0),
         "selection_delta": score if method == "mean_difference" else 0.0,
@@ -58,7 +59,8 @@ def test_the_arms_are_paired_at_one_score_and_every_answer_is_on_record(
     rows = read_json(layout.VOICE)
     assert [row["trait"] for row in rows] == ["evil", "sycophancy"]
     for row in rows:
-        assert (row["status"], row["protocol"]) == ("compared", "ab" * 32)
+        terms = read_json(layout.protocol(row["trait"]))["sha256"]
+        assert (row["status"], row["protocol"]) == ("compared", terms)
         assert row["equality"]["target"] == 40
         assert row["arms"]["natural"]["strength"] == 0.6
         assert row["arms"]["natural"]["coefficient"] == pytest.approx(3.0)
@@ -153,7 +155,7 @@ def test_nothing_feasible_and_a_trait_not_raised_are_results_with_a_name(
     assert "could not be compared" in voice_lead([row])
     path = layout.evaluation("evil", "natural") / "probe.json"
     write_json(path, read_json(path) | {"protocol": "cd" * 32})
-    with pytest.raises(TraitsteerError, match="evil come from 2 protocols"):
+    with pytest.raises(TraitsteerError, match="of evil natural probe was made under protocol cd"):
         voice.run(config)
 
 
