@@ -13,7 +13,7 @@ from traitsteer.experiment.calls import announce
 from traitsteer.experiment.equal_score import Matched, chosen, corrected, equal, equality
 from traitsteer.experiment.models import open_model, read_vectors
 from traitsteer.experiment.protocols import refuse_other_terms
-from traitsteer.experiment.results import one_protocol, read_results
+from traitsteer.experiment.results import read_results
 from traitsteer.experiment.voice import BASELINE, INSTRUCTION, NATURAL, VoiceRow, heard
 from traitsteer.experiment.voice_comparison import compared
 from traitsteer.maths.statistics import (
@@ -40,8 +40,8 @@ def run(config: Config) -> None:
     them has nothing to compare, and no rows.
 
     Raises:
-        TraitsteerError: the terms in data/protocols are not those of params.yaml, too many answers
-            lack a score, or a vector does not fit.
+        TraitsteerError: the terms in data/protocols are not those of params.yaml or of the
+            evaluations, too many answers lack a score, or a vector does not fit.
     """
     rows: list[VoiceRow] = []
     spoken: list[VoiceRow] = []
@@ -65,7 +65,7 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[VoiceRow
     flat = [arm for arm, each in found.items() if each.reached <= each.steps[0][1]]
     head: VoiceRow = {
         "trait": name,
-        "protocol": one_protocol(name, [*results[INSTRUCTION], *results[NATURAL]]),
+        "protocol": results[INSTRUCTION][0]["protocol"],
         "status": "compared",
         "without": without or flat,
     }
