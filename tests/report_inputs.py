@@ -246,6 +246,7 @@ def _comparison(config: Config) -> None:
             "protocol": "0f1e2d3c" * 8,
             "profile": config.profile,
             "models": {"base": "models/pocket/base", "instruct": "models/pocket/instruct"},
+            "software": {"torch": "2.13.0", "transformers": "5.23.0"},
             "protocols": dict.fromkeys(config.study.traits, "ab" * 32),
             "budgets": {
                 arm: {"methods": list(config.arm(arm).methods), "trials": 64, "answers": 900}

@@ -16,6 +16,7 @@ from traitsteer.experiment.answering import Bench, Setting
 from traitsteer.words import scores
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Judgement
+from traitsteer.world.model import software
 from traitsteer.world.model.language_model import LanguageModel
 
 
@@ -57,7 +58,9 @@ def test_seeds_pair_settings_and_part_question_sets(bench: Bench) -> None:
     assert not {a.seed for a in fresh} & {a.seed for a in baseline}
 
 
-def test_a_finished_run_is_not_answered_again_and_a_changed_one_is(bench: Bench) -> None:
+def test_a_finished_run_is_not_answered_again_and_a_changed_one_is(
+    bench: Bench, monkeypatch
+) -> None:
     vector = unembedding(bench.model, "q")
     settings = [Setting(1, vector, 3.0)]
     first = bench.answers(QUESTIONS, settings, 2)
@@ -92,6 +95,9 @@ def test_a_finished_run_is_not_answered_again_and_a_changed_one_is(bench: Bench)
     before = bench.judge.asked
     replace(bench, batching=Batching(3, 64)).answers(QUESTIONS, settings, 2)
     assert bench.judge.asked == before, "what is decoded together changes no answer"
+    monkeypatch.setattr(software, "version", lambda package: f"another {package}")
+    bench.answers(QUESTIONS, settings, 2)
+    assert bench.judge.asked == before + 6
 
 
 def test_answers_are_steered_where_the_study_says(bench: Bench) -> None:

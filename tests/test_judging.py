@@ -19,9 +19,9 @@ from judge_server import KEY, counts, gate, wait_at_gate
 from ruamel.yaml import YAML
 from tiny_judge import JUDGES, PROMPTS
 
-from traitsteer.experiment.calls import Calls, announce_study, of_study
+from traitsteer.experiment.calls import announce_study, of_study
 from traitsteer.experiment.judging import Judging, judge_all
-from traitsteer.words.config import Config, load, parse
+from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
 from traitsteer.world.judge import finding, identity, judges
@@ -250,17 +250,6 @@ def test_prompts_need_their_fields_and_leave_braces_alone(repository: Path, tmp_
         (tmp_path / f"{name}.txt").write_text(text.replace("{question}", "?"))
     with pytest.raises(TraitsteerError, match=r"trait.txt has no \{question\}"):
         read_prompts(tmp_path)
-
-
-def test_the_docs_say_what_the_check_of_a_real_profile_says(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(repository)
-    said = Path("docs/real_models.md").read_text()
-    for name in ("llama-3.1-8b", "qwen2.5-7b", "gemma-2-2b", "qwen2.5-1.5b"):
-        found = sum(of_study(load(Path(f"profiles/{name}.yaml"))).values(), Calls())
-        assert f"about {found.calls:,} times" in said
-        assert f"{found.tokens / 1e6:.1f} million tokens" in said
 
 
 def test_the_calls_of_a_study_are_told_beforehand(

@@ -33,6 +33,7 @@ from traitsteer.stages import (
     elicit,
     evaluate,
     fit,
+    identify,
     protocol,
     search,
     vet,
@@ -43,6 +44,7 @@ from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl, write_json
+from traitsteer.world.model import software
 from traitsteer.world.model.language_model import load as load_model
 from traitsteer.world.trait_folder import read_trait
 
@@ -73,6 +75,7 @@ def test_the_whole_study_writes_what_it_promises(study: Study, monkeypatch) -> N
         assert not crossed_with, "found after all answers were given"
         neutral.write_text(texts)
         cross.run(config)
+    identify.run(config)
     compare.run(config)
 
     rows = read_jsonl(layout.responses("evil", "instruction"))
@@ -435,6 +438,23 @@ def test_a_chunk_of_responses_that_is_not_whole_is_named_before_anything_is_gene
         elicit.run(config, "evil", "natural")
 
 
+def test_what_other_versions_computed_is_computed_anew(study: Study, monkeypatch) -> None:
+    config = study()
+
+    def kept() -> list[set[Path]]:
+        for stage in (elicit, vet, cache):
+            stage.run(config, "evil", "natural")
+        parts = ("responses", "activations")
+        return [{p for p in (layout.CACHE / part).rglob("*.*")} for part in parts]
+
+    protocol.run(config, "evil")
+    before = kept()
+    assert kept() == before
+    monkeypatch.setattr(software, "version", lambda package: "9.9.9")
+    for then, now in zip(before, kept(), strict=True):
+        assert then < now and len(now) == 2 * len(then)
+
+
 def test_an_arm_reads_the_recorded_tokens_of_another(study: Study, capsys) -> None:
     reader = {"elicitation": "natural", "text": "natural", "source": "instruct"}
     reader |= {"position": "response[:10]", "methods": ["mean_difference"]}
@@ -584,6 +604,11 @@ def test_what_models_and_judge_are_follows_their_files_and_the_endpoint(
     assert changed() == set()
     build(Path("own"), "llama", seed=3)
     assert changed() == {"instruct"}
+    with monkeypatch.context() as patched:
+        patched.setattr(software, "version", lambda package: "9.9.9+cpu")
+        assert changed() == {"base", "instruct"}
+        assert set(kept["base"]["software"].values()) == {"9.9.9"}
+    assert changed() == {"base", "instruct"}
     monkeypatch.setenv("OPENAI_MODEL", "two")
     assert changed() == {"judge"}
     for address in ("http://localhost:8000/v1", "http://localhost:8001/v1"):

@@ -57,7 +57,8 @@ def write_study(config: Config, trials: int) -> None:
         {"trait": t, "natural_percent": {"value": 90.0, "lower": 80.0, "upper": None, "n": 3}}
         for t in config.study.traits
     ]
-    write_json(layout.COMPARISON, {"comparisons": ratios})
+    software = {"torch": "2.13.0", "transformers": "5.23.0"}
+    write_json(layout.COMPARISON, {"comparisons": ratios, "software": software})
     cells = [(t, a) for t in config.study.traits for a in config.study.arms]
     effects = [{"vector": t, "arm": a, "ratio": {"value": 1.5}} for t, a in cells]
     write_json(layout.PERPLEXITY, effects)
@@ -210,6 +211,7 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     assert data.metrics["search_tokens_saved_by_pruning"] == 120
     assert data.tags["protocol"] == PROTOCOL
     assert data.tags["model.base"] == "models/pocket/base"
+    assert data.tags["software.torch"] == "2.13.0"
     series = client.get_metric_history(natural.info.run_id, "per_layer_accuracy_probe")
     assert [(point.step, point.value) for point in series] == [
         (0, 0.5),

@@ -249,6 +249,7 @@ class _Run:
         key = {
             "code": _CODE,
             "model": bench.model.digest,
+            "software": bench.model.software,
             "dtype": str(bench.model.dtype),
             "device": str(bench.model.device),
             "sampling": asdict(self.sampling),

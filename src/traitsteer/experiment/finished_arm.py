@@ -36,6 +36,8 @@ class FinishedArm:
     """Of the instruction arm's delta; None for other arms and where it is not told."""
     perplexity_ratio: float | None
     """Perplexity of neutral text under the best vector over that without; None without one."""
+    software: dict[str, str]
+    """Package and version of what computed it."""
     naturalness: float | None
     """At equal trait score; None where voices were not compared."""
 
@@ -69,5 +71,6 @@ def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
         responses=read_json(layout.vet_counts(trait, config.text(arm))),
         natural_percent=None if percent is None else percent["value"],
         perplexity_ratio=ratios.get((trait, arm)),
+        software=comparison["software"],
         naturalness=natural[arm]["value"] if arm in natural else None,
     )

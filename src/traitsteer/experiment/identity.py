@@ -5,6 +5,7 @@ from typing import Any
 from traitsteer.words.config import Config
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.world.model import model_names
+from traitsteer.world.model.software import versions
 
 NUMERICS = {"dtype", "quantisation", "device", "trust_remote_code"}
 """Parameters of all models that decide what they compute, beside which model it is."""
@@ -17,7 +18,14 @@ def model_identity(config: Config, which: ModelConfig) -> dict[str, Any]:
         TraitsteerError: there is no such model, or it may not be read.
     """
     numerics = config.models.model_dump(mode="json", include=NUMERICS)
-    return which.model_dump(mode="json") | numerics | {"digest": digest_of(config, which)}
+    return (
+        which.model_dump(mode="json")
+        | numerics
+        | {
+            "digest": digest_of(config, which),
+            "software": versions(config.models.quantisation != "none"),
+        }
+    )
 
 
 def digest_of(config: Config, which: ModelConfig) -> str:

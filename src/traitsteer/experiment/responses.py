@@ -108,6 +108,7 @@ def _folder(model: LanguageModel, sampling: Sampling, cache: Path) -> Path:
     key = {
         "code": _CODE,
         "model": model.digest,
+        "software": model.software,
         "dtype": str(model.dtype),
         "device": str(model.device),
         "sampling": asdict(sampling),

@@ -57,6 +57,7 @@ def describe(config: Config, arm: FinishedArm, hashes: dict[str, str]) -> Run:
         "status": "nothing feasible" if best is None else "feasible",
         "model.base": config.models.base.name,
         "model.instruct": config.models.instruct.name,
+        **{f"software.{package}": number for package, number in arm.software.items()},
         **{f"study.{method.name}": method.search["study"] for method in arm.methods},
         **_hashes_of(trait, name, config.text(name), hashes),
     }

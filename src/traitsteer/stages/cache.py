@@ -54,6 +54,7 @@ def run(config: Config, trait: str, arm: str) -> None:
         "text": text,
         "source": model.name,
         "source_digest": model.digest,
+        "software": ", ".join(" ".join(each) for each in model.software.items()),
         "position": str(position),
         "extraction_protocol": protocol,
         "responses": digest([[row.recorded.id, *row.recorded.parts] for row in held]),

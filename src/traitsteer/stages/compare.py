@@ -1,8 +1,8 @@
 """compare: the arms under one protocol, with intervals.
 
-Reads evaluations with their terms, searches and vectors; writes reports/comparison.json, the flat
-metrics that `dvc metrics` shows and the tables that `dvc plots` draws. Results that were made under
-different protocols never share a table.
+Reads evaluations with their terms, searches, vectors and what the models are; writes
+reports/comparison.json, the flat metrics that `dvc metrics` shows and the tables that `dvc plots`
+draws. Results that were made under different protocols never share a table.
 """
 
 import csv
@@ -41,6 +41,7 @@ def run(config: Config) -> None:
         "protocols": protocols,
         "profile": config.profile,
         "models": {"base": config.models.base.name, "instruct": config.models.instruct.name},
+        "software": read_json(layout.identity("instruct"))["software"],
         "results": [_result(found) for rows in results.values() for found in rows],
         "comparisons": _comparisons(config, results),
         "budgets": _budgets(config),

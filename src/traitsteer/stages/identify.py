@@ -1,15 +1,16 @@
 """identify: what the study's models and its judge are now, for DVC follows neither.
 
-Reads params.yaml, the files of models that are folders and the commits of hub models, and the
-judge's prompts; writes data/identity/base.json, instruct.json and judge.json. It runs every time;
-what depends on a model that was trained again, a branch that moved or another endpoint runs after.
+Reads params.yaml, the files of models that are folders and the commits of hub models, the
+versions of what computes them, and the judge's prompts; writes data/identity/base.json,
+instruct.json and judge.json. It runs every time; what depends on a model that was trained again, a
+branch that moved, an upgrade of torch or another endpoint runs after.
 """
 
 from traitsteer.experiment.identity import model_identity
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.world.files import write_json
-from traitsteer.world.judge.identity import address_digest, judge_identity
+from traitsteer.world.judge.identity import address_digest, judge_identity, judge_software
 
 
 def run(config: Config) -> None:
@@ -23,7 +24,8 @@ def run(config: Config) -> None:
         "base": model_identity(config, models.base),
         "instruct": model_identity(config, models.instruct),
         # Two servers of one host are two judges, though their terms name the host alone.
-        "judge": judge_identity(config) | {"address": address_digest(config)},
+        "judge": judge_identity(config)
+        | {"address": address_digest(config), "software": judge_software(config)},
     }
     for which, identity in found.items():
         write_json(layout.identity(which), identity)

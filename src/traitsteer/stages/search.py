@@ -50,7 +50,7 @@ def run(config: Config, trait_name: str, arm: str) -> None:
         vectors = read_vectors(config, bench.model, trait_name, arm, method)
         content = content_of(vectors, norms)
         ledger.record(ledger.Attempt(trait_name, arm, method, terms, content))
-        name = digest([terms, bench.model.digest, content])[:8]
+        name = digest([terms, bench.model.digest, bench.model.software, content])[:8]
         search = Search(
             config=config,
             bench=bench,

@@ -19,7 +19,7 @@ from traitsteer.world.progress import progress
 from traitsteer.world.repository import store_in_repository
 from traitsteer.world.tracking import TrackingStore
 
-FORMAT = 3
+FORMAT = 4
 """Part of every run's key: raised when the same files would be logged differently."""
 
 PATIENCE = ("judge.request", "judge.deadline_s", "judge.budget.")
@@ -90,5 +90,6 @@ def _key(config: Config, arm: FinishedArm) -> str:
             "questions": [arm.trait.selection, arm.trait.report],
             "responses": arm.responses,
             "of_the_study": [arm.natural_percent, arm.perplexity_ratio, arm.naturalness],
+            "software": arm.software,
         }
     )

@@ -18,6 +18,7 @@ from traitsteer.world.judge.model_judge import OFF_TOPIC, OFF_TOPIC_MOST
 from traitsteer.world.judge.prompt_files import JudgePrompts, read_prompts
 from traitsteer.world.judge.replies import FOLLOWED, SENT
 from traitsteer.world.model import model_names
+from traitsteer.world.model.software import versions
 from traitsteer.world.pocket_judge import PocketJudge
 from traitsteer.world.trait_folder import trait_of
 
@@ -89,14 +90,25 @@ def judge_identity(config: Config) -> dict[str, Any]:
 def scores_known_by(config: Config, trait: str) -> str:
     """The SHA-256 of all that the scores of a judge model depend on, under which they are kept.
 
-    Beside its terms that is the whole address, since two servers of one host are two judges, and
-    the code that turns replies into scores.
+    Beside its terms that is the whole address, since two servers of one host are two judges, what
+    computes a local model, and the code that turns replies into scores.
 
     Raises:
         TraitsteerError: as `judge_terms`.
     """
-    known = {"terms": judge_terms(config, trait), "address": _whole_address(config), "code": _CODE}
+    known = {
+        "terms": judge_terms(config, trait),
+        "address": _whole_address(config),
+        "software": judge_software(config),
+        "code": _CODE,
+    }
     return digest(known)
+
+
+def judge_software(config: Config) -> dict[str, str]:
+    """Package and version of what computes a local model; nothing of other judges."""
+    judge = config.judge
+    return versions(judge.quantisation != "none") if judge.kind == "local" else {}
 
 
 def address_digest(config: Config) -> str | None:

@@ -104,6 +104,7 @@ class LocalModel:
         return {
             "code": _CODE,
             "model": model.digest,
+            "software": model.software,
             "dtype": str(model.dtype),
             "template": model.variables,
             "device": model.device.type,

@@ -23,6 +23,7 @@ from traitsteer.world.model.model_names import cannot_load, digest_of, pinned, u
 from traitsteer.world.model.model_shape import context_of
 from traitsteer.world.model.prompts import Prompts, Variables
 from traitsteer.world.model.reasoning import Parts, Thinking
+from traitsteer.world.model.software import versions
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ class LanguageModel:
     def quantised(self) -> bool:
         """Whether weights are kept in fewer bits than the residual stream, by us or on disk."""
         return bool(getattr(self.model, "is_quantized", False))
+
+    @property
+    def software(self) -> dict[str, str]:
+        """Package and version of what computes it."""
+        return versions(self.quantised)
 
     @property
     def context(self) -> int | None:
