@@ -18,8 +18,8 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Quantisation
 from traitsteer.world.model import devices, reasoning
 from traitsteer.world.model.blocks import find_blocks
-from traitsteer.world.model.model_files import open_tokenizer, require_generation
-from traitsteer.world.model.model_names import cannot_load, digest_of, pinned, unreached
+from traitsteer.world.model.model_files import one_sentence, open_tokenizer, require_generation
+from traitsteer.world.model.model_names import digest_of, pinned
 from traitsteer.world.model.model_shape import context_of
 from traitsteer.world.model.prompts import Prompts, Variables
 from traitsteer.world.model.reasoning import Parts, Thinking
@@ -185,7 +185,7 @@ def load(
         options["quantization_config"] = devices.quantised(quantisation, precision)
     tokenizer = open_tokenizer(name, revision, trust_remote_code)
     require_generation(name, revision)
-    with _told(name, place):
+    with one_sentence(name, RuntimeError, SafetensorError), _room(name, place):
         found: Any = AutoModelForCausalLM.from_pretrained(
             name,
             output_loading_info=True,
@@ -213,8 +213,8 @@ def load(
 
 
 @contextmanager
-def _told(name: str, place: torch.device) -> Iterator[None]:
-    """What ends the loading of a model becomes a TraitsteerError that names it."""
+def _room(name: str, place: torch.device) -> Iterator[None]:
+    """Too little memory within becomes a TraitsteerError that names the model."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -222,8 +222,6 @@ def _told(name: str, place: torch.device) -> Iterator[None]:
             f"{name} does not fit into the free memory of {place}; choose a smaller dtype, a "
             "quantisation or a smaller model, or end what else uses this device."
         ) from error
-    except unreached(ImportError, ValueError, RuntimeError, SafetensorError) as error:
-        raise cannot_load(name, error) from error
 
 
 def _prepare(model: Any) -> None:  # noqa: ANN401

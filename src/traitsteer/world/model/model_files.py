@@ -33,11 +33,13 @@ _REFUSED = unreached(
 
 
 @contextmanager
-def one_sentence(name: str) -> Iterator[None]:
-    """What `transformers` refuses within becomes a TraitsteerError that names the model."""
+def one_sentence(name: str, *further: type[Exception]) -> Iterator[None]:
+    """What `transformers` refuses within, with one of further errors where these are named, becomes
+    a TraitsteerError that names the model.
+    """
     try:
         yield
-    except _REFUSED as error:
+    except (*_REFUSED, *further) as error:
         raise cannot_load(name, error) from error
 
 
@@ -49,14 +51,11 @@ def skeleton(name: str, revision: str | None, trust_remote_code: bool, dtype: st
     """
     config = read_configuration(name, revision, trust_remote_code)
     code = _revision_of_code(config, name, revision) if trust_remote_code else {}
-    with one_sentence(name), torch.device("meta"):
-        try:
-            return AutoModelForCausalLM.from_config(
-                config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, **code
-            )
-        except RuntimeError as error:
-            # Such as code of its own that computes with weights which are not there.
-            raise cannot_load(name, error) from error
+    # RuntimeError: of code beside the model that computes with weights which are not there.
+    with one_sentence(name, RuntimeError), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(
+            config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, **code
+        )
 
 
 def _revision_of_code(config: Any, name: str, revision: str | None) -> dict[str, str]:  # noqa: ANN401
