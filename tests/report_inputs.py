@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 from evidence_inputs import QUESTIONS, cross_rows, evidence, interval, perplexity_rows
 from ruamel.yaml import YAML
@@ -11,7 +12,7 @@ from voice_inputs import voice_rows
 from traitsteer.words import layout
 from traitsteer.words.config import Config, parse
 from traitsteer.words.records import Pair, Trait
-from traitsteer.world.files import write_json, write_jsonl
+from traitsteer.world.files import digest, write_json, write_jsonl
 from traitsteer.world.trait_folder import write_trait
 
 LAYERS = 6
@@ -53,6 +54,21 @@ def write_study(config: Config) -> None:
         layout.LEDGER,
         [{"key": str(n), "trait": "evil", "arm": "natural", "protocol": "ab" * 32} for n in (1, 2)],
     )
+
+
+def write_terms(config: Config, of: dict[str, Any]) -> None:
+    """Under which models, judge and floor each cell of the study was evaluated."""
+    write_json(layout.identity("base"), of["base"])
+    for trait in config.study.traits:
+        for arm in config.study.arms:
+            terms = {
+                "trait": trait,
+                "steered_model": of["instruct"],
+                "judge": of["judge"] | {"rubric": f"Of {trait}."},
+                "coherence_floor": of["coherence_floor"],
+            }
+            written = {"sha256": digest(terms), "terms": terms}
+            write_json(layout.evaluation_terms(trait, arm), written)
 
 
 def _trait(folder: Path) -> None:

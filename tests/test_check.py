@@ -141,6 +141,16 @@ def test_a_position_that_a_response_may_reach_is_taken(checked: Checked, positio
     checked(0, arms__natural__position=position)
 
 
+def test_the_pocket_judge_of_other_models_is_remarked_upon(checked: Checked) -> None:
+    printed = checked(0)
+    assert (
+        "check: ATTENTION: judge.kind is pocket for base and instruct, outside pocket.folder = "
+        "models/pocket;"
+    ) in printed
+    assert "set judge.kind to openai or local" in printed
+    assert "ATTENTION" not in checked(0, pocket__folder=".")
+
+
 def test_a_folder_without_safetensors_is_refused(checked: Checked) -> None:
     weights = Path("base/model.safetensors")
     torch.save(load_file(weights), "base/pytorch_model.bin")

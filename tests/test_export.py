@@ -23,7 +23,7 @@ from traitsteer.stages.export_vector import Wanted, run
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.results import POCKET_LIMIT
+from traitsteer.words.pocket_limit import POCKET_LIMIT
 from traitsteer.world import tensors
 from traitsteer.world.files import write_json
 from traitsteer.world.foreign.control_vectors import read_plain_json, read_safetensors
@@ -300,9 +300,11 @@ def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) 
         "--control-vector-scaled vector.gguf:7.25\n",
         "> HIGH",
         "licences and terms of use apply",
-        "no evidence for or against any claim about a real model",
+        "- Tiny networks trained on generated text (models/pocket/base): whoever judges them",
+        f"its scores of what {folder} wrote measure no trait",
     ):
         assert said in card, said
+    assert POCKET_LIMIT not in card, "the steered model is none of the pair"
 
 
 def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Config) -> None:
@@ -331,9 +333,10 @@ def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Con
         'from_pretrained("org/steered", revision="abc", dtype=torch.bfloat16)',
     ):
         assert said in card, said
-    # The calibration was of another model, and no sentence is about the pocket.
+    # The calibration was of another model, and the embedded one took part as the source alone.
     assert "| mean residual norm |" not in card
-    assert POCKET_LIMIT not in card
+    assert "Tiny networks trained on generated text (models/pocket/base): whoever" in card
+    assert "embedded judge" not in card
     assert read_gguf(Path("out/vector.gguf")).facts["controlvector.model_hint"] == "qwen2"
     write_json(OWN_TERMS, {"sha256": "cd" * 32, "terms": terms})
     with pytest.raises(TraitsteerError, match="made under the protocol abababababab, and"):

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import report_inputs
@@ -13,6 +14,7 @@ from tiny import build
 
 from benchmarks.factorial import tell
 from traitsteer.cli import main
+from traitsteer.experiment.identity import digest_of
 from traitsteer.stages import factorial, report, show
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
@@ -23,17 +25,25 @@ from traitsteer.words.factor_tables import tables
 from traitsteer.world import tensors
 from traitsteer.world.figures.plot_style import arm_place
 from traitsteer.world.files import read_json, write_json, write_jsonl
+from traitsteer.world.judge.identity import judge_identity
 
 QUESTIONS, SAMPLES, LAYERS, WIDTH = 16, 2, 3, 32
 START = 60.0
 PLANTED = {"text": -20.0, "source": 0.0, "position": 6.0, "method": 0.0}
 """What switching each factor does to the delta, in this made-up study."""
 NOTHING = ("hallucination", "natural-all", "probe")
+OF = {
+    "base": {"name": "own/base", "digest": "12" * 32},
+    "instruct": {"name": "own/instruct", "digest": "34" * 32},
+    "judge": {"kind": "openai", "name": "some-judge", "host": "localhost"},
+    "coherence_floor": 70.0,
+}
 
 
 def write_study(config: Config, nothing: tuple[str, str, str] | None = None) -> None:
     """What evaluate and fit would have written, with the planted effects and little noise."""
     plan = design(config)
+    report_inputs.write_terms(config, OF)
     for trait in config.study.traits:
         hardness = [random.Random(f"{trait} {n}").gauss(0, 8) for n in range(QUESTIONS)]
         for cell in plan.cells:
@@ -175,6 +185,62 @@ def test_what_was_planted_comes_back_and_sums_to_the_difference(config: Config, 
         assert (layout.FACTORIAL_FIGURES / f"{name}.png").stat().st_size > 10_000
 
 
+def test_it_says_of_which_models_and_judge_it_is(config: Config) -> None:
+    write_study(config)
+    factorial.run(config)
+    assert read_json(layout.FACTORIAL)["of"] == OF
+    judge = OF["judge"] | {"name": "another"}
+    one = config.model_copy(update={"study": config.study.model_copy(update={"traits": ("evil",)})})
+    report_inputs.write_terms(one, OF | {"judge": judge})
+    with pytest.raises(TraitsteerError, match=r"judge.name is \"another\" against \"some-judge\""):
+        factorial.run(config)
+
+
+def test_the_committed_study_is_of_the_committed_pair(repository: Path, monkeypatch) -> None:
+    monkeypatch.chdir(repository)
+    config = load(Path("profiles/pocket-factorial.yaml"))
+    pair = {"base": config.models.base, "instruct": config.models.instruct}
+    assert read_json(layout.FACTORIAL)["of"] == {
+        **{which: {"name": m.name, "digest": digest_of(config, m)} for which, m in pair.items()},
+        "judge": judge_identity(config),
+        "coherence_floor": config.study.coherence_floor,
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "sentence"),
+    [
+        ("base", {"name": "a/base"}, 'has "own/base" for base.name and this study has "a/base"'),
+        ("instruct", {"digest": "56" * 32}, 'has "343434343434'),
+        ("judge", {"kind": "pocket"}, 'has "openai" for judge.kind and this study has "pocket"'),
+        ("judge", {"host": "there"}, 'has "localhost" for judge.host and this study has "there"'),
+        ("coherence_floor", 50.0, "has 70.0 for coherence_floor and this study has 50.0"),
+    ],
+)
+def test_a_study_of_others_is_not_shown_as_that_of_this_profile(
+    config: Config, part: str, changes: Any, sentence: str
+) -> None:
+    report_inputs.write_terms(config, OF)
+    found = {"profile": config.profile, "of": OF, "traits": [{"trait": "evil"}]}
+    write_json(layout.FACTORIAL, found)
+    assert report._factorial(config) == (found, "")
+    other = changes if part == "coherence_floor" else OF[part] | changes
+    report_inputs.write_terms(config, OF | {part: other})
+    shown, since = report._factorial(config)
+    assert shown is None
+    assert since.startswith("is not shown, since reports/factorial.json has") and sentence in since
+
+
+def test_a_study_of_other_traits_or_of_unknown_models_is_not_shown(config: Config) -> None:
+    report_inputs.write_terms(config, OF)
+    assert report._factorial(config) == (None, "was not run for this profile")
+    known = {"profile": config.profile, "traits": [{"trait": "evil"}]}
+    write_json(layout.FACTORIAL, known)
+    assert "does not say of which models it is" in report._factorial(config)[1]
+    write_json(layout.FACTORIAL, known | {"of": OF, "traits": [{"trait": "calm"}]})
+    assert "has calm and this study has not" in report._factorial(config)[1]
+
+
 def test_what_would_make_the_tables_false_is_found_where_it_is_planted(config: Config) -> None:
     write_study(config)
     factorial.run(config)
@@ -310,6 +376,7 @@ def test_the_report_has_room_for_eight_arms(config: Config, repository: Path) ->
     config = config.model_copy(update={"study": study})
     report_inputs.write_study(config)
     crossed = read_json(repository / layout.FACTORIAL)
+    report_inputs.write_terms(config, crossed["of"])
     write_json(layout.FACTORIAL, crossed | {"traits": crossed["traits"][:1], "all": None})
     report.run(config)
     header, *rows = show.table(config).splitlines()[2 : 3 + 16]

@@ -212,7 +212,7 @@ def test_a_stage_depends_on_its_own_code_alone(name: str) -> None:
 def test_stages_write_where_the_layout_says() -> None:
     trait, arm, text = "${item.trait}", "${item.arm}", "${item.text}"
     expected = {
-        "identify": [layout.identity(each) for each in ("base", "instruct", "judge")],
+        "identify": [layout.identity(each) for each in ("base", "instruct", "judge", "factorial")],
         "calibrate": [layout.CALIBRATION],
         "protocol": [layout.extraction_protocol(trait), layout.protocol(trait)],
         "elicit": [layout.responses(trait, text)],
@@ -278,6 +278,14 @@ def test_stages_follow_what_models_and_judge_are_and_not_how_they_are_named() ->
         named = {each for each in stage.get("params", []) if each.startswith(("models", "judge"))}
         assert named <= {"judge.kind", "judge.missing_at_most"}, name
         assert not any(each.startswith("models/pocket") for each in stage["deps"]), name
+
+
+def test_the_page_follows_a_factorial_study_that_need_not_be_there() -> None:
+    """A dependency that is gone would stop a study after all its work."""
+    for name, stage in stages().items():
+        assert layout.FACTORIAL.as_posix() not in stage["deps"], name
+        follows = layout.identity("factorial").as_posix() in stage["deps"]
+        assert follows == (name == "report"), name
 
 
 def test_what_a_model_is_holds_every_parameter_but_how_much_is_computed_at_once() -> None:

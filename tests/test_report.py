@@ -2,10 +2,11 @@
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
-from report_inputs import NOTHING, SHARP, configuration, write_study
+from report_inputs import NOTHING, SHARP, configuration, write_study, write_terms
 from report_page import Page
 
 from traitsteer.stages import report, show
@@ -220,6 +221,48 @@ def test_the_limit_is_stated(page):
     assert "no evidence for or against any claim about a real model" in page.text
 
 
+def test_the_limit_is_that_of_the_models_and_of_the_judge_on_page_and_terminal(
+    folder, tmp_path, monkeypatch
+):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    config = configuration()
+    endpoint = config.judge.model_copy(update={"kind": "openai"})
+    own = {"models": owned(config)}
+    comparison = read_json(layout.COMPARISON)
+    by_endpoint = "no evidence for or against any claim about a real model"
+    by_pocket = "own/base and own/instruct wrote measure no trait"
+    for changes, limit in (
+        ({"judge": endpoint}, by_endpoint),
+        (own, by_pocket),
+        (own | {"judge": endpoint}, None),
+    ):
+        changed = config.model_copy(update=changes)
+        named = {which: getattr(changed.models, which).name for which in ("base", "instruct")}
+        write_json(layout.COMPARISON, comparison | {"models": named})
+        report.run(changed)
+        text = Page(layout.REPORT.read_text(encoding="utf-8")).text
+        for told in (text, " ".join(show.table(changed).split())):
+            for said in (by_endpoint, by_pocket):
+                assert (said in told) == (said == limit)
+            assert "the judge learned it too" not in told
+
+
+def test_the_terminal_says_of_which_models_a_comparison_is(folder, monkeypatch):
+    """The committed one is there before a study of one's own has run."""
+    monkeypatch.chdir(folder)
+    config = configuration()
+    assert "params.yaml names" not in show.table(config)
+    judge = config.judge.model_copy(update={"kind": "openai"})
+    told = show.table(config.model_copy(update={"models": owned(config), "judge": judge}))
+    said = " ".join(told.split())
+    assert (
+        "This is a comparison of models/pocket/base and models/pocket/instruct, and params.yaml "
+        "names own/base and own/instruct: run `make repro` for theirs."
+    ) in said
+    assert "no evidence for or against any claim about a real model" in said
+
+
 def test_nothing_feasible_and_missing_scores_are_named(folder, page, source):
     trait, arm, method = NOTHING
     found = read_json(folder / layout.search(trait, arm) / f"{method}.json")
@@ -272,14 +315,28 @@ def test_a_trait_with_nothing_feasible_in_any_arm_still_has_its_page(tmp_path, m
     assert "no evidence for or against" in text, "another profile's name with the pocket judge"
 
 
-def test_what_a_study_does_not_pose_is_left_out(tmp_path, monkeypatch):
-    """Arms of one's own are not compared; a judge that is not the pocket's has no such limit."""
+def owned(config):
+    """The models section with models of one's own."""
+    models = config.models
+    return models.model_copy(
+        update={
+            which: getattr(models, which).model_copy(update={"name": f"own/{which}"})
+            for which in ("base", "instruct")
+        }
+    )
+
+
+def test_what_a_study_does_not_pose_is_left_out(repository, tmp_path, monkeypatch):
+    """Arms of one's own are not compared, and own models under an own judge have no such limit,
+    nor does the committed study of the pocket pair speak of them, whatever the profile's name.
+    """
     monkeypatch.chdir(tmp_path)
     config = configuration()
     evaluate, nulls = config.evaluate, config.evaluate.nulls.model_copy(update={"shuffled": 199})
     config = config.model_copy(
         update={
             "study": config.study.model_copy(update={"traits": ("evil",)}),
+            "models": owned(config),
             "judge": config.judge.model_copy(update={"kind": "local"}),
             "evaluate": evaluate.model_copy(update={"nulls": nulls, "confidence": 0.995}),
         }
@@ -287,6 +344,9 @@ def test_what_a_study_does_not_pose_is_left_out(tmp_path, monkeypatch):
     write_study(config)
     write_json(layout.COMPARISON, read_json(layout.COMPARISON) | {"comparisons": []})
     write_json(layout.VOICE, [])
+    shutil.copy(repository / layout.FACTORIAL, layout.FACTORIAL)
+    own = {which: {"name": f"own/{which}", "digest": "12" * 32} for which in ("base", "instruct")}
+    write_terms(config, own | {"judge": {"kind": "local"}, "coherence_floor": 70.0})
     report.run(config)
     source = layout.REPORT.read_text(encoding="utf-8")
     text = Page(source).text
@@ -295,6 +355,10 @@ def test_what_a_study_does_not_pose_is_left_out(tmp_path, monkeypatch):
     assert 'id="voice"' not in source and 'href="#voice"' not in source
     assert "Natural − instruction" not in text and not re.search(r"<dd>\s*</dd>", source)
     assert "no evidence for or against" not in text
+    since = 'has "models/pocket/base" for base.name and this study has "own/base"'
+    assert f"It is not shown, since reports/factorial.json {since}:" in text
+    assert f"which is not shown, since reports/factorial.json {since}: make factorial." in text
+    assert "In the factorial study" not in text and 'id="caption-parts"' not in source
     assert "are 99.5 % intervals" in text and "cannot be less than 0.005" in text
 
 

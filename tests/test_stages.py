@@ -622,6 +622,21 @@ def test_what_models_and_judge_are_follows_their_files_and_the_endpoint(
     assert main(["identify"]) == 1
 
 
+def test_a_factorial_study_is_followed_whether_it_is_there_or_not(study: Study) -> None:
+    config = study()
+    found = []
+    for text in (None, "{}", '{"profile": "another"}', None):
+        if text is None:
+            layout.FACTORIAL.unlink(missing_ok=True)
+        else:
+            layout.FACTORIAL.parent.mkdir(exist_ok=True)
+            layout.FACTORIAL.write_text(text)
+        identify.run(config)
+        found.append(read_json(layout.identity("factorial"))["sha256"])
+    assert found[0] is found[3] is None
+    assert len(set(found)) == 3
+
+
 def test_nulls_are_of_the_activations_that_the_vector_was_fitted_on(fitted: Study) -> None:
     config = fitted()
     path = layout.vectors("evil", "natural") / "probe.safetensors"

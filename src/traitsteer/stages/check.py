@@ -19,7 +19,9 @@ from traitsteer.experiment.prompt_lengths import (
 )
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.findings import listed
 from traitsteer.words.model_config import ModelConfig
+from traitsteer.words.pocket_limit import not_embedded
 from traitsteer.words.protocol import refuse_repeats
 from traitsteer.words.records import POLARITIES, Trait
 from traitsteer.world.judge.finding import find_judge
@@ -133,6 +135,8 @@ def remarks(config: Config, estimates: Sequence[str]) -> Iterator[str]:
     Raises:
         TraitsteerError: a model cannot be read.
     """
+    if misplaced := judge_of_others(config):
+        yield misplaced
     if doubt := tell_apart(config):
         yield doubt
     yield from estimates
@@ -141,6 +145,21 @@ def remarks(config: Config, estimates: Sequence[str]) -> Iterator[str]:
             yield f"{model.name} is at {commit}; write it as its revision to pin it"
     if missing := [name for name in ("instruction", "natural") if name not in config.study.arms]:
         yield f"the arms have no {' and no '.join(missing)}, so no two arms are compared"
+
+
+def judge_of_others(config: Config) -> str | None:
+    """One sentence where the pocket judge is to score what others than the embedded models write;
+    None where it is not. It is not refused, since it serves to try the stages on any model.
+    """
+    models = config.models
+    others = not_embedded(config.pocket.folder, (models.base.name, models.instruct.name))
+    if config.judge.kind != "pocket" or not others:
+        return None
+    return (
+        f"ATTENTION: judge.kind is pocket for {listed(others)}, outside pocket.folder = "
+        f"{config.pocket.folder}; that judge knows the words of the embedded pair alone, so its "
+        "scores of other models measure no trait: set judge.kind to openai or local"
+    )
 
 
 def judge_weights(config: Config) -> int:

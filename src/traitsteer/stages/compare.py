@@ -15,7 +15,7 @@ from traitsteer.maths.permutation import holm
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.words.protocol import FrozenTerms, common_terms, refuse_difference
+from traitsteer.words.protocol import FrozenTerms, refuse_difference, shared_terms
 from traitsteer.words.results import best_of_arm, tried
 from traitsteer.world.files import digest, read_json, write_json, write_text
 from traitsteer.world.terms_file import read_terms
@@ -65,10 +65,7 @@ def _protocols(results: Results) -> dict[str, str]:
                 )
         name, before = first.setdefault(trait, (arm, terms))
         refuse_difference(before, terms, (f"The results of {trait} {name}", f"{trait} {arm}"))
-    (one, (_, shared)), *others = first.items()
-    for trait, (_, terms) in others:
-        names = f"The results of {one}", trait
-        refuse_difference(common_terms(shared), common_terms(terms), names)
+    shared_terms({trait: terms for trait, (_, terms) in first.items()})
     return {trait: digest(terms) for trait, (_, terms) in first.items()}
 
 

@@ -19,6 +19,7 @@ from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.model_config import ModelConfig
+from traitsteer.words.pocket_limit import pocket_limit
 from traitsteer.words.records import VectorFormat
 from traitsteer.words.results import best_of_arm
 from traitsteer.words.vector_card import VectorCard
@@ -99,7 +100,9 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
         evaluation=evaluation,
         files=tuple(files.values()),
         scaled=wanted.scaled,
-        pocket=terms.judge_kind == "pocket",
+        pocket=pocket_limit(
+            config.pocket.folder, (source.name, terms.model.name), terms.judge_kind
+        ),
     )
     facts = _facts(card, fit.provenance)
     whole = _rows(vectors, raw_norm, layers, facts)

@@ -1,8 +1,8 @@
 """factorial: what differs between the arms, and how much of the difference each factor explains.
 
-Reads the evaluations and vectors of a study that has every combination of its factors; writes
-reports/factorial.json and the figures in reports/factorial/, and prints the tables. It is called by
-hand (`make factorial`), since a study need not be factorial.
+Reads the evaluations and vectors of a study that has every combination of its factors, and what its
+models and its judge are; writes reports/factorial.json and the figures in reports/factorial/, and
+prints the tables. It is called by hand (`make factorial`), since a study need not be factorial.
 """
 
 from statistics import fmean, median_low
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from traitsteer.experiment.pairing import deltas, vectors
 from traitsteer.experiment.results import one_protocol, read_result
+from traitsteer.experiment.studied import studied
 from traitsteer.maths.direction import cosine
 from traitsteer.maths.factors import (
     Contrast,
@@ -49,14 +50,15 @@ def run(config: Config) -> None:
     """Analyse every trait, and all traits together.
 
     Raises:
-        TraitsteerError: the study is not factorial, an evaluation is missing, or the results of a
-            trait were made under different protocols.
+        TraitsteerError: the study is not factorial, an evaluation or what a model is is missing,
+            or results were made under different protocols.
     """
     plan = design(config)
     confidence = config.evaluate.confidence
     results = {trait: _results(plan, trait) for trait in config.study.traits}
     found: Record = {
         "profile": config.profile,
+        "of": studied(config),
         "confidence": confidence,
         "samples": config.evaluate.samples,
         "trials": config.search.trials,

@@ -1,9 +1,9 @@
 """report: one page that shows a whole study and opens without a network.
 
 Reads the comparison, the ledger, the evaluations, the searches, the vectors' figures, side effects,
-voices, the factorial study if there is one of this profile, the responses with their verdicts and
-the trait folders; writes reports/index.html and reports/figures/*.png. Nothing is computed here but
-sentences: every number was written by an earlier stage.
+voices, the factorial study if there is one of these models and this judge, the responses with their
+verdicts and the trait folders; writes reports/index.html and reports/figures/*.png. Nothing is
+computed here but sentences: every number was written by an earlier stage.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from traitsteer.experiment.studied import studied
 from traitsteer.experiment.study_files import TraitFiles, examples, read_files, side_by_side
 from traitsteer.words import layout
 from traitsteer.words.config import Config
@@ -23,7 +24,7 @@ from traitsteer.words.evidence_findings import (
     luck,
     unequal_terms,
 )
-from traitsteer.words.factor_findings import falsifiers
+from traitsteer.words.factor_findings import NOT_RUN, falsifiers, of_another
 from traitsteer.words.findings import (
     lead,
     nothing_feasible,
@@ -32,7 +33,8 @@ from traitsteer.words.findings import (
     tokens_of,
     verdict_among_traits,
 )
-from traitsteer.words.results import BELOW_BASELINE, EQUAL_COHERENCE, POCKET_LIMIT, tried
+from traitsteer.words.pocket_limit import pocket_limit
+from traitsteer.words.results import BELOW_BASELINE, EQUAL_COHERENCE, tried
 from traitsteer.words.voice_findings import voice_lead, voice_sentences, what_would_make_it_false
 from traitsteer.world import ledger
 from traitsteer.world.figures import evidence_plots, factor_plots, plots, search_plots, voice_plots
@@ -61,7 +63,8 @@ def run(config: Config) -> None:
     comparison = read_json(layout.COMPARISON)
     traits = [read_files(config, name, comparison) for name in config.study.traits]
     cross, effects = read_json(layout.CROSS), read_json(layout.PERPLEXITY)
-    voice, factorial = read_json(layout.VOICE), _factorial(config)
+    voice = read_json(layout.VOICE)
+    factorial, no_factorial = _factorial(config)
     with style():
         figures = _figures(config, traits, comparison, cross)
         figures |= {
@@ -84,8 +87,14 @@ def run(config: Config) -> None:
             "arms": {arm: arm_place(arm, config.study.arms) for arm in config.study.arms},
             "traits": traits,
             "figures": drawn,
-            "lead": _lead(config, traits, comparison, own, voice, factorial),
-            "limit": POCKET_LIMIT if config.judge.kind == "pocket" else None,
+            "lead": _lead(
+                config, traits, comparison, own, voice, factor_sentences(factorial, no_factorial)
+            ),
+            "limit": pocket_limit(
+                config.pocket.folder,
+                (config.models.base.name, config.models.instruct.name),
+                config.judge.kind,
+            ),
             "told": {
                 row["trait"]: cells_told(row, comparison["budgets"])
                 for row in comparison["comparisons"]
@@ -105,6 +114,7 @@ def run(config: Config) -> None:
             "voice": [(row["trait"], voice_sentences(row)) for row in voice],
             "voice_false": what_would_make_it_false(voice),
             "factorial": factorial,
+            "no_factorial": no_factorial,
             "factor_falsifiers": factorial and falsifiers(factorial),
             "counts": {
                 (trait, arm): read_json(layout.vet_counts(trait, config.text(arm)))
@@ -123,14 +133,13 @@ def run(config: Config) -> None:
     write_text(layout.REPORT, page)
 
 
-def _factorial(config: Config) -> Record | None:
-    """The factorial study, if one of this profile and of no other traits was made."""
+def _factorial(config: Config) -> tuple[Record | None, str]:
+    """The factorial study, if there is one of what this study is of; else None, and why."""
     if not layout.FACTORIAL.exists():
-        return None
+        return None, NOT_RUN
     found: Record = read_json(layout.FACTORIAL)
-    same = found["profile"] in (config.profile, f"{config.profile}-factorial")
-    known = {row["trait"] for row in found["traits"]} <= set(config.study.traits)
-    return found if same and known else None
+    another = of_another(found, studied(config), config.study.traits)
+    return (found, "") if another is None else (None, another)
 
 
 def _lead(
@@ -139,7 +148,7 @@ def _lead(
     comparison: Record,
     own: Sequence[Record],
     voice: Sequence[Record],
-    factorial: Record | None,
+    factors: Sequence[str],
 ) -> list[tuple[str, list[str]]]:
     """Questions, and the sentences that answer them; the first stands alone under the title.
 
@@ -158,7 +167,7 @@ def _lead(
             ),
         ),
         ("How much of the apparent best was luck?", [luck(bests)]),
-        ("Which factor explains the difference?", factor_sentences(factorial)),
+        ("Which factor explains the difference?", factors),
         ("Do the arms sound different?", [voice_lead(voice)]),
     ]
     said = [(question, [s for s in sentences if s is not None]) for question, sentences in answered]

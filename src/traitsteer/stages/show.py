@@ -8,8 +8,15 @@ from typing import Any
 
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.findings import MISSING, estimate, number, signed, verdict_among_traits
-from traitsteer.words.results import POCKET_LIMIT
+from traitsteer.words.findings import (
+    MISSING,
+    estimate,
+    listed,
+    number,
+    signed,
+    verdict_among_traits,
+)
+from traitsteer.words.pocket_limit import pocket_limit
 from traitsteer.world.files import read_json
 
 HEADER = (
@@ -27,7 +34,7 @@ def table(config: Config) -> str:
     arm = max(len("instruction"), *(len(row["arm"]) for row in found["results"])) + 2
     trait = max(12, *(len(row["trait"]) for row in found["results"])) + 2
     protocols = ", ".join(f"{sha[:12]} ({name})" for name, sha in found["protocols"].items())
-    lines = [f"profile {found['profile']}   protocols {protocols}", ""]
+    lines = [f"profile {found['profile']}   protocols {protocols}", *_of_others(config, found), ""]
     lines += [f"{'trait':<{trait}}{'arm':<{arm}}{HEADER}"]
     lines += [f"{row['trait']:<{trait}}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
     confidence = config.evaluate.confidence
@@ -42,9 +49,23 @@ def table(config: Config) -> str:
         "MLflow UI         make mlflow    (http://127.0.0.1:5000)",
         "Optuna dashboard  make optuna    (http://127.0.0.1:8080)",
     ]
-    if config.judge.kind == "pocket":
-        lines += ["", *textwrap.wrap(POCKET_LIMIT, 90)]
+    made_of = found["models"].values()
+    if limit := pocket_limit(config.pocket.folder, made_of, config.judge.kind):
+        lines += ["", *textwrap.wrap(limit, 90)]
     return "\n".join(lines)
+
+
+def _of_others(config: Config, found: dict[str, Any]) -> list[str]:
+    """What is to be known where the comparison is of other models than those of params.yaml."""
+    made_of = found["models"]
+    named = {which: getattr(config.models, which).name for which in made_of}
+    if made_of == named:
+        return []
+    told = (
+        f"This is a comparison of {listed([*made_of.values()])}, and params.yaml names "
+        f"{listed([*named.values()])}: run `make repro` for theirs."
+    )
+    return ["", *textwrap.wrap(told, 90)]
 
 
 def _row(row: dict[str, Any]) -> str:

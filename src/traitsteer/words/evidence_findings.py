@@ -6,7 +6,7 @@ Works on records as the stages wrote them; nothing is computed but words and mea
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from traitsteer.words.factor_findings import explanation
+from traitsteer.words.factor_findings import NOT_RUN, explanation
 from traitsteer.words.findings import (
     MISSING,
     Best,
@@ -179,15 +179,15 @@ def _seen_from(shrinkages: Sequence[Record]) -> str:
     )
 
 
-def factor_sentences(factorial: Record | None) -> list[str]:
+def factor_sentences(factorial: Record | None, none_since: str = NOT_RUN) -> list[str]:
     """Which factor explains the difference between the two original arms? One that stands out for
     each trait in the factorial study, or why none does: as the arms are, and with one method in
-    both.
+    both. Without that study, what there is to be said of it, such as `of_another`.
     """
     if factorial is None:
         return [
-            "Which factor explains the difference is asked by a study of its own, which was not "
-            "run for this profile: make factorial."
+            "Which factor explains the difference is asked by a study of its own, which "
+            f"{none_since}: make factorial."
         ]
     first = "In the factorial study, which has a protocol and a budget of its own:"
     return [first, *(_by_trait(one) for one in factorial["traits"])]

@@ -10,8 +10,39 @@ from statistics import fmean
 from typing import Any
 
 from traitsteer.words.findings import apart, estimate, listed, number, signed
+from traitsteer.words.protocol import first_difference, short
 
 Record = Mapping[str, Any]
+
+NOT_RUN = "was not run for this profile"
+"""What is said of a factorial study that is not there; a clause, as `of_another` gives."""
+
+
+def of_another(found: Record, of: Record, traits: Sequence[str]) -> str | None:
+    """Why a factorial study cannot stand on the page of a study; None where it can.
+
+    Args:
+        of: the models, the judge and the floor of the study of the page, which have to be those
+            that the factorial study says it is of.
+        traits: those of the page, among which its own have to be.
+
+    Returns:
+        A clause whose subject is the factorial study.
+    """
+    if "of" not in found:
+        return "is not shown, since reports/factorial.json does not say of which models it is"
+    if differing := first_difference(found["of"], of):
+        field, there, here = differing
+        return (
+            f"is not shown, since reports/factorial.json has {short(there)} for {field} and this "
+            f"study has {short(here)}"
+        )
+    if unknown := [one["trait"] for one in found["traits"] if one["trait"] not in traits]:
+        return (
+            f"is not shown, since reports/factorial.json has {listed(unknown)} and this study has "
+            "not"
+        )
+    return None
 
 
 def explanation(decomposition: Record) -> str:

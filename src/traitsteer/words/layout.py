@@ -34,7 +34,7 @@ def code(stage: str) -> Path:
 
 
 def identity(which: str) -> Path:
-    """What a model (`base`, `instruct`) or the judge (`judge`) is now."""
+    """What a model (`base`, `instruct`), the `judge` or the `factorial` study is now."""
     return Path("data/identity") / f"{which}.json"
 
 

@@ -131,6 +131,19 @@ def common_terms(terms: Mapping[str, Any]) -> FrozenTerms:
     return shared | {"judge": judge}
 
 
+def shared_terms(by_trait: Mapping[str, FrozenTerms]) -> FrozenTerms:
+    """The terms that all traits of one study share, from the protocols of its traits.
+
+    Raises:
+        TraitsteerError: the protocols of two traits differ in more than belongs to a trait.
+    """
+    (one, terms), *others = by_trait.items()
+    shared = common_terms(terms)
+    for trait, other in others:
+        refuse_difference(shared, common_terms(other), (f"The results of {one}", trait))
+    return shared
+
+
 def first_difference(one: object, other: object, path: str = "") -> tuple[str, Any, Any] | None:
     """Name of the first field in which two terms differ, as a dotted path, and both values.
 
@@ -157,11 +170,12 @@ def refuse_difference(one: FrozenTerms, other: FrozenTerms, names: tuple[str, st
         field, a, b = found
         raise TraitsteerError(
             f"{names[0]} and {names[1]} were made under different protocols: {field} is "
-            f"{_short(a)} against {_short(b)}, so their numbers may not stand in one table; run "
+            f"{short(a)} against {short(b)}, so their numbers may not stand in one table; run "
             "`dvc repro` to make both under the terms of params.yaml."
         )
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A JSON value as text, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,14 +1,9 @@
-"""What may be said of a set of results: which of an arm's methods stands for it, and its limit."""
+"""What may be said of a set of results: which of an arm's methods stands for it, and where arms
+are compared.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-POCKET_LIMIT = (
-    "Tiny networks trained on generated text, where base and instruct share one grammar and the "
-    "judge learned it too: they show that the pipeline, the controls and the selection behave as "
-    "they should, and are no evidence for or against any claim about a real model."
-)
-"""What is said beside every number of the pocket judge."""
 
 NULL_KINDS = ("random", "shuffled", "orthogonal", "negated")
 """Families of null vectors, by the names of their settings."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from traitsteer.words.findings import MISSING, estimate, number
 from traitsteer.words.model_config import ModelConfig
-from traitsteer.words.results import POCKET_LIMIT
 
 LIMITS = (
     "Measured with one model, one judge and one set of questions. Another model of the same width, "
@@ -47,7 +46,8 @@ class VectorCard:
     files: tuple[str, ...]
     scaled: bool
     """Whether the GGUF file holds the vector times the coefficient."""
-    pocket: bool
+    pocket: str | None
+    """What is said where an embedded model or the embedded judge took part; else None."""
 
     @property
     def measured(self) -> bool:
@@ -56,7 +56,7 @@ class VectorCard:
 
     def text(self) -> str:
         """The card as Markdown."""
-        limits = [*LIMITS, *([POCKET_LIMIT] if self.pocket else [])]
+        limits = [*LIMITS, *([self.pocket] if self.pocket else [])]
         parts = [
             self._front(),
             f"# {self.trait}: a steering vector ({self.arm}, {self.method})",
