@@ -332,7 +332,7 @@ def test_what_is_kept_depends_on_all_code_that_makes_it(files: tuple[Path, ...])
 
 
 def test_what_is_kept_lies_in_the_repository_that_an_experiment_came_from() -> None:
-    kept = ("layout.CACHE", "layout.SPENT")
+    kept = ("layout.CACHE", "layout.SPENT", "layout.KEPT_LEDGER")
     for path in FILES:
         text = path.read_text(encoding="utf-8")
         assert all(text.count(name) == text.count(f"in_repository({name})") for name in kept), path

@@ -1,4 +1,4 @@
-"""The frozen protocol and the ledger of attempts."""
+"""The frozen protocol."""
 
 import json
 import re
@@ -21,7 +21,6 @@ from traitsteer.words.protocol import (
     refuse_difference,
     refuse_repeats,
 )
-from traitsteer.world import ledger
 from traitsteer.world.files import digest, read_json, write_json
 from traitsteer.world.model import language_model, model_names
 from traitsteer.world.trait_folder import read_trait
@@ -185,41 +184,3 @@ def test_every_known_fault_has_a_test(repository) -> None:
     assert len(rows) == 13
     for name in rows:
         assert f"def {name}(" in written, name
-
-
-def test_the_ledger_counts_each_attempt_once_and_keeps_every_line(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    attempt = ledger.Attempt("evil", "natural", "probe", "p1", "v1")
-    ledger.record(attempt)
-    before = layout.LEDGER.read_bytes()
-    ledger.record(attempt)
-    assert layout.LEDGER.read_bytes() == before
-    for protocol, vectors, arm in (
-        ("p1", "v2", "natural"),
-        ("p2", "v1", "natural"),
-        ("p1", "v1", "instruction"),
-    ):
-        ledger.record(ledger.Attempt("evil", arm, "probe", protocol, vectors))
-    assert layout.LEDGER.read_bytes().startswith(before)
-    found = ledger.counts([("evil", "natural"), ("evil", "other")], {"evil": "p1"})
-    assert found["evil", "natural"] == ledger.Searches(here=2, elsewhere=1)
-    assert found["evil", "other"] == ledger.Searches(0, 0)
-
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
-    ledger.record(attempt)
-    kept = tmp_path / "root" / layout.LEDGER
-    assert len(kept.read_text().splitlines()) == 1
-    # As git leaves it where two branches ran the same study.
-    kept.write_text(2 * kept.read_text())
-    merged = ledger.counts([("evil", "natural")], {"evil": "p1"})
-    assert merged["evil", "natural"] == ledger.Searches(here=1, elsewhere=0)
-
-
-def test_a_truncated_ledger_is_named(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    layout.LEDGER.parent.mkdir()
-    layout.LEDGER.write_text('{"key": "a", "trai')
-    with pytest.raises(TraitsteerError, match=r"ledger\.jsonl:1"):
-        ledger.record(ledger.Attempt("evil", "natural", "probe", "p", "v"))

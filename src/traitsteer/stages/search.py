@@ -49,7 +49,8 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     for method in config.arm(arm).methods:
         vectors = read_vectors(config, bench.model, trait_name, arm, method)
         content = content_of(vectors, norms)
-        ledger.record(ledger.Attempt(trait_name, arm, method, terms, content))
+        steered = config.models.instruct.name
+        ledger.record(ledger.Attempt(trait_name, arm, method, steered, terms, content))
         name = digest([terms, bench.model.digest, bench.model.software, content])[:8]
         search = Search(
             config=config,

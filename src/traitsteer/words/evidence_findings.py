@@ -226,7 +226,7 @@ def unequal_terms(budgets: Mapping[str, Record]) -> str | None:
 
 
 def attempts(here: int, elsewhere: int) -> str:
-    """How often a cell was searched, as the ledger counts; in brackets under other protocols."""
+    """How often a cell was searched, as the ledger counts; in brackets on its model elsewhere."""
     if here + elsewhere == 0:
         return MISSING
     return f"{here} (+{elsewhere})" if elsewhere else str(here)

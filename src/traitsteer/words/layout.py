@@ -10,6 +10,8 @@ CACHE = Path(".cache")
 
 SPENT = CACHE / "spent.jsonl"
 """Calls and tokens that the judge has cost so far."""
+KEPT_LEDGER = CACHE / "ledger.jsonl"
+"""Every attempt that was recorded in this clone, whatever becomes of the ledger."""
 CALIBRATION = Path("models/calibration.json")
 CROSS = Path("data/cross.json")
 VOICE = Path("data/voice.json")

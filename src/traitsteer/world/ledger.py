@@ -3,6 +3,10 @@
 A line is added before the first answer is scored, so that an attempt that was given up counts too.
 The same vector under the same protocol is one attempt, however often it is run again: its files
 come out the same. Lines are only ever added; the file is committed beside the results.
+
+Git and `dvc exp apply` put another state of the file in its place, and the copy that a queued
+experiment runs in is removed. So lines also lie in .cache/, all of them are counted, and whoever
+adds one gives every file the lines that it lacks.
 """
 
 import json
@@ -17,6 +21,8 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.files import digest, read_jsonl
 from traitsteer.world.repository import in_repository
 
+Entry = dict[str, str]
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -25,14 +31,16 @@ class Attempt:
     trait: str
     arm: str
     method: str
+    model: str
+    """Name of the steered model."""
     protocol: str
     vectors: str
     """SHA-256 of the vectors of all layers."""
 
     @property
     def key(self) -> str:
-        """Equal for attempts that give the same files."""
-        return digest(asdict(self))
+        """Equal for attempts that give the same files; the protocol tells models apart."""
+        return digest({name: value for name, value in asdict(self).items() if name != "model"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Searches:
     here: int
     """Attempts under the protocol asked for."""
     elsewhere: int
-    """Attempts under any other."""
+    """Attempts on the same model under any other."""
 
 
 def record(attempt: Attempt) -> None:
@@ -55,23 +63,17 @@ def record(attempt: Attempt) -> None:
     add({"key": attempt.key, "time": time, **asdict(attempt)})
 
 
-def add(entry: dict[str, str]) -> None:
+def add(entry: Entry) -> None:
     """Add a line of a ledger, such as one of another clone, unless its attempt is there.
 
     Raises:
         TraitsteerError: a line of the ledger cannot be read.
     """
-    path = in_repository(layout.LEDGER)
-    if any(line["key"] == entry["key"] for line in _lines(path)):
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(entry) + "\n"
-    # One write at the end of the file: searches that run at once do not mix their lines.
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(handle, line.encode())
-    finally:
-        os.close(handle)
+    held = {path: _lines(path) for path in _files()}
+    known = _known([*held.values(), [entry]])
+    for path, lines in held.items():
+        there = _known([lines])
+        _append(path, [line for name, line in known.items() if name not in there])
 
 
 def counts(
@@ -79,20 +81,57 @@ def counts(
 ) -> dict[tuple[str, str], Searches]:
     """Attempts on each (trait, arm), those under the trait's present protocol and all others.
 
+    Others count where they steered the same model, which lines of the present protocols name; what
+    a line steered that names none, as earlier versions wrote it, is not known.
+
     Args:
         protocols: SHA-256 of the present protocol of each trait.
+
+    Raises:
+        TraitsteerError: a line of the ledger cannot be read.
     """
-    # Where branches that ran the same study were merged, an attempt has two lines.
-    lines = {line["key"]: line for line in _lines(in_repository(layout.LEDGER))}.values()
+    lines = _known([_lines(path) for path in _files()]).values()
+    present = set(protocols.values())
+    models = {line.get("model") for line in lines if line["protocol"] in present} - {None}
     found = {}
     for trait, arm in cells:
-        own = [line["protocol"] for line in lines if (line["trait"], line["arm"]) == (trait, arm)]
-        here = own.count(protocols[trait])
-        found[trait, arm] = Searches(here, len(own) - here)
+        own = [line for line in lines if (line["trait"], line["arm"]) == (trait, arm)]
+        here = {line["key"] for line in own if line["protocol"] == protocols[trait]}
+        same = {line["key"] for line in own if line.get("model") in models}
+        found[trait, arm] = Searches(len(here), len(same - here))
     return found
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
+def _files() -> list[Path]:
+    """Where lines lie: here, in the repository that an experiment came from, and in its .cache/."""
+    paths = (layout.LEDGER, in_repository(layout.LEDGER), in_repository(layout.KEPT_LEDGER))
+    return list({path.resolve(): path for path in paths}.values())
+
+
+def _known(files: Sequence[Sequence[Entry]]) -> dict[tuple[str, str | None], Entry]:
+    """Every attempt once, as first written: files share lines, and merging leaves some twice."""
+    known: dict[tuple[str, str | None], Entry] = {}
+    for lines in files:
+        for line in lines:
+            known.setdefault((line["key"], line.get("model")), line)
+    return known
+
+
+def _append(path: Path, lines: Sequence[Entry]) -> None:
+    if not lines:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    # One write at the end of the file: searches that run at once do not mix their lines.
+    with path.open("a+b", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            # A file that was merged by hand may end within a line.
+            text = text if file.read(1) == b"\n" else f"\n{text}"
+        file.write(text.encode())
+
+
+def _lines(path: Path) -> list[Entry]:
     if not path.exists():
         return []
     try:
