@@ -21,8 +21,9 @@ def surface(point: Point, times: float = 1.0) -> Outcome:
 
 
 def search(
-    batch: int = 8, trials: int = 48, times: float = 1.0
+    batch: int = 8, trials: int = 48, times: float = 1.0, journal: Path | None = None
 ) -> tuple[LayerStrengthStudy, list[Point]]:
+    """A search to its end, each of its batches shown in the journal."""
     study = LayerStrengthStudy(
         "trait-arm-method", 12, (0.1, 1.0), 0.05, 70, seed=3, protocol="ab" * 32
     )
@@ -30,11 +31,26 @@ def search(
     asked = study.ask(coarse)
     assert asked == coarse
     study.tell([surface(point, times) for point in asked])
-    while len(asked) < trials:
+    while True:
+        if journal is not None:
+            study.publish(journal)
+        if len(asked) >= trials:
+            return study, asked
         points = study.ask(batch)
         study.tell([surface(point, times) for point in points])
         asked += points
-    return study, asked
+
+
+def shown_in(journal: Path, name: str = "trait-arm-method") -> optuna.Study:
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def told(study: optuna.Study) -> list[tuple[object, ...]]:
+    """All that the journal shows of a study's trials, apart from times."""
+    return [
+        (t.number, t.state, t.value, t.params, t.user_attrs, t.system_attrs) for t in study.trials
+    ]
 
 
 def test_coarse_design_covers_both_ends_of_the_layers_and_the_middle_of_the_strengths() -> None:
@@ -95,6 +111,56 @@ def test_published_trials_are_feasible_only_above_the_floor(tmp_path: Path, caps
     )
     assert [t.value for t in replaced.trials] == [t.value for t in other._study.trials]
     assert replaced.best_value == pytest.approx(2 * best)
+
+
+@pytest.mark.parametrize("lost", [0, 3], ids=["between batches", "within a batch"])
+def test_a_search_that_was_killed_and_resumed_keeps_its_study(tmp_path: Path, lost: int) -> None:
+    whole, resumed = tmp_path / "whole.journal", tmp_path / "resumed.journal"
+    search(trials=48, journal=whole)
+    search(trials=40, journal=resumed)
+    lines = resumed.read_bytes().splitlines(keepends=True)
+    resumed.write_bytes(b"".join(lines[: len(lines) - lost]))
+    before = shown_in(resumed)
+    before.set_user_attr("note", "kept")
+    kept = told(before)
+    assert len(kept) == 40 - lost
+    # The replay begins with the first batch, of which the journal holds more already.
+    search(trials=16, journal=resumed)
+    assert told(shown_in(resumed)) == kept
+    search(trials=48, journal=resumed)
+    after = shown_in(resumed)
+    assert after._study_id == before._study_id
+    assert after.user_attrs == {"protocol": "ab" * 32, "note": "kept"}
+    assert told(after) == told(shown_in(whole))
+    # A difference within what both have begins the study anew, however far the journal is.
+    search(trials=16, times=2.0, journal=resumed)
+    assert shown_in(resumed)._study_id != before._study_id
+    assert len(shown_in(resumed).trials) == 16
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_study_that_is_deleted_meanwhile_is_begun_again_or_said_not_to_be_whole(
+    tmp_path: Path, times: int, monkeypatch, capsys
+) -> None:
+    journal = tmp_path / "studies.journal"
+    study, asked = search(trials=24)
+    opened, calls = LayerStrengthStudy._opened, []
+
+    def vanishing(own: LayerStrengthStudy, journal: Path) -> object:
+        found = opened(own, journal)
+        calls.append(journal)
+        if len(calls) <= times:
+            another = JournalStorage(JournalFileBackend(str(journal)))
+            optuna.delete_study(study_name=own.name, storage=another)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LayerStrengthStudy, "_opened", vanishing)
+        study.publish(journal)
+    said = capsys.readouterr().err
+    assert ("does not hold all trials of the study trait-arm-method" in said) == (times > 1)
+    study.publish(journal)
+    assert len(shown_in(journal).trials) == len(asked)
 
 
 def test_a_journal_that_reads_well_is_never_set_aside(tmp_path: Path, monkeypatch) -> None:

@@ -2,7 +2,7 @@
 
 The study that decides lives in memory and is a function of its seed and of what it was told, so
 that an interrupted search, replayed over the answers on disk, asks for the same settings again.
-The journal is a view of it for optuna-dashboard, from which nothing is read back.
+The journal is a view of it for optuna-dashboard, which is compared with and never learned from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -103,9 +103,24 @@ class LayerStrengthStudy:
 
         The journal is a view: one that a killed writer left broken is set aside under a name that
         is free, which is said, and begun anew, and a study of this name whose trials were others
-        (of older code, or of another judge's scores) is replaced.
+        (of older code, or of another judge's scores) is replaced. One that is ahead, since this
+        search is a replay, is left as it is; one that is deleted meanwhile is begun again, or said
+        not to be whole.
         """
         journal.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(TRIES):
+            try:
+                self._add_to(journal)
+            except KeyError:
+                continue
+            return
+        say(
+            f"{journal} does not hold all trials of the study {self.name}, which was deleted while "
+            "they were added; the next batch adds them, or `dvc repro -f -s search`"
+        )
+
+    def _add_to(self, journal: Path) -> None:
+        """Raises KeyError where another process, or a person, deletes the study meanwhile."""
         try:
             storage, shown = self._opened(journal)
         except ValueError:
@@ -114,8 +129,8 @@ class LayerStrengthStudy:
             say(f"{journal} cannot be read; it is kept as {aside}, and a new journal is begun")
             storage, shown = self._opened(journal)
         finished = self._study.get_trials(deepcopy=False, states=_FINISHED)
-        known = [_told(trial) for trial in shown.get_trials(deepcopy=False)]
-        if known != [_told(trial) for trial in finished[: len(known)]]:
+        known = shown.get_trials(deepcopy=False)
+        if any(_told(one) != _told(other) for one, other in zip(known, finished, strict=False)):
             optuna.delete_study(study_name=self.name, storage=storage)
             shown, known = self._shown(storage), []
         shown.add_trials([self._for_dashboard(trial) for trial in finished[len(known) :]])
@@ -161,4 +176,6 @@ def _told(trial: FrozenTrial) -> tuple[object, ...]:
     return trial.state, trial.value, trial.params, trial.user_attrs
 
 
+TRIES = 3
+"""How often a study that vanishes while trials are added is opened again."""
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
