@@ -1,14 +1,16 @@
 """The home of MLflow: records of runs into a store that people browse and compare.
 
 A run with a key that the store already holds is not written again; one that was interrupted is
-deleted and written anew. Whole runs go over in few calls: one batch of metrics, parameters and
-tags a run, and one transfer of all its files.
+deleted and written anew. One that another process is writing is left alone, and written here too:
+that process may yet be killed. Whole runs go over in few calls: one batch of metrics, parameters
+and tags a run, and one transfer of all its files.
 """
 
 import json
 import logging
 import os
 import shutil
+import socket
 import sqlite3
 import tempfile
 import time
@@ -25,6 +27,7 @@ from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +37,10 @@ from traitsteer.words.runs import Run, Series, Source
 from traitsteer.world import sqlite_store
 
 KEY = "traitsteer.key"
+PROCESS = "traitsteer.process"
+"""Host and number of the process that writes a run."""
+DAY = 24 * 60 * 60 * 1000
+"""Milliseconds; a run is written in minutes."""
 # The interface opens the experiment as training runs rather than as conversations.
 EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -77,13 +84,13 @@ class TrackingStore:
             self._context = dict(resolve_tags())
 
     def holds(self, key: str) -> bool:
-        """Whether a finished run with this key is in the store; unfinished ones are deleted."""
+        """Whether a finished run with this key is in the store; interrupted ones are deleted."""
         with _refused(self._uri):
             runs = self._client.search_runs(
                 [self._experiment], f"tags.`{KEY}` = '{key}'", max_results=100
             )
             for run in runs:
-                if run.info.status != "FINISHED":
+                if run.info.status != "FINISHED" and not _under_way(run):
                     self._delete(run.info.run_id)
             return any(run.info.status == "FINISHED" for run in runs)
 
@@ -93,7 +100,8 @@ class TrackingStore:
         The parent is marked finished last, so that an interrupted one is known as such.
         """
         with _refused(self._uri):
-            parent = self._write(run, {KEY: key}, _milliseconds())
+            process = f"{socket.gethostname()}:{os.getpid()}"
+            parent = self._write(run, {KEY: key, PROCESS: process}, _milliseconds())
             try:
                 advance(1)
                 for child in run.children:
@@ -137,6 +145,31 @@ class TrackingStore:
         for child in children:
             self._client.delete_run(child.info.run_id)
         self._client.delete_run(run_id)
+
+
+def _under_way(run: StoredRun) -> bool:
+    """Whether another process may be writing a run; one on another host is given a day.
+
+    Who marks a run as failed has given it up.
+    """
+    if run.info.status != "RUNNING" or run.info.start_time < _milliseconds() - DAY:
+        return False
+    host, _, number = run.data.tags.get(PROCESS, "").rpartition(":")
+    if host != socket.gethostname():
+        return True
+    # This process writes nothing yet: its number was that of another, as in a new container.
+    return int(number) != os.getpid() and _lives(int(number))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # Of another user.
+        return True
+    return True
 
 
 def _milliseconds() -> int:
