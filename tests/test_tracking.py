@@ -62,8 +62,14 @@ def write_study(config: Config, trials: int) -> None:
     cells = [(t, a) for t in config.study.traits for a in config.study.arms]
     effects = [{"vector": t, "arm": a, "ratio": {"value": 1.5}} for t, a in cells]
     write_json(layout.PERPLEXITY, effects)
-    voices = {arm: {"value": 60.0} for arm in config.study.arms}
-    write_json(layout.VOICE, [{"trait": "evil", "measures": {"naturalness": voices}}])
+    write_voice(config, "shown")
+
+
+def write_voice(config: Config, verdict: str) -> None:
+    """The voices of one trait, with what is known of its arms' trait scores."""
+    heard = {arm: {"value": 60.0} for arm in config.study.arms}
+    row = {"trait": "evil", "equality": {"verdict": verdict}, "measures": {"naturalness": heard}}
+    write_json(layout.VOICE, [row])
 
 
 def write_method(trait: str, arm: str, method: str, trials: int, strength: float = 0.5) -> None:
@@ -206,10 +212,11 @@ def check_natural_run(client: MlflowClient, found: dict[str, list[Run]], folder:
     families = tuple(name.removesuffix("...") for name in named if name.endswith("..."))
     shown = {name for name in data.metrics if not name.startswith(families)}
     named = {name for name in named if not name.startswith(families)}
-    assert named ^ shown <= {"delta_at_baseline_minus_5", "naturalness"}, "docs name others"
+    assert named ^ shown <= {"delta_at_baseline_minus_5"}, "docs name others"
     assert data.metrics["search_tokens_generated"] == 1800
     assert data.metrics["search_tokens_saved_by_pruning"] == 120
     assert data.tags["protocol"] == PROTOCOL
+    assert data.tags["voice.equality"] == "shown"
     assert data.tags["model.base"] == "models/pocket/base"
     assert data.tags["software.torch"] == "2.13.0"
     series = client.get_metric_history(natural.info.run_id, "per_layer_accuracy_probe")
@@ -315,6 +322,25 @@ def test_an_interrupted_run_is_deleted_and_logged_again(
     assert sum(map(len, found.values())) == 2 + 3 * 4
     assert found["evil · natural"][0].info.status == "FINISHED"
     assert found["evil · instruction"][0].info.run_id == finished
+
+
+@pytest.mark.usefixtures("store")
+def test_naturalness_is_logged_at_equal_trait_score_alone(config: Config) -> None:
+    write_study(config, trials=1)
+    for verdict, logged in (("shown", 60.0), ("near", 60.0), ("not reached", None)):
+        write_voice(config, verdict)
+        track.run(config)
+        [run] = [
+            run
+            for run in runs(config)[1]["evil · natural"]
+            if run.data.tags["voice.equality"] == verdict
+        ]
+        assert run.data.metrics.get("naturalness") == logged, verdict
+    row = dict.fromkeys(("equality", "measures")) | {"trait": "evil", "status": "trait not raised"}
+    write_json(layout.VOICE, [row])
+    track.run(config)
+    newest = runs(config)[1]["evil · natural"][0]
+    assert "voice.equality" not in newest.data.tags and "naturalness" not in newest.data.metrics
 
 
 @pytest.mark.usefixtures("store")

@@ -7,6 +7,7 @@ from traitsteer.experiment.results import read_result
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.records import Trait
+from traitsteer.words.voice_findings import at_equal_score
 from traitsteer.world.files import read_json, read_jsonl
 from traitsteer.world.trait_folder import trait_of
 
@@ -39,7 +40,9 @@ class FinishedArm:
     software: dict[str, str]
     """Package and version of what computed it."""
     naturalness: float | None
-    """At equal trait score; None where voices were not compared."""
+    """At equal trait score; None where voices were not compared, or that was not reached."""
+    equality: str | None
+    """What is known of the arms' trait scores where voices were compared: the verdict."""
 
 
 def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
@@ -52,8 +55,8 @@ def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
     percents = {row["trait"]: row["natural_percent"] for row in comparison["comparisons"]}
     percent = percents.get(trait) if arm == "natural" else None
     ratios = {(r["vector"], r["arm"]): r["ratio"]["value"] for r in read_json(layout.PERPLEXITY)}
-    voices = {row["trait"]: row["measures"] for row in read_json(layout.VOICE)}
-    natural = (voices.get(trait) or {}).get("naturalness") or {}
+    voice = {row["trait"]: row for row in read_json(layout.VOICE)}.get(trait)
+    heard = voice["measures"]["naturalness"] if voice and at_equal_score(voice) else None
     return FinishedArm(
         trait=trait_of(config, trait),
         name=arm,
@@ -72,5 +75,6 @@ def read_arm(config: Config, trait: str, arm: str) -> FinishedArm:
         natural_percent=None if percent is None else percent["value"],
         perplexity_ratio=ratios.get((trait, arm)),
         software=comparison["software"],
-        naturalness=natural[arm]["value"] if arm in natural else None,
+        naturalness=heard[arm]["value"] if heard and arm in heard else None,
+        equality=voice["equality"]["verdict"] if voice and voice["equality"] else None,
     )

@@ -61,6 +61,8 @@ def describe(config: Config, arm: FinishedArm, hashes: dict[str, str]) -> Run:
         **{f"study.{method.name}": method.search["study"] for method in arm.methods},
         **_hashes_of(trait, name, config.text(name), hashes),
     }
+    if arm.equality is not None:
+        tags["voice.equality"] = arm.equality
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
     return Run(

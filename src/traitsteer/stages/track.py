@@ -89,7 +89,12 @@ def _key(config: Config, arm: FinishedArm) -> str:
             },
             "questions": [arm.trait.selection, arm.trait.report],
             "responses": arm.responses,
-            "of_the_study": [arm.natural_percent, arm.perplexity_ratio, arm.naturalness],
+            "of_the_study": [
+                arm.natural_percent,
+                arm.perplexity_ratio,
+                arm.naturalness,
+                arm.equality,
+            ],
             "software": arm.software,
         }
     )

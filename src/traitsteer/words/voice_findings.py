@@ -23,6 +23,11 @@ _EQUAL = {"shown": "equal", "near": "near-equal"}
 """How the arms' trait scores are called, by the verdict on their equality."""
 
 
+def at_equal_score(row: Record) -> bool:
+    """Whether a trait's arms were compared, and their trait scores equal or near-equal."""
+    return row["equality"] is not None and row["equality"]["verdict"] in _EQUAL
+
+
 def voice_lead(rows: Sequence[Record]) -> str | None:
     """What the judge found more natural, for the traits whose scores could be made equal.
 
@@ -30,7 +35,7 @@ def voice_lead(rows: Sequence[Record]) -> str | None:
     """
     if not rows:
         return None
-    asked = [row for row in rows if row["preference"] is not None and _equal(row)]
+    asked = [row for row in rows if row["preference"] is not None and at_equal_score(row)]
     if not asked:
         return "How the arms sound at equal trait score could not be compared for any trait."
     sides: dict[str, list[str]] = {"natural": [], "instruction": [], "neither": []}
@@ -166,10 +171,6 @@ def _preferred(row: Record) -> str:
     if not apart(share, 50.0):
         return "neither"
     return "natural" if share["value"] > 50 else "instruction"
-
-
-def _equal(row: Record) -> bool:
-    return row["equality"]["verdict"] in _EQUAL
 
 
 def _span(values: Sequence[float]) -> str:
