@@ -75,6 +75,18 @@ def test_one_method_in_both_arms_is_told_before_the_best_of_unequally_many():
     assert len(arms_differ([row], equal, 0.95)) == 2, "then the best of one method is that method"
 
 
+def test_a_third_arm_changes_nothing_of_what_is_said_of_the_two_compared():
+    best = {"difference": _between(1, -9, 9), "natural_percent": None, "p_adjusted": 0.9}
+    row = {"trait": "calm", "like_for_like": [best | {"method": "mean_difference"}]} | best
+    one, two = ({"methods": ["a", "b"][:count]} for count in (1, 2))
+    for natural in (one, two):
+        pair = {"instruction": one, "natural": natural}
+        for third in (one, two):
+            assert arms_differ([row], {"third": third} | pair, 0.95) == arms_differ(
+                [row], pair, 0.95
+            )
+
+
 def test_luck_is_what_the_largest_feasible_trial_lost():
     best = result(60, 1) | {"first_delta": 70.0, "selection_delta": 62.0}
     best["shrinkage"] = _between(2, -6, 10)

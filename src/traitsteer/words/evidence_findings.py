@@ -24,6 +24,9 @@ Record = Mapping[str, Any]
 BEST_OF_ALL = "best of all"
 """Each arm's best against the other's."""
 
+COMPARED = ("instruction", "natural")
+"""The arms that are held against each other, whatever others a study has."""
+
 _BESIDE = {
     "more": "",
     "less": "moved the score more than the vector",
@@ -101,7 +104,7 @@ def arms_differ(
     if not comparisons:
         return []
     told = [(row["trait"], cells_told(row, budgets)) for row in comparisons]
-    counts = listed([f"{arm} from {len(each['methods'])}" for arm, each in budgets.items()])
+    counts = listed([f"{arm} from {len(budgets[arm]['methods'])}" for arm in COMPARED])
     said = []
     for name in told[0][1]:
         cells = [(trait, cells[name]) for trait, cells in told]
@@ -120,7 +123,7 @@ def cells_told(row: Record, budgets: Mapping[str, Record]) -> dict[str, Record]:
     each arm's best where they had unequally many to choose from, or none in common.
     """
     told = {cell["method"].replace("_", " "): cell for cell in row["like_for_like"]}
-    if not told or unequal_terms(budgets):
+    if not told or unequal_terms({arm: budgets[arm] for arm in COMPARED}):
         told[BEST_OF_ALL] = row
     return told
 
@@ -216,12 +219,14 @@ def unequal_terms(budgets: Mapping[str, Record]) -> str | None:
     counts = {arm: len(budget["methods"]) for arm, budget in budgets.items()}
     if len(set(counts.values())) < 2:
         return None
-    most = max(counts, key=lambda arm: counts[arm])
+    most = max(counts.values())
+    first = [arm for arm, count in counts.items() if count == most]
+    fewer = [f"{arm} {count}" for arm, count in counts.items() if count < most]
+    whose = "its" if len(first) == 1 else "their"
     return (
-        f"The arms had the same search space and budget for each method, but {most} had "
-        f"{counts[most]} methods to choose from "
-        f"({listed([f'{arm} {count}' for arm, count in counts.items() if arm != most])}), so that "
-        "its best of all is picked from more candidates; a fair comparison is that of one method."
+        f"The arms had the same search space and budget for each method, but {listed(first)} had "
+        f"{most} methods to choose from ({listed(fewer)}), so that {whose} best of all is picked "
+        "from more candidates; a fair comparison is that of one method."
     )
 
 
