@@ -278,6 +278,32 @@ def test_the_worst_that_missing_coherence_may_hide_is_told() -> None:
     assert Planted().summary()["coherence_at_worst"] == 75
 
 
+def test_missing_scores_of_few_questions_leave_single_fields_out() -> None:
+    planted = Planted()
+    given = {n: [row for row in rows if row.question < 2] for n, rows in planted.given.items()}
+
+    def without(lost: dict[str, int]) -> dict:
+        """The summary where each of these settings lost the scores of one of the two questions."""
+        planted.given = given | {
+            name: [
+                replace(row, trait_score=None) if row.question == q else row for row in given[name]
+            ]
+            for name, q in lost.items()
+        }
+        return planted.summary(replace(TERMS, missing_at_most=0.5))
+
+    # No question is whole along the frontier.
+    found = without({"steered": 0, "frontier-0.25": 1})
+    assert found["at_floor"] is found["at_baseline_minus_5"] is None
+    assert [step["delta"]["n"] for step in found["frontier"]] == [1, 1, 2]
+    assert found["delta"]["n"] == 1 and found["frontier_missing"] == []
+    # A strength and a null have no answer whose unsteered partner has a score.
+    found = without({"baseline": 1, "steered": 1, "frontier-0.25": 0, "shuffled-3": 0})
+    assert found["frontier_missing"] == [0.25]
+    assert found["nulls"]["shuffled"]["missing"] == ["shuffled-3"]
+    assert found["delta"]["n"] == 1
+
+
 def test_a_strength_that_the_judge_cannot_score_is_left_out_of_the_frontier() -> None:
     planted = Planted()
     lost = {(q, 0) for q in range(QUESTIONS)}

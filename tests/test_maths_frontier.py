@@ -80,9 +80,12 @@ def test_impossible_input_is_one_sentence() -> None:
     for steps in ([good, good], [step(0.0, 1.0, 1.0)], [step(-0.1, 1.0, 1.0)]):
         with pytest.raises(TraitsteerError, match="expected numbers above 0"):
             delta_at_coherence(steps, UNSTEERED, 70.0, seed=0)
+
+
+def test_few_questions_are_no_failure() -> None:
+    """What can be read off is, after all answers were judged."""
     other = FrontierStep(0.4, {"other": [1.0]}, {"other": [1.0]})
-    with pytest.raises(TraitsteerError, match="no question has scores"):
-        delta_at_coherence([other], UNSTEERED, 70.0, seed=0)
+    assert delta_at_coherence([other], UNSTEERED, 70.0, seed=0) is None
     one = [FrontierStep(s, {"q": [t]}, {"q": [c]}) for s, t, c in ((0, 0, 90), (1, 10, 50))]
     alone = delta_at_coherence(one[1:], one[0], 70.0, seed=0).delta
     assert (alone.value, alone.lower, alone.n) == (5.0, None, 1)

@@ -146,8 +146,12 @@ class Evidence:
         } | missing
 
     def enough(self, name: str) -> bool:
-        """Whether so few scores of a setting are missing that it may be judged by the rest."""
-        return scores.enough(self.answers[name], self.terms.missing_at_most)
+        """Whether so few scores of a setting are missing that it may be judged by the rest.
+
+        Of few answers, those that are left may all lack an unsteered partner with a score.
+        """
+        risen = any(rise is not None for rises in self.risen[name].values() for rise in rises)
+        return risen and scores.enough(self.answers[name], self.terms.missing_at_most)
 
     def both(self, name: str) -> dict[str, Any]:
         """Percent of single answers that hold the floor and show more of the trait than before.

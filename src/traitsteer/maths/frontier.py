@@ -7,7 +7,8 @@ Steps of the frontier: the unsteered baseline (strength 0, delta 0), then each s
 Which crossing: coherence need not fall steadily, so a frontier may pass the target more than once.
 The last step whose mean coherence is at least the target is taken, and the line from it to the next
 step: the last crossing before the collapse. A frontier whose baseline and steps all lie below the
-target, or whose last step is still at it, does not cross, and then there is no delta to report.
+target, or whose last step is still at it, does not cross, and then there is no delta to report. Nor
+is there one where no question has scores at every step.
 
 Interval: questions are the clusters. They are resampled with all their scores, at every strength
 and the baseline alike, and each resample is read off anew. On each side the farther of two limits
@@ -61,7 +62,8 @@ def delta_at_coherence(
     confidence: float = 0.95,
     resamples: int = 4000,
 ) -> AtCoherence | None:
-    """Delta where mean coherence equals the target; None where the frontier does not cross it.
+    """Delta where mean coherence equals the target; None where the frontier does not cross it, or
+    no question has scores at every strength and the baseline.
 
     Args:
         steps: one for each strength, in any order.
@@ -71,8 +73,7 @@ def delta_at_coherence(
         seed: of the resampling of questions.
 
     Raises:
-        TraitsteerError: no question has scores at every strength and the baseline, a strength is
-            not above 0, or two are the same.
+        TraitsteerError: a strength is not above 0, or two are the same.
     """
     ordered = [baseline, *sorted(steps, key=lambda step: step.strength)]
     strengths = np.array([0.0, *(step.strength for step in ordered[1:])])
@@ -86,9 +87,7 @@ def delta_at_coherence(
     trait, coherence = trait[whole], coherence[whole]
     n = len(trait)
     if n == 0:
-        raise TraitsteerError(
-            "frontier: no question has scores at every strength and the baseline; expected one"
-        )
+        return None
     rise = trait - trait[:, :1]
     at, strength, goal = _crossing(rise.mean(0)[None], coherence.mean(0)[None], strengths, target)
     if np.isnan(at[0]):
