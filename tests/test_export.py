@@ -511,6 +511,24 @@ def test_a_damaged_safetensors_file(tmp_path: Path) -> None:
         read_safetensors(path, 1, None)
 
 
+@pytest.mark.parametrize(
+    "said", ["[1]", "hand-made", '"1"', "null", '{"layer": 1}', '{"of": ["a"]}', "[" * 99999]
+)
+def test_what_others_say_of_a_file_in_their_own_form_is_left_out(tmp_path: Path, said: str) -> None:
+    path, to = tmp_path / "v.safetensors", tmp_path / "ours.safetensors"
+    save_file({"v": torch.ones(WIDTH)}, path, {"provenance": said, "format": "pt"})
+    import_vector.run(path, to, layer=1)
+    found = read_safetensors(to, None, None)
+    assert found.facts.keys() == {"imported_from", "imported_sha256"}
+    with pytest.raises(TraitsteerError, match="was made with trait unknown, expected evil"):
+        tensors.read(path, {"trait": "evil"})
+    save_file({"v": torch.ones(WIDTH)}, path, {"provenance": '{"layer": "²"}'})
+    with pytest.raises(TraitsteerError, match="does not say its layer"):
+        read_safetensors(path, None, None)
+    save_file({"v": torch.ones(WIDTH)}, path, {"provenance": '{"layer": "2"}'})
+    assert read_safetensors(path, None, None).layers == (2,)
+
+
 def test_json_that_is_no_control_vector(tmp_path: Path) -> None:
     path = tmp_path / "v.json"
     for value, match in (

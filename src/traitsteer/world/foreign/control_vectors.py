@@ -136,7 +136,7 @@ def read_safetensors(path: Path, layer: int | None, blocks: int | None) -> Contr
             "[layers, width]."
         )
     if tensor.dim() == 1:
-        said = int(facts["layer"]) if facts.get("layer", "").isdigit() else layer
+        said = int(facts["layer"]) if facts.get("layer", "").isdecimal() else layer
         if said is None or layer not in (None, said):
             what = "does not say its layer" if said is None else f"says that its layer is {said}"
             raise TraitsteerError(f"{path} {what}; give that layer with --layer.")
