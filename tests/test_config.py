@@ -87,6 +87,23 @@ def test_the_arms_that_are_compared_are_what_they_are_called(params: dict[str, A
     assert parse(params).arm("told").elicitation == "instruction"
 
 
+def test_two_cells_of_one_name_are_refused(params: dict[str, Any]) -> None:
+    """DVC would run one of them and say nothing of the other."""
+    params["arms"]["natural-natural"] = params["arms"]["natural"]
+    params["study"]["arms"].append("natural-natural")
+    params["study"]["texts"].append("natural-natural")
+    params["study"]["traits"] = ["risk", "risk-taking"]
+    parse(params)
+    params["study"]["traits"] = ["risk", "risk-natural"]
+    with pytest.raises(TraitsteerError) as caught:
+        parse(params)
+    assert (
+        "the trait 'risk' with the arm 'natural-natural' and the trait 'risk-natural' with the arm "
+        "'natural' are both 'risk-natural-natural' to DVC, which would run only one of them; "
+        "rename a trait or an arm"
+    ) in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -5,6 +5,7 @@ work is refused here, with a sentence that names the key, before any stage begin
 """
 
 import io
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -182,6 +183,21 @@ class Config(Section):
                 raise ValueError(
                     f"arms.{name}.elicitation is {self.arms[name].elicitation}, but the text of "
                     f"{text!r} is elicited by {self.arms[text].elicitation}; name the same"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _cells_are_told_apart(self) -> "Config":
+        cells: dict[str, tuple[str, str]] = {}
+        # As DVC names the stages of a matrix; texts are arms too.
+        for trait, arm in product(self.study.traits, self.study.arms):
+            name = f"{trait}-{arm}"
+            other = cells.setdefault(name, (trait, arm))
+            if other != (trait, arm):
+                raise ValueError(
+                    f"the trait {other[0]!r} with the arm {other[1]!r} and the trait {trait!r} "
+                    f"with the arm {arm!r} are both {name!r} to DVC, which would run only one of "
+                    "them; rename a trait or an arm"
                 )
         return self
 
