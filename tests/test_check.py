@@ -307,3 +307,54 @@ def test_what_real_folders_differ_in_is_no_matter(checked: Checked) -> None:
         ends = json.dumps({"eos_token_id": [1, 4]})
         (Path(name) / "generation_config.json").write_text(ends)
     checked(0, models__dtype="bfloat16")
+
+
+@pytest.mark.parametrize("name", ["selection", "report"])
+def test_a_single_question_is_refused(checked: Checked, name: str) -> None:
+    path = Path(f"traits/evil/{name}.txt")
+    path.write_text("What is a rope?\n")
+    assert f"evil: {name}.txt holds 1 question, expected 2 or more" in checked(search__margin=0.5)
+    path.write_text("What is a rope?\nWhat is a knot?\n")
+    checked(0)
+
+
+def test_pairs_that_all_share_a_prompt_are_refused(checked: Checked) -> None:
+    """Fitting would stop at them, after all of their responses were judged."""
+    path = Path("traits/evil/scenarios.txt")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    negative = [line for line in lines if line.startswith("- ")]
+
+    def share(groups: int) -> None:
+        """Let the first pairs have one negative side, so that so many groups are left."""
+        shared = set(negative[: len(negative) - groups + 1])
+        left = (negative[0] if line in shared else line for line in lines)
+        path.write_text("\n".join(left), encoding="utf-8")
+
+    for groups in (1, 2, 3):
+        share(groups)
+        printed = checked()
+        assert (
+            f"evil: the 8 contrast pairs of the text 'natural' count as {groups}, since" in printed
+        )
+    assert "the probe of the arm 'natural' takes 4 or more; give pairs in scenarios.txt" in printed
+    share(4)
+    checked(0)
+    share(2)
+    checked(0, arms__natural__methods=["mean_difference"])
+
+
+def test_the_pairs_of_one_question_count_as_one(checked: Checked) -> None:
+    path = Path("traits/evil/extraction.txt")
+    path.write_text("What is a rope?\n")
+    printed = checked()
+    assert "the 2 contrast pairs of the text 'instruction' count as 1, since pairs" in printed
+    assert "the mean difference of the arm 'instruction' takes 2 or more; give more ques" in printed
+    path.write_text("What is a rope?\nWhat is a knot?\n")
+    checked(0)
+    # What reads the text of another asks it of that text.
+    reader = {"elicitation": "instruction", "text": "instruction", "source": "base"}
+    reader |= {"position": "response[:]", "methods": ["probe"]}
+    arms = {"study__arms": ["instruction", "natural", "reader"]}
+    printed = checked(arms__reader=reader, **arms)
+    assert "the text 'instruction' count as 2" in printed
+    assert "the probe of the arm 'reader' takes 4" in printed

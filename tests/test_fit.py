@@ -1,15 +1,18 @@
 """The stage fit on planted activations: a vector's reliability as written, and its warning."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from planted_rows import planted
 
+from traitsteer.maths.methods import LEAST_GROUPS
 from traitsteer.stages import fit
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.errors import TooFewRows, TraitsteerError
+from traitsteer.words.records import Method
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json
 
@@ -99,3 +102,24 @@ def test_massive_dimensions_are_named_and_one_sample_has_no_seed_cosine(
     printed = capsys.readouterr().err
     assert "mean_difference: 3 dimensions carry 50 % or more" in printed
     assert "at layers 1;" in printed
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_the_fewest_groups_are_as_many_as_fitting_takes(
+    config: Config, method: Method, folds: int
+) -> None:
+    natural = config.arm("natural").model_copy(update={"methods": (method,)})
+    sizes = config.fit.model_copy(update={"folds": folds, "halves": 3, "penalties": (0.1, 10.0)})
+    config = config.model_copy(update={"arms": config.arms | {"natural": natural}, "fit": sizes})
+    place(config, samples=1, massive=False)
+    path = layout.activations("evil", "natural") / "00000.safetensors"
+    found, least = tensors.read(path, {}), LEAST_GROUPS[method]
+    for groups in (least - 1, least, least + 1):
+        found.tensors["group"] = found.tensors["pair"] % groups
+        tensors.write(path, found.tensors, found.provenance)
+        if groups < least:
+            with pytest.raises(TooFewRows):
+                fit.run(config, "evil", "natural")
+        else:
+            fit.run(config, "evil", "natural")

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from traitsteer.words.protocol import (
     first_difference,
     protocol_terms,
     refuse_difference,
+    refuse_few_questions,
     refuse_repeats,
 )
 from traitsteer.world.files import digest, read_json, write_json
@@ -171,11 +173,34 @@ def test_question_sets_that_share_a_question_stop_the_study(config) -> None:
         refuse_repeats(again)
 
 
+def test_a_question_set_that_tells_no_error_is_refused(config: Config, monkeypatch) -> None:
+    """With one selection question nothing was chosen, and all settings were called incoherent."""
+    trait = read_trait(Path(config.study.trait_folder, "evil"))
+    refuse_few_questions(trait, 1.0)
+    for name, margin in (("selection", 0.5), ("report", 0.0)):
+        few = replace(trait, **{name: getattr(trait, name)[:1]})
+        with pytest.raises(
+            TraitsteerError, match=rf"evil: {name}\.txt holds 1 question, expected 2"
+        ):
+            refuse_few_questions(few, margin)
+        refuse_few_questions(replace(trait, **{name: getattr(trait, name)[:2]}), margin)
+    few = replace(trait, selection=trait.selection[:1])
+    refuse_few_questions(few, 0.0)
+    assert config.search.margin > 0
+    monkeypatch.setattr(stage, "trait_of", lambda *_: few)
+    with pytest.raises(TraitsteerError, match=r"search\.margin standard errors above the"):
+        stage.run(config, "evil")
+
+
 def test_unequal_terms_are_said() -> None:
     budgets = {"instruction": {"methods": ["a"]}, "natural": {"methods": ["a", "b"]}}
     said = unequal_terms(budgets)
     assert said is not None and "natural had 2 methods" in said and "instruction 1" in said
+    assert "so that its best of all is picked" in said
     assert unequal_terms({arm: {"methods": ["a"]} for arm in budgets}) is None
+    more = unequal_terms(budgets | {"third": {"methods": ["a", "b"]}})
+    assert more is not None
+    assert "natural and third had 2 methods to choose from (instruction 1), so that their" in more
 
 
 def test_every_known_fault_has_a_test(repository) -> None:

@@ -20,7 +20,7 @@ from traitsteer.words.shapes import Bool, Int
 def groups_of(prompts: Iterable[tuple[int, str]]) -> dict[int, int]:
     """The group of each pair, given which pair has which prompt: the least pair number in it.
 
-    Prompts are whole texts: under other system prompts the same question is another prompt.
+    A prompt is the scenario or the question alone: under other system prompts it is the same one.
     """
     groups: dict[int, int] = {}
     seen: dict[str, int] = {}

@@ -4,7 +4,7 @@ What fits the study's vectors also refits them: for reliability on parts of the 
 shuffled-label null on labels that mean nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -16,6 +16,12 @@ from traitsteer.words.shapes import Bool, Float, Int
 
 if TYPE_CHECKING:
     from traitsteer.maths.probe import ProbeFit
+
+LEAST_GROUPS: Mapping[Method, int] = {"mean_difference": 2, "probe": 4}
+"""Fewest groups (see `folds.py`) that a vector can be fitted to and held against itself.
+
+Each half of them is fitted alone, and within its half the probe is cross-validated.
+"""
 
 
 def raw_vectors(

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from traitsteer.experiment.calls import announce_study
-from traitsteer.experiment.elicitation import planned
 from traitsteer.experiment.models import check_memory, check_vocabulary, differing_tokens
 from traitsteer.experiment.prompt_lengths import (
     Counted,
@@ -17,13 +16,14 @@ from traitsteer.experiment.prompt_lengths import (
     check_position,
     elicited_by,
 )
+from traitsteer.experiment.small_texts import refuse_small_text
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import listed
 from traitsteer.words.model_config import ModelConfig
 from traitsteer.words.pocket_limit import not_embedded
-from traitsteer.words.protocol import refuse_repeats
-from traitsteer.words.records import POLARITIES, Trait
+from traitsteer.words.protocol import refuse_few_questions, refuse_repeats
+from traitsteer.words.records import Trait
 from traitsteer.world.judge.finding import find_judge
 from traitsteer.world.judge.identity import judge_name
 from traitsteer.world.judge.judges import local_device, section_of_device
@@ -41,7 +41,8 @@ def run(config: Config) -> None:
     Raises:
         TraitsteerError: a trait folder, the calibration set or the neutral texts cannot be read, a
             question or contrast pair stands twice, one side stands for both polarities, pairs share
-            a side at temperature 0, a text has fewer responses than vet.minimum, the
+            a side at temperature 0, a question set is too small for an error over questions, a text
+            has fewer responses than vet.minimum or fewer groups of pairs than a method takes, the
             judge cannot be reached, does not know a trait or has no chat template, a model or its
             weights cannot be found, needs more memory than there is (that of a local judge counted)
             or has no blocks that can be found, instruction elicitation is asked of a model without
@@ -79,7 +80,8 @@ def refuse_texts(config: Config, traits: Sequence[Trait]) -> None:
     Raises:
         TraitsteerError: the calibration set or the neutral texts cannot be read or are empty, a
             question or contrast pair stands twice, one side stands for both polarities, pairs share
-            a side at temperature 0, or vetting cannot keep enough of a text.
+            a side at temperature 0, a question set is too small for an error over questions,
+            vetting cannot keep enough of a text, or it has too few groups of pairs for a method.
     """
     for lines, what in (
         (config.calibrate.questions, "question"),
@@ -89,6 +91,7 @@ def refuse_texts(config: Config, traits: Sequence[Trait]) -> None:
             raise TraitsteerError(f"{lines} holds no {what}, expected neutral ones, one a line.")
     for trait in traits:
         refuse_repeats(trait)
+        refuse_few_questions(trait, config.search.margin)
         for name in config.study.texts:
             refuse_small_text(config, trait, name)
 
@@ -224,16 +227,6 @@ def tell_apart(config: Config) -> str | None:
         f"{found}; their shape is the same, but a vector of one means something in the other only "
         "if one was trained from the other: make sure that it was"
     )
-
-
-def refuse_small_text(config: Config, trait: Trait, text: str) -> None:
-    """Raise TraitsteerError when vetting cannot keep as many responses as it must."""
-    each = len(planned(config, trait, text)) // len(POLARITIES)
-    if each < config.vet.minimum:
-        raise TraitsteerError(
-            f"{trait.name}: the text {text!r} has {each} responses of each polarity, fewer than "
-            f"vet.minimum = {config.vet.minimum}; raise elicit.samples, add prompts or lower it."
-        )
 
 
 def unpinned(model: ModelConfig) -> str | None:

@@ -8,7 +8,7 @@ all that follows on the second, so that no score is older than its terms.
 from traitsteer.experiment.protocols import extraction_of, protocol_of
 from traitsteer.words import layout
 from traitsteer.words.config import Config
-from traitsteer.words.protocol import refuse_repeats
+from traitsteer.words.protocol import refuse_few_questions, refuse_repeats
 from traitsteer.world.files import digest, write_json
 from traitsteer.world.progress import say
 from traitsteer.world.trait_folder import trait_of
@@ -19,10 +19,12 @@ def run(config: Config, trait_name: str) -> None:
 
     Raises:
         TraitsteerError: the trait folder, the judge or the steered model cannot be found, or a
-            question or contrast pair stands twice, or one side stands for both polarities.
+            question or contrast pair stands twice, one side stands for both polarities, or a
+            question set is too small for an error over questions.
     """
     trait = trait_of(config, trait_name)
     refuse_repeats(trait)
+    refuse_few_questions(trait, config.search.margin)
     for path, terms in (
         (layout.extraction_protocol(trait_name), extraction_of(config, trait)),
         (layout.protocol(trait_name), protocol_of(config, trait)),

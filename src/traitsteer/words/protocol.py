@@ -123,6 +123,25 @@ def refuse_repeats(trait: Trait) -> None:
             )
 
 
+def refuse_few_questions(trait: Trait, margin: float) -> None:
+    """Raise TraitsteerError when a set has fewer questions than an error over questions takes.
+
+    Args:
+        margin: standard errors that a recounted coherence must lie above the floor.
+    """
+    needed = {"report": "no reported interval would have limits"}
+    if margin > 0:
+        needed["selection"] = (
+            "no coherence could be shown to lie search.margin standard errors above the floor"
+        )
+    for name, otherwise in needed.items():
+        if (held := len(getattr(trait, name))) < 2:
+            raise TraitsteerError(
+                f"{trait.name}: {name}.txt holds {held} question, expected 2 or more, since errors "
+                f"are over questions and {otherwise}; write more questions, better 20."
+            )
+
+
 def common_terms(terms: Mapping[str, Any]) -> FrozenTerms:
     """Terms that all traits of one study share."""
     shared = {name: value for name, value in terms.items() if name not in OF_TRAIT}
