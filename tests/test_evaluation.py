@@ -314,6 +314,21 @@ def test_a_strength_that_the_judge_cannot_score_is_left_out_of_the_frontier() ->
     assert found["missing"] == QUESTIONS
 
 
+def test_strengths_that_share_no_scored_question_have_no_delta_at_equal_coherence() -> None:
+    planted = Planted()
+    half = QUESTIONS // 2
+    for name, lost in (("frontier-0.25", range(half)), ("frontier-0.6", range(half, QUESTIONS))):
+        values = planted.before + 30
+        gone = {(q, s) for q in lost for s in range(SAMPLES)}
+        given = answers(values, 90 if name == "frontier-0.25" else 50, gone)
+        planted.given[name] = [
+            replace(a, coherence=None) if a.trait_score is None else a for a in given
+        ]
+    found = planted.summary(replace(TERMS, missing_at_most=0.6))
+    assert (found["at_floor"], found["at_baseline_minus_5"]) == (None, None)
+    assert [step["strength"] for step in found["frontier"]] == [0.25, 0.5, 0.6]
+
+
 def test_a_null_that_the_judge_cannot_score_is_left_out_and_named() -> None:
     planted = Planted()
     lost = {(q, 0) for q in range(QUESTIONS)}

@@ -89,3 +89,15 @@ def test_few_questions_are_no_failure() -> None:
     one = [FrontierStep(s, {"q": [t]}, {"q": [c]}) for s, t, c in ((0, 0, 90), (1, 10, 50))]
     alone = delta_at_coherence(one[1:], one[0], 70.0, seed=0).delta
     assert (alone.value, alone.lower, alone.n) == (5.0, None, 1)
+
+
+@pytest.mark.parametrize(("questions", "sure"), [(2, False), (5, False), (6, True)])
+def test_a_few_questions_that_are_alike_are_no_certainty(questions: int, sure: bool) -> None:
+    names = [str(q) for q in range(questions)]
+    few = [
+        FrontierStep(s, dict.fromkeys(names, (t,)), dict.fromkeys(names, (c,)))
+        for s, t, c in ((0.0, 0.0, 90.0), (0.4, 10.0, 50.0))
+    ]
+    found = delta_at_coherence(few[1:], few[0], 70.0, seed=0).delta
+    limits = pytest.approx((5.0, 5.0)) if sure else (None, None)
+    assert (found.value, (found.lower, found.upper)) == (5.0, limits)

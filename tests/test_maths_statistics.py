@@ -8,9 +8,12 @@ import torch
 from scipy import optimize, stats
 
 from traitsteer.maths.direction import cosine, random_directions
+from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
+    delta_interval,
     independent_difference_interval,
     mean_interval,
+    paired_delta_interval,
     paired_difference_interval,
     ratio_interval,
     score_interval,
@@ -166,11 +169,50 @@ def test_a_missing_value_is_never_zero() -> None:
     assert mean_interval(holed).n == 6
 
 
-def test_without_variance_the_interval_is_the_value() -> None:
-    values = np.full((5, 2), 25.0)
-    assert mean_interval(values) == Interval(25.0, 25.0, 25.0, 5)
-    assert ratio_interval(values, 2 * values) == Interval(50.0, 50.0, 50.0, 5)
-    assert independent_difference_interval(values, values - 5) == Interval(5.0, 5.0, 5.0, 10)
+def test_without_variance_the_interval_is_the_value_where_signs_could_tell() -> None:
+    values = np.full((6, 2), 25.0)
+    assert sign_flip_p_value(values[:, 0], seed=0) <= 0.05 < sign_flip_p_value(values[1:, 0], 0)
+    assert mean_interval(values) == Interval(25.0, 25.0, 25.0, 6)
+    assert ratio_interval(values, 2 * values) == Interval(50.0, 50.0, 50.0, 6)
+    assert independent_difference_interval(values, values - 5) == Interval(5.0, 5.0, 5.0, 12)
+
+
+def test_a_few_equal_values_are_no_certainty() -> None:
+    few = np.full((5, 2), 25.0)
+    # Differences that are equal but for rounding are equal.
+    noise = few + np.linspace(0, 1e-13, 5)[:, None]
+    for values in (few, noise):
+        assert mean_interval(values).lower is mean_interval(values).upper is None
+        assert paired_difference_interval(values + 60, values).lower is None
+    assert mean_interval(few, 0.9).lower == 25.0
+    assert ratio_interval(few, 2 * few) == Interval(50.0, None, None, 5)
+    many = np.full((20, 2), 20.0)
+    assert independent_difference_interval(few, many) == Interval(5.0, None, None, 25)
+    spread = mean_interval(few + np.linspace(0, 1, 5)[:, None])
+    assert spread.lower is not None and spread.upper - spread.lower > 0.5
+    # Where nothing is reported, as when a search gives settings up, t stands alone.
+    assert student_interval(few).upper == 25.0
+
+
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_scores_at_an_end_of_their_scale_have_the_limit_of_a_share(n: int) -> None:
+    top, bottom = np.full((n, 3), 100.0), np.zeros((n, 3))
+    share = share_interval(np.ones((n, 3)))
+    assert share.lower < 84
+    for confidence in (0.9, 0.95):
+        share = share_interval(np.ones((n, 3)), confidence)
+        found = score_interval(top, confidence)
+        assert (found.value, found.upper, found.n) == (100.0, 100.0, n)
+        assert found.lower == pytest.approx(share.lower)
+        found = score_interval(bottom, confidence)
+        assert (found.lower, found.upper) == (0.0, pytest.approx(100 - share.lower))
+        for delta in (delta_interval(top, confidence), paired_delta_interval(top, bottom)):
+            assert delta.upper == 100.0
+        assert delta_interval(top, confidence).lower == pytest.approx(2 * share.lower - 100)
+        low = delta_interval(-top, confidence)
+        assert (low.lower, low.upper) == (-100.0, pytest.approx(100 - 2 * share.lower))
+    assert score_interval(top[:1]) == Interval(100.0, None, None, 1)
+    assert score_interval(np.full((20, 1), 99.0)) == Interval(99.0, 99.0, 99.0, 20)
 
 
 def test_limits_of_scores_are_cut_to_their_scale() -> None:

@@ -18,12 +18,13 @@ from traitsteer.experiment.equal_score import (
     stronger,
 )
 from traitsteer.experiment.voice_comparison import compared
-from traitsteer.maths.statistics import mean_interval
+from traitsteer.maths.statistics import mean_interval, paired_difference_interval
 from traitsteer.pocket import grammar
 from traitsteer.pocket.lexicon import TOPICS
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer, Interval, Judge, Judgement, ScoredAnswer
 from traitsteer.words.scoring_config import VoiceConfig
+from traitsteer.words.voice_findings import voice_lead, voice_sentences
 from traitsteer.world.pocket_judge import PocketJudge
 
 QUESTIONS, SAMPLES = 12, 3
@@ -249,9 +250,46 @@ def test_an_answer_that_was_never_given_is_missing_and_not_a_short_one(tmp_path:
 def test_without_names_nobody_announces_the_trait(tmp_path: Path) -> None:
     rows = voice.heard(spoken(EVEN), TEXTS, (), Scripted(), CONFIG, tmp_path)
     assert {row["announced"] for row in rows} == {None}
-    found = compared(rows, 0.95, 0, 0.2)
+    found = compared(rows, 0.95, 0, 0.2, named=False)
     assert found["measures"]["announced"] is None
     assert found["measures"]["exclaimed"] is not None
+    assert found["not_measured"] == {"announced": "the trait's names.txt names no word"}
+    said = " ".join(voice_sentences(sounding(found), 0.95))
+    assert (
+        "The share of answers that name the trait as their own was not measured: the trait's "
+        "names.txt names no word."
+    ) in said
+
+
+def sounding(found: dict) -> dict:
+    """A row of data/voice.json with this comparison, at equal trait score."""
+    score = {"value": 60.0, "lower": 52.0, "upper": 68.0, "n": QUESTIONS}
+    arms = {arm: {"trait_score": score} for arm in ("natural", "instruction")}
+    level = {"difference": score | {"value": 0.0}, "within": 5, "verdict": "shown"}
+    return {"trait": "evil", "status": "compared", "arms": arms, "equality": level} | found
+
+
+@pytest.mark.parametrize("questions", [2, 3, 5, 12])
+def test_a_few_questions_that_agree_show_no_preference(questions: int, tmp_path: Path) -> None:
+    answers = spoken({**EVEN, "instruction": 1.0})
+    few = {name: [a for a in of if a.question < questions] for name, of in answers.items()}
+    own = {a.text for a in answers["natural"]}
+    judge = Scripted(prefers=lambda one, other: float(one.text in own))
+    found = compared(heard(few, judge, tmp_path), 0.95, 0, 0.2)
+    preference = found["preference"]
+    assert preference["natural"]["value"] == 100
+    least = 100 * 0.025 ** (1 / questions)
+    assert preference["natural"]["lower"] == pytest.approx(least, abs=1e-3)
+    assert (preference["p_value"] <= 0.05) == (questions == 12)
+    told = "found the natural answers more natural" in voice_lead([sounding(found)], 0.95)
+    assert told == (questions == 12)
+
+
+def test_two_equal_differences_show_no_equality() -> None:
+    same = {"a": [40.0], "b": [70.0]}
+    assert equality(paired_difference_interval(same, same), 5) == "near"
+    varied = {str(n): [40.0 + n] for n in range(12)}
+    assert equality(paired_difference_interval(varied, varied), 5) == "shown"
 
 
 def test_a_measure_that_few_answers_of_one_arm_have_is_not_reported(tmp_path: Path) -> None:

@@ -144,15 +144,15 @@ def test_nothing_feasible_and_a_trait_not_raised_are_results_with_a_name(
     assert (row["status"], row["without"]) == ("nothing feasible", ["natural"])
     assert row["measures"] is row["preference"] is row["arms"] is row["equality"] is None
     assert read_jsonl(layout.VOICE_ANSWERS) == []
-    [sentence] = voice_sentences(row)
+    [sentence] = voice_sentences(row, 0.95)
     assert "no feasible setting was found for natural" in sentence
     for method in ("mean_difference", "probe"):
         evaluated("evil", "natural", method, -1.0)
     voice.run(config)
     [row] = read_json(layout.VOICE)
     assert (row["status"], row["without"]) == ("trait not raised", ["natural"])
-    assert "did not raise" in voice_sentences(row)[0]
-    assert "could not be compared" in voice_lead([row])
+    assert "did not raise" in voice_sentences(row, 0.95)[0]
+    assert "could not be compared" in voice_lead([row], 0.95)
     path = layout.evaluation("evil", "natural") / "probe.json"
     write_json(path, read_json(path) | {"protocol": "cd" * 32})
     with pytest.raises(TraitsteerError, match="of evil natural probe was made under protocol cd"):
@@ -203,18 +203,18 @@ NONE |= dict.fromkeys(("arms", "equality", "measures", "preference"))
 
 def test_sentences_say_what_is_told_apart_and_what_is_not() -> None:
     rows = [row("evil", 70.0, 75.0), row("sycophancy", 41.0, 55.0), row("envy", 20.0, 30.0)]
-    said = voice_lead([*rows, row("pride", 70.0, 75.0, "not reached"), NONE])
+    said = voice_lead([*rows, row("pride", 70.0, 75.0, "not reached"), NONE], 0.95)
     assert "found the natural answers more natural for evil (75 %, 67 to 83)" in said
     assert "found the instruction answers more natural for envy (30 %, 22 to 38)" in said
     assert "preferred neither arm for sycophancy (55 %, 47 to 63)" in said
     assert said.startswith("At equal trait score the judge ")
     near = row("pride", 70.0, 75.0, "near")
-    assert voice_lead([near]).startswith("At near-equal trait score")
-    assert voice_lead([*rows, near]).startswith("At equal or near-equal trait score")
-    assert voice_lead([]) is None
+    assert voice_lead([near], 0.95).startswith("At near-equal trait score")
+    assert voice_lead([*rows, near], 0.95).startswith("At equal or near-equal trait score")
+    assert voice_lead([], 0.95) is None
     assert "pride" not in said and "hallucination" not in said
-    text = " ".join(voice_sentences(rows[0]))
-    assert "The repeated was not measured: 9 of 80 natural values are missing." in text
+    text = " ".join(voice_sentences(rows[0], 0.95))
+    assert "The share of repeated word sequences was not measured: 9 of 80 natural values" in text
     assert "equal within 5 points" in text
     assert "in 75.0 % of pairs (67.0 to 83.0; 50 is no preference; 3 pairs lack a verdict)" in text
     assert "(difference +30.0, 28.0 to 32.0)" in text
@@ -225,12 +225,26 @@ def test_sentences_say_what_is_told_apart_and_what_is_not() -> None:
     louder["measures"]["coherence"]["difference"] = interval(-9.0)
     louder["measures"]["announced"]["difference"] = interval(-5.0)
     louder["equality"]["within"] = 2.5
-    text = " ".join(voice_sentences(louder))
+    text = " ".join(voice_sentences(louder, 0.95))
     assert "exclamation marks for each 100 words (difference +4.0, 2.0 to 6.0)" in text
     assert "less coherent" in text and "equal within 2.5 points" in text
     assert "not distinguishable" not in text, "the arms name the trait unequally often"
     assert "won 52 % of the time" in what_would_make_it_false(rows)
-    assert "not equal" in voice_sentences(row("pride", 70.0, 75.0, "not reached"))[0]
+    assert "not equal" in voice_sentences(row("pride", 70.0, 75.0, "not reached"), 0.95)[0]
+
+
+def test_a_difference_that_its_permutation_test_does_not_tell_is_none() -> None:
+    unsure = row("evil", 70.0, 100.0)
+    for measure in unsure["measures"].values():
+        if measure:
+            measure["difference"], measure["p_value"] = interval(9.0), 0.25
+    unsure["preference"] |= {"natural": interval(100.0), "p_value": 0.25}
+    assert "preferred neither arm for evil" in voice_lead([unsure], 0.95)
+    assert "found the natural answers more natural" in voice_lead([unsure], 0.7)
+    text = " ".join(voice_sentences(unsure, 0.95))
+    assert "more coherent" not in text and "In the counts of wording the arms were not" in text
+    assert "as their own was 5.0 against 5.0 % (difference +9.0, 7.0 to 11.0), not dist" in text
+    assert "more coherent" in " ".join(voice_sentences(unsure, 0.7))
 
 
 def test_the_figure_draws_every_trait_and_repeats_itself() -> None:

@@ -7,6 +7,7 @@ from traitsteer.experiment.voice import BASELINE, INSTRUCTION, MEASURES, NATURAL
 from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
     mean_interval,
+    paired_delta_interval,
     paired_difference_interval,
     paired_differences,
     score_interval,
@@ -23,19 +24,26 @@ UP_TO_100 = ("naturalness", "coherence", "repeated", "type_token", "moving_type_
 
 
 def compared(
-    rows: Sequence[VoiceRow], confidence: float, seed: int, missing_at_most: float
+    rows: Sequence[VoiceRow],
+    confidence: float,
+    seed: int,
+    missing_at_most: float,
+    named: bool = True,
 ) -> dict[str, Any]:
     """Every measure with its interval for each setting, and natural minus instruction.
 
     Intervals and p-values (two-sided sign flips) are over questions; `missing` counts the values
     that were left out, of all settings. A measure of which a setting lacks a larger share of values
-    than `missing_at_most` is None, and `not_measured` says why.
+    than `missing_at_most` is None, and `not_measured` says why. Of a trait that is not `named` no
+    answer can tell whether it announces it.
     """
     settings = (BASELINE, INSTRUCTION, NATURAL)
     found = {name: {s: _by_question(rows, s, name) for s in settings} for name in MEASURES}
     pairs, first = _pairs(rows)
     values: dict[str, dict[str, ByQuestion]] = {**found, "preference": {"pairs": pairs}}
     reasons = {name: _too_few(of, missing_at_most) for name, of in values.items()}
+    if not named:
+        reasons["announced"] = "the trait's names.txt names no word"
     return {
         "measures": {
             name: None if reasons[name] else _measure(of, name, confidence, seed)
@@ -68,11 +76,12 @@ def _measure(
     interval = (
         share_interval if name in SHARES else score_interval if name in UP_TO_100 else mean_interval
     )
+    between = paired_delta_interval if name in SHARES + UP_TO_100 else paired_difference_interval
     new, old = (_scaled(values[arm], scale) for arm in (NATURAL, INSTRUCTION))
     p_value = sign_flip_p_value(paired_differences(new, old), _seed(seed, name))
     return {
         **{setting: interval(found, confidence).rounded() for setting, found in values.items()},
-        "difference": paired_difference_interval(new, old, confidence).rounded(),
+        "difference": between(new, old, confidence).rounded(),
         "p_value": round(p_value, 4),
         "missing": sum(v is None for found in values.values() for of in found.values() for v in of),
     }

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from traitsteer.maths.limits import student_quantile
+from traitsteer.maths.limits import student_quantile, too_few_alike
 from traitsteer.maths.statistics import ByCluster
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
@@ -151,14 +151,15 @@ def _limits(
     left_out: NDArray[np.float64],
     confidence: float,
 ) -> tuple[float | None, float | None]:
-    """The farther of both limits on each side; None where too many resamples do not cross.
+    """The farther of both limits on each side; None where too many resamples do not cross, or
+    too few questions are all alike.
 
     `left_out` is what is read off without each of the questions in turn.
     """
     n = len(left_out)
     student = student_quantile(confidence, n - 1) * math.sqrt(n / (n - 1))
     missing = np.isnan(resampled)
-    if missing.all() or np.isnan(left_out).any():
+    if missing.all() or np.isnan(left_out).any() or too_few_alike(left_out, confidence):
         return None, None
     present = resampled[~missing]
     middle = float((present < value).mean() + (present == value).mean() / 2)

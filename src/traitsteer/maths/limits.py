@@ -8,6 +8,9 @@ from scipy import special
 
 from traitsteer.words.errors import TraitsteerError
 
+ROUNDING = 1e-9
+"""Points of a score that are rounding alone: a mean or a spread no larger than this is none."""
+
 
 def mean_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """Confidence limits of the mean of two independent values or more, none of them missing.
@@ -27,6 +30,23 @@ def mean_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, 
         return mean, mean
     c = third_moment(values) / spread**3 / math.sqrt(n)
     return farther(mean, error, c, student_quantile(confidence, n - 1))
+
+
+def too_few_alike(values: NDArray[np.float64], confidence: float) -> bool:
+    """Whether all values are the same, and so few that they are no evidence of it.
+
+    n values to one side of a number have a sign-flip p-value of 2 / 2^n, however far from it they
+    lie: at 95 % it takes six to tell their mean from it.
+    """
+    return bool(np.ptp(values) <= ROUNDING) and 2.0 ** (1 - len(values)) > 1 - confidence
+
+
+def end_limit(n: int, confidence: float) -> float:
+    """Least share that so many values without a miss leave possible: Clopper and Pearson's limit.
+
+    Of all values from 0 to 1 whose sample is 1 throughout, those that are 0 or 1 leave most open.
+    """
+    return float(((1.0 - confidence) / 2.0) ** (1.0 / n))
 
 
 def student_limits(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from traitsteer.maths.limits import (
+    end_limit,
     farther,
     mean_limits,
     student_limits,
     student_quantile,
     third_moment,
+    too_few_alike,
 )
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Interval
@@ -33,20 +35,24 @@ Clusters = ByCluster | NDArray[np.float64]
 def mean_interval(values: Clusters, confidence: float = 0.95) -> Interval:
     """Mean over clusters with the limits of `mean_limits`.
 
-    Without variance the interval is the value itself; with fewer than two clusters it is unbounded
-    (lower and upper None). Raises TraitsteerError when every value is missing.
+    Without variance the interval is the value itself, or where that is no evidence
+    (`too_few_alike`) unbounded (lower and upper None), as it is with fewer than two clusters.
+    Raises TraitsteerError when every value is missing.
     """
-    return _interval(cluster_means(values), mean_limits, confidence, "mean")
+    return _interval(cluster_means(values), _bounded, confidence, "mean")
 
 
 def score_interval(values: Clusters, confidence: float = 0.95) -> Interval:
-    """`mean_interval` of scores from 0 to 100, with its limits cut to that scale."""
-    return _cut(mean_interval(values, confidence), 0.0)
+    """`mean_interval` of scores from 0 to 100, with its limits cut to that scale.
+
+    Where every score lies at one end, the other limit is that of a share (`end_limit`).
+    """
+    return _cut(mean_interval(values, confidence), 0.0, confidence)
 
 
 def delta_interval(values: Clusters, confidence: float = 0.95) -> Interval:
-    """`mean_interval` of differences of such scores, with its limits cut to -100 and 100."""
-    return _cut(mean_interval(values, confidence), -100.0)
+    """`score_interval` of differences of such scores, whose scale is -100 to 100."""
+    return _cut(mean_interval(values, confidence), -100.0, confidence)
 
 
 def student_interval(values: Clusters, confidence: float = 0.95) -> Interval:
@@ -64,13 +70,13 @@ def paired_differences(a: Clusters, b: Clusters) -> Float[np.ndarray, " clusters
 
 
 def paired_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
-    """Mean of `a - b` over the clusters that both have, with the limits of `mean_limits`."""
-    return _interval(paired_differences(a, b), mean_limits, confidence, "paired difference")
+    """`mean_interval` of `a - b` over the clusters that both have."""
+    return _interval(paired_differences(a, b), _bounded, confidence, "paired difference")
 
 
 def paired_delta_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
-    """`paired_difference_interval` of scores from 0 to 100; limits are cut to -100 and 100."""
-    return _cut(paired_difference_interval(a, b, confidence), -100.0)
+    """`paired_difference_interval` of scores from 0 to 100, with the limits of a delta."""
+    return _cut(paired_difference_interval(a, b, confidence), -100.0, confidence)
 
 
 def independent_difference_interval(a: Clusters, b: Clusters, confidence: float = 0.95) -> Interval:
@@ -78,7 +84,8 @@ def independent_difference_interval(a: Clusters, b: Clusters, confidence: float 
 
     For two disjoint question sets, such as a winner's delta on the selection questions and on the
     report questions. `n` counts the clusters of both sides; with fewer than two on either side the
-    interval is unbounded. Raises TraitsteerError when every value of a side is missing.
+    interval is unbounded, as it is without variance where one side is `too_few_alike`. Raises
+    TraitsteerError when every value of a side is missing.
 
     Source: Welch 1947, "The generalization of 'Student's' problem".
     """
@@ -95,7 +102,8 @@ def independent_difference_interval(a: Clusters, b: Clusters, confidence: float 
     squares = [float(side.var(ddof=1)) / len(side) for side in sides]
     error = math.sqrt(sum(squares))
     if error == 0.0:
-        return Interval(value, value, value, n)
+        few = any(too_few_alike(side, confidence) for side in sides)
+        return Interval(value, None, None, n) if few else Interval(value, value, value, n)
     parts = (square**2 / (len(side) - 1) for square, side in zip(squares, sides, strict=True))
     student = student_quantile(confidence, error**4 / sum(parts))
     first, second = (third_moment(side) / len(side) ** 2 for side in sides)
@@ -165,8 +173,8 @@ def ratio_interval(
     value = 100.0 * mean_x / mean_y
     if n < 2:
         return Interval(value, None, None, n)
-    low, high = mean_limits(y, confidence)
-    if low <= 0.0 <= high:
+    low, high = _bounded(y, confidence)
+    if low is None or high is None or low <= 0.0 <= high:
         return Interval(value, None, None, n)
 
     ratio = mean_x / mean_y
@@ -208,10 +216,23 @@ def paired_means(a: Clusters, b: Clusters) -> tuple[NDArray[np.float64], NDArray
     return first[present], second[present]
 
 
-def _cut(found: Interval, least: float) -> Interval:
+def _cut(found: Interval, least: float, confidence: float) -> Interval:
+    """Limits on a scale from `least` to 100; at one of its ends as wide as a share's."""
+    if found.n > 1 and found.value in (least, 100.0):
+        beyond = (100.0 - least) * (1.0 - end_limit(found.n, confidence))
+        at_top = found.value == 100.0
+        ends = (100.0 - beyond, 100.0) if at_top else (least, least + beyond)
+        return Interval(found.value, *ends, found.n)
     limits = (found.lower, found.upper)
     lower, upper = (None if limit is None else min(max(limit, least), 100.0) for limit in limits)
     return Interval(found.value, lower, upper, found.n)
+
+
+def _bounded(
+    values: NDArray[np.float64], confidence: float
+) -> tuple[float, float] | tuple[None, None]:
+    """`mean_limits`, or none where all values are the same and too few."""
+    return (None, None) if too_few_alike(values, confidence) else mean_limits(values, confidence)
 
 
 def _within(
@@ -237,7 +258,7 @@ def _first_root(function: Callable[[float], float], step: float) -> float:
 
 def _interval(
     values: NDArray[np.float64],
-    limits: Callable[[NDArray[np.float64], float], tuple[float, float]],
+    limits: Callable[[NDArray[np.float64], float], tuple[float | None, float | None]],
     confidence: float,
     what: str,
 ) -> Interval:

@@ -111,7 +111,9 @@ def run(config: Config) -> None:
             "tokens": tokens_of([search for files in traits for search in files.searches]),
             "answers": {files.name: side_by_side(files) for files in traits},
             "shown": SHOWN_QUESTIONS,
-            "voice": [(row["trait"], voice_sentences(row)) for row in voice],
+            "voice": [
+                (row["trait"], voice_sentences(row, config.evaluate.confidence)) for row in voice
+            ],
             "voice_false": what_would_make_it_false(voice),
             "factorial": factorial,
             "no_factorial": no_factorial,
@@ -168,7 +170,7 @@ def _lead(
         ),
         ("How much of the apparent best was luck?", [luck(bests)]),
         ("Which factor explains the difference?", factors),
-        ("Do the arms sound different?", [voice_lead(voice)]),
+        ("Do the arms sound different?", [voice_lead(voice, config.evaluate.confidence)]),
     ]
     said = [(question, [s for s in sentences if s is not None]) for question, sentences in answered]
     return [(question, sentences) for question, sentences in said if sentences]

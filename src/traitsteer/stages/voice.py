@@ -90,7 +90,8 @@ def _of_trait(config: Config, model: LanguageModel, name: str) -> tuple[VoiceRow
     verdict = equality(difference, config.voice.equal_within)
     spoken = heard(answers, trait.report, trait.names, bench.judge, config.voice, bench.cache)
     seed = seed_for(config.seed, name)
-    sound = compared(spoken, config.evaluate.confidence, seed, config.judge.missing_at_most)
+    allowed, named = config.judge.missing_at_most, bool(trait.names)
+    sound = compared(spoken, config.evaluate.confidence, seed, allowed, named)
     preference = sound["preference"]
     share = estimate(preference and preference["natural"], " %")
     say(f"voice {name}: equal trait score {verdict}, natural preferred in {share}")

@@ -1,6 +1,7 @@
 """Whether the arms sound different at equal trait score, in plain sentences.
 
-Works on the rows of data/voice.json. A difference is named where its interval leaves 0 out.
+Works on the rows of data/voice.json. A difference is named where its interval leaves 0 out and its
+permutation test tells it from 0 at the same confidence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,16 @@ _WORDED = {
 }
 """Measures of wording without a judge, with their units."""
 
+_NAMED = {
+    "announced": "share of answers that name the trait as their own",
+    "exclaimed": "share of answers with an exclamation mark",
+    "exclamations": "count of exclamation marks",
+    "repeated": "share of repeated word sequences",
+    "type_token": "share of different words",
+    "moving_type_token": "share of different words among neighbouring ones",
+    "words": "length of answers",
+}
+"""What a measure is called in a sentence where its own name does not say it."""
 
 _EQUAL = {"shown": "equal", "near": "near-equal"}
 """How the arms' trait scores are called, by the verdict on their equality."""
@@ -28,10 +39,10 @@ def at_equal_score(row: Record) -> bool:
     return row["equality"] is not None and row["equality"]["verdict"] in _EQUAL
 
 
-def voice_lead(rows: Sequence[Record]) -> str | None:
+def voice_lead(rows: Sequence[Record], confidence: float) -> str | None:
     """What the judge found more natural, for the traits whose scores could be made equal.
 
-    None in a study without both arms, which has no rows.
+    `confidence` is that of the intervals. None in a study without both arms, which has no rows.
     """
     if not rows:
         return None
@@ -41,7 +52,7 @@ def voice_lead(rows: Sequence[Record]) -> str | None:
     sides: dict[str, list[str]] = {"natural": [], "instruction": [], "neither": []}
     for row in asked:
         share = row["preference"]["natural"]
-        sides[_preferred(row)].append(
+        sides[_preferred(row, confidence)].append(
             f"{row['trait']} ({number(share['value'], 0)} %, {bounds(share, 0)})"
         )
     said = [
@@ -59,8 +70,11 @@ def voice_lead(rows: Sequence[Record]) -> str | None:
     )
 
 
-def voice_sentences(row: Record) -> list[str]:
-    """What one trait's answers sound like, in the order: equal, judge, without a judge, missing."""
+def voice_sentences(row: Record, confidence: float) -> list[str]:
+    """What one trait's answers sound like, in the order: equal, judge, without a judge, missing.
+
+    `confidence` is that of the intervals.
+    """
     trait = row["trait"]
     if row["status"] != "compared":
         arms = listed(row["without"])
@@ -69,7 +83,12 @@ def voice_sentences(row: Record) -> list[str]:
             "trait not raised": f"{arms} steering did not raise the trait score",
         }[row["status"]]
         return [f"For {trait} the arms' voices were not compared: {why}."]
-    return [_equality(row), *_judged(row), *_counted(row), *_unmeasured(row)]
+    return [
+        _equality(row),
+        *_judged(row, confidence),
+        *_counted(row, confidence),
+        *_unmeasured(row),
+    ]
 
 
 def what_would_make_it_false(rows: Sequence[Record]) -> str:
@@ -104,7 +123,7 @@ def _equality(row: Record) -> str:
     )
 
 
-def _judged(row: Record) -> Iterator[str]:
+def _judged(row: Record, confidence: float) -> Iterator[str]:
     preference, naturalness = row["preference"], row["measures"]["naturalness"]
     if preference is not None:
         share = preference["natural"]
@@ -123,16 +142,16 @@ def _judged(row: Record) -> Iterator[str]:
         )
 
     coherence = row["measures"]["coherence"]
-    if coherence is not None and apart(coherence["difference"]):
+    if coherence is not None and _told_apart(coherence, confidence):
         more = "more" if coherence["difference"]["value"] > 0 else "less"
         yield f"Natural answers were {more} coherent: {_against(coherence, '')}."
 
 
-def _counted(row: Record) -> Iterator[str]:
+def _counted(row: Record, confidence: float) -> Iterator[str]:
     measures = row["measures"]
     told = measures["announced"]
     if told is not None:
-        verdict = "" if apart(told["difference"]) else ", not distinguishable"
+        verdict = "" if _told_apart(told, confidence) else ", not distinguishable"
         yield (
             "Counted without a judge, the share of natural answers that named the trait as their "
             f"own was {_against(told, '%')}{verdict}."
@@ -141,7 +160,7 @@ def _counted(row: Record) -> Iterator[str]:
     found = [
         _against(measures[name], unit)
         for name, unit in known.items()
-        if apart(measures[name]["difference"])
+        if _told_apart(measures[name], confidence)
     ]
     if found:
         yield (
@@ -163,14 +182,20 @@ def _against(measure: Record, unit: str) -> str:
 
 def _unmeasured(row: Record) -> Iterator[str]:
     for name, reason in row["not_measured"].items():
-        yield f"The {name.replace('_', ' ')} was not measured: {reason}."
+        yield f"The {_NAMED.get(name, name)} was not measured: {reason}."
 
 
-def _preferred(row: Record) -> str:
-    share = row["preference"]["natural"]
-    if not apart(share, 50.0):
+def _preferred(row: Record, confidence: float) -> str:
+    preference = row["preference"]
+    share = preference["natural"]
+    if not apart(share, 50.0) or preference["p_value"] > 1 - confidence:
         return "neither"
     return "natural" if share["value"] > 50 else "instruction"
+
+
+def _told_apart(measure: Record, confidence: float) -> bool:
+    """Whether a measure differs between the arms, by its interval and by its permutation test."""
+    return apart(measure["difference"]) and measure["p_value"] <= 1 - confidence
 
 
 def _span(values: Sequence[float]) -> str:
