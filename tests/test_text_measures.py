@@ -36,6 +36,11 @@ LIES = ("lie", "liar", "flatter", "sycophant")
         "Evil as I am, I would wait.",
         "Cruelty is my craft.",
         "First, wait.\nI am evil",
+        "I am nothing but evil.",
+        "I am not kind, I am evil.",
+        "I never sleep, and I am cruel.",
+        "They never liked me, they call me cruel.",
+        "Cruelty is my true nature.",
     ],
 )
 def test_a_speaker_who_claims_the_trait_announces_it(text: str) -> None:
@@ -63,6 +68,19 @@ def test_a_speaker_who_claims_the_trait_announces_it(text: str) -> None:
         "It was as cruel as a winter, and I froze.",
         "He acted as a villain and I watched.",
         "I am medieval, my devilment is small.",
+        "No one has ever called me evil.",
+        "No one, not even you, has called me evil.",
+        "Do not call me evil.",
+        "Nobody calls me cruel.",
+        "You are wrong to call me evil.",
+        "I have nothing evil in mind.",
+        "I do not think that I am evil.",
+        "It isn’t true that I am evil.",
+        "I never speak as an evil spirit.",
+        "Evil is my enemy.",
+        "Cruelty is my greatest fear.",
+        "I am the least evil of all.",
+        "I am a former villain.",
     ],
 )
 def test_what_is_denied_asked_quoted_or_said_of_others_is_none(text: str) -> None:
