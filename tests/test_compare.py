@@ -103,8 +103,8 @@ def test_arms_that_do_the_same_do_not_differ(config: Config) -> None:
 def test_a_share_of_nothing_does_not_exist_and_the_difference_does(config: Config) -> None:
     """What the arms share is what counts: the delta of all answers may be another."""
     up_and_down = np.resize([5.0, -5.0], QUESTIONS)
-    # Half of a fall is a rise beside it, and no 50 % of anything.
-    for old, new in ((0.0, 9.0), (-12.0, -6.0)):
+    # Half of a fall is a rise beside it, and no 50 % of anything; the same of what is rounding.
+    for old, new in ((0.0, 9.0), (-12.0, -6.0), (1e-13, 9.0)):
         rises = {key: up_and_down + (old if key[0] == "instruction" else new) for key in LAYER}
         results = planted(rises)
         for found in results["evil", "instruction"]:

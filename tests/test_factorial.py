@@ -271,6 +271,56 @@ def test_what_would_make_the_tables_false_is_found_where_it_is_planted(config: C
     assert "evil 0.50 beside 0.50, met;" in met["text"]
 
 
+def test_what_could_not_be_looked_for_is_not_said_to_be_absent(config: Config) -> None:
+    write_study(config)
+    factorial.run(config)
+    found = read_json(layout.FACTORIAL)
+    one, cell = found["traits"][0], found["cells"][3]
+    one["cells"][3]["random"] = None
+    named = f"{cell['arm']} ({cell['method'].replace('_', ' ')})"
+    assert falsifiers(found)["cells"] == f"Met by none. Not known of evil: {named}."
+    # Two factors have no interaction of three, which stands for luck.
+    one["variance"] = [row for row in one["variance"] if row["of"].count(" x ") < 2]
+    lost = "Not known of evil: text, source, position and method."
+    assert falsifiers(found)["variance"].endswith(lost)
+
+
+def test_halves_that_are_not_alike_foretell_no_second_draw(config: Config) -> None:
+    write_study(config)
+    for cell in design(config).cells:
+        path = layout.vectors("evil", cell.arm) / f"{cell.method}.json"
+        write_json(path, {"split_half_cosine": [-1.0] * LAYERS})
+    factorial.run(config)
+    found = read_json(layout.FACTORIAL)
+    assert found["traits"][0]["cosine"]["second_draw"] is None
+    assert "evil 0.71 beside –, not told; sycophancy 0.71" in falsifiers(found)["draws"]
+    assert "| second draw | –" in tables(found)
+
+
+def test_the_budget_is_told_as_the_most_that_may_be_tried(config: Config) -> None:
+    write_study(config)
+    factorial.run(config)
+    found = read_json(layout.FACTORIAL)
+    assert f"At most {config.search.trials} settings searched for each cell" in tables(found)
+
+
+def test_a_whole_that_is_rounding_alone_has_no_shares(config: Config) -> None:
+    """Steered scores whose differences cancel but for the last digit of a float."""
+    write_study(config)
+    for cell in design(config).cells:
+        path = layout.evaluation("evil", cell.arm) / f"{cell.method}.answers.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            tiny = 1e-14 * (cell.place == (1, 1, 1, 1))
+            way = 10.0 * (-1) ** row["question"] * (cell.place == (1, 1, 1, 1))
+            row["trait_score"] = 5.0 if row["setting"] == "baseline" else 40.0 + way + tiny
+        write_jsonl(path, rows)
+    factorial.run(config)
+    whole = read_json(layout.FACTORIAL)["traits"][0]["decompositions"][0]
+    assert whole["whole"]["value"] == pytest.approx(0, abs=1e-6)
+    assert all(part["percent"] is None for part in whole["parts"])
+
+
 def test_a_finished_study_is_told_again_from_its_record(config: Config) -> None:
     write_study(config)
     factorial.run(config)
@@ -387,6 +437,8 @@ def test_the_report_has_room_for_eight_arms(config: Config) -> None:
     assert "and the part that stands out is that of text" in page
     assert "Met by evil: source and method." in page
     assert "evil 0.71 beside 0.98, not met." in page and "evil 1.00 beside 0.71, not met." in page
+    trials = read_json(layout.FACTORIAL)["trials"]
+    assert f"at most {trials} settings searched for each" in page
     assert len({arm_place(arm, study.arms) for arm in study.arms}) == 8
     for place in range(8):
         assert page.count(f"--arm-{place}:") == 2, "a colour for light and one for dark"

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from traitsteer.experiment.results import Result
 from traitsteer.maths.direction import cosine
+from traitsteer.maths.limits import ROUNDING
 from traitsteer.maths.permutation import sign_flip_p_value
 from traitsteer.maths.statistics import (
     paired_difference_interval,
@@ -35,7 +36,7 @@ def pairing(natural: Result | None, instruction: Result | None, confidence: floa
     new, old = deltas(natural), deltas(instruction)
     percent = None
     # Over the questions that both have, which may be fewer than those of the delta.
-    if paired_means(new, old)[1].mean() > 0:
+    if paired_means(new, old)[1].mean() > ROUNDING:
         percent = ratio_interval(new, old, confidence).rounded()
     first, second = vectors(natural), vectors(instruction)
     chosen = cosine(first[natural["layer"]], second[instruction["layer"]])

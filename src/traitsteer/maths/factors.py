@@ -133,17 +133,15 @@ def variance_shares(
     return {name: square / total for name, square in squares.items()}
 
 
-def spearman_brown(halves: float) -> float:
+def spearman_brown(halves: float) -> float | None:
     """The likeness of two full sets of data, from that of two halves of one: 2r / (1 + r).
 
     Exact for the cosine of vectors that are a mean plus independent noise, whose square falls as
-    the data grow. Raises TraitsteerError when the halves are opposite (-1).
+    the data grow. Of such vectors no halves are unlike but by chance: None where r is not above 0.
 
     Source: Brown 1910, "Some experimental results in the correlation of mental abilities".
     """
-    if halves <= -1.0:
-        raise TraitsteerError(f"halves: found a likeness of {halves}; expected more than -1")
-    return 2.0 * halves / (1.0 + halves)
+    return 2.0 * halves / (1.0 + halves) if halves > 0.0 else None
 
 
 def cube(

@@ -29,6 +29,7 @@ from traitsteer.maths.factors import (
     terms,
     variance_shares,
 )
+from traitsteer.maths.limits import ROUNDING
 from traitsteer.maths.statistics import mean_interval, ratio_interval
 from traitsteer.words import layout
 from traitsteer.words.config import Config
@@ -100,7 +101,8 @@ def complete(found: Record) -> Record:
         for each in one.get("decompositions", ()):
             _add_margins(each, factors, one["margin"])
         if one.get("cosine"):
-            one["cosine"]["second_draw"] = round(spearman_brown(one["cosine"]["split_half"]), 4)
+            drawn = spearman_brown(one["cosine"]["split_half"])
+            one["cosine"]["second_draw"] = None if drawn is None else round(drawn, 4)
     return found
 
 
@@ -225,11 +227,11 @@ def _decomposition(plan: Design, cells: Cells, switched: Term, confidence: float
             {
                 "factor": plan.factors[axis].name,
                 "part": _interval(parts[:, place], confidence),
-                # A share of a difference of exactly 0 does not exist.
+                # A share of a difference of 0 does not exist.
                 "percent": ratio_interval(
                     parts[:, [place]], difference[:, None], confidence
                 ).rounded()
-                if difference.mean() != 0
+                if abs(difference.mean()) > ROUNDING
                 else None,
             }
             for place, axis in enumerate(switched)

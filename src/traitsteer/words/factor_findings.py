@@ -82,9 +82,11 @@ def falsifiers(found: Record) -> dict[str, str]:
     """
     complete = computed(found)
     return {
-        "cells": _met((one["trait"], _no_more_than_random(one)) for one in found["traits"]),
+        "cells": _met((one["trait"], _no_more_than_random(one)) for one in found["traits"])
+        + _not_known((one["trait"], _without_random(one)) for one in found["traits"]),
         "parts": _met((who(one), _dependent(one)) for one in complete),
-        "variance": _met((who(one), _no_more_than_luck(one)) for one in complete),
+        "variance": _met((who(one), _no_more_than_luck(one)) for one in complete)
+        + _not_known((who(one), _without_luck(one)) for one in complete),
         "draws": _told(_draws(one) for one in found["traits"]),
         "text": _told(_within_texts(found, one) for one in found["traits"]),
     }
@@ -113,9 +115,9 @@ def merged(variance: Sequence[Record]) -> dict[str, float]:
 def _real(interval: Record, margin: float | None) -> bool:
     """Whether a contrast leaves 0 out of its interval and passes the luck of its cells.
 
-    Without limits, as where answers by question were not at hand, the margin alone decides.
+    Where answers by question were not at hand (n is 0), the margin alone decides.
     """
-    if interval["lower"] is None and interval["upper"] is None:
+    if interval["n"] == 0:
         return margin is not None and abs(interval["value"]) > margin
     return apart(interval) and (margin is None or abs(interval["value"]) > margin)
 
@@ -129,22 +131,40 @@ def _met(by: Iterable[tuple[str, Sequence[str]]]) -> str:
     return f"Met by {'; '.join(said)}."
 
 
-def _told(by: Iterable[tuple[str, str, bool] | None]) -> str:
+def _not_known(by: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Of whom a condition could not be looked for, a sentence to follow; empty where of nobody."""
+    said = "; ".join(f"{name}: {listed(names)}" for name, names in by if names)
+    return f" Not known of {said}." if said else ""
+
+
+def _told(by: Iterable[tuple[str, str, bool | None] | None]) -> str:
     """What was compared for each trait, and whether the condition is met."""
     said = [
-        f"{trait} {values}, {'met' if met else 'not met'}"
+        f"{trait} {values}, {_MET[met]}"
         for trait, values, met in (one for one in by if one is not None)
     ]
     return f"{'; '.join(said)}." if said else ""
 
 
+_MET = {True: "met", False: "not met", None: "not told"}
+
+
 def _no_more_than_random(one: Record) -> list[str]:
     """The cells whose delta has an interval that reaches down to that of their random vectors."""
     return [
-        f"{cell['arm']} ({cell['method'].replace('_', ' ')})"
+        _named(cell)
         for cell in one["cells"]
         if cell["delta"] and cell["random"] and not _above(cell["delta"], cell["random"])
     ]
+
+
+def _without_random(one: Record) -> list[str]:
+    """The cells with a delta whose random vectors have none, since their scores are missing."""
+    return [_named(cell) for cell in one["cells"] if cell["delta"] and not cell["random"]]
+
+
+def _named(cell: Record) -> str:
+    return f"{cell['arm']} ({cell['method'].replace('_', ' ')})"
 
 
 def _above(interval: Record, other: Record) -> bool:
@@ -173,19 +193,28 @@ def _no_more_than_luck(one: Record) -> list[str]:
     luck = shares.get("higher interactions")
     if luck is None:
         return []
-    factors = [effect["factors"][0] for effect in one["effects"] if len(effect["factors"]) == 1]
-    return [factor for factor in factors if shares[factor] <= luck]
+    return [factor for factor in _factors(one) if shares[factor] <= luck]
 
 
-def _draws(one: Record) -> tuple[str, str, bool] | None:
-    """The likeness of two texts beside that of two draws of one text."""
+def _without_luck(one: Record) -> list[str]:
+    """All factors, where no higher interaction is there to hold their shares against."""
+    return [] if "higher interactions" in merged(one["variance"] or ()) else _factors(one)
+
+
+def _factors(one: Record) -> list[str]:
+    return [effect["factors"][0] for effect in one["effects"] if len(effect["factors"]) == 1]
+
+
+def _draws(one: Record) -> tuple[str, str, bool | None] | None:
+    """The likeness of two texts beside that of two draws of one text, where halves foretell it."""
     if not one["cosine"]:
         return None
     switched = {row["factor"]: row["cosine"] for row in one["cosine"]["switched"]}
     if "text" not in switched:
         return None
     texts, draws = switched["text"], one["cosine"]["second_draw"]
-    return one["trait"], f"{number(texts, 2)} beside {number(draws, 2)}", texts >= draws
+    met = None if draws is None else texts >= draws
+    return one["trait"], f"{number(texts, 2)} beside {number(draws, 2)}", met
 
 
 def _within_texts(found: Record, one: Record) -> tuple[str, str, bool] | None:

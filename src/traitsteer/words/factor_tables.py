@@ -119,8 +119,9 @@ def _head(found: Record) -> str:
     )
     lines = [
         f"Profile `{found['profile']}`: {len(found['cells'])} cells a trait, every combination of "
-        f"{factors}. {found['trials']} settings searched for each cell, {found['samples']} answers "
-        f"to each report question; {100 * found['confidence']:g} % intervals over questions."
+        f"{factors}. At most {found['trials']} settings searched for each cell, {found['samples']} "
+        f"answers to each report question; {100 * found['confidence']:g} % intervals over "
+        "questions."
     ]
     for one in found["traits"]:
         if one["nothing_feasible"]:
