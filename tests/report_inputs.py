@@ -274,14 +274,14 @@ def _comparison(config: Config) -> None:
                     "trait": trait,
                     "natural_percent": ratio[trait],
                     "difference": difference[trait],
-                    "p_value": 0.2137,
+                    "p_value": 0.0213,
                     "p_adjusted": 0.6411,
                     "like_for_like": [
                         {
                             "method": "mean_difference",
                             "natural_percent": ratio[trait],
                             "difference": difference[trait],
-                            "p_value": 0.3141,
+                            "p_value": 0.0314,
                             "p_adjusted": 0.9423,
                             "cosine_best": 0.4444,
                         }

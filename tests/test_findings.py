@@ -1,7 +1,13 @@
 """The sentences of the report follow the numbers, whatever these are."""
 
 from traitsteer.maths.permutation import rank_p_value
-from traitsteer.words.evidence_findings import arms_differ, beats_nulls, factor_sentences, luck
+from traitsteer.words.evidence_findings import (
+    arms_differ,
+    beats_nulls,
+    cells_told,
+    factor_sentences,
+    luck,
+)
 from traitsteer.words.factor_findings import explanation
 from traitsteer.words.findings import (
     MISSING,
@@ -11,6 +17,7 @@ from traitsteer.words.findings import (
     peak,
     signed,
     verdict,
+    verdict_among_traits,
 )
 
 
@@ -41,9 +48,31 @@ def test_the_lead_follows_the_data():
     assert sunk[2].endswith("fell below the floor of 76: calm (natural, 75.0).")
 
 
+def test_a_vector_that_lowered_the_trait_did_not_raise_it():
+    raised = lead({"calm": {"natural": result(60, 1)}}, [], 70)[1]
+    assert raised.startswith("Natural vectors raised it by +60.0 points")
+    for low in (-10, 0):
+        arms = {"calm": {"natural": result(low, 1)}, "dull": {"natural": result(60, 1)}}
+        said = lead(arms, [], 70)[1]
+        assert said.startswith(f"Natural vectors moved it by {signed(low)} to +60.0 points")
+
+
+def test_a_verdict_blames_the_traits_only_where_they_are_to_blame():
+    cell = {"difference": _between(-18, -36, -1)}
+    said = [
+        verdict_among_traits(cell | {"p_value": own, "p_adjusted": adjusted}, 0.95)
+        for own, adjusted in ((0.01, 0.03), (0.03, 0.09), (0.09, 0.27), (0.09, 0.09))
+    ]
+    unsure = "the interval leaves 0 out, the permutation test does not"
+    assert said == ["less", "less by itself, not among the traits", unsure, unsure]
+    held = {"difference": _between(-18, -36, 1), "p_value": 0.04, "p_adjusted": 0.12}
+    assert verdict_among_traits(held, 0.95) == "not distinguishable"
+
+
 def test_whether_the_arms_differ_is_read_from_the_difference_alone():
     def said(difference, percent):
-        cell = {"difference": difference, "natural_percent": percent, "p_adjusted": 0.02}
+        cell = {"difference": difference, "natural_percent": percent}
+        cell |= {"p_value": 0.02, "p_adjusted": 0.02}
         budgets = {"instruction": {"methods": ["probe"]}, "natural": {"methods": ["probe"]}}
         return arms_differ([{"trait": "calm", "like_for_like": []} | cell], budgets, 0.95)[0]
 
@@ -63,7 +92,8 @@ def test_whether_the_arms_differ_is_read_from_the_difference_alone():
 
 def test_one_method_in_both_arms_is_told_before_the_best_of_unequally_many():
     best = {"difference": _between(1, -9, 9), "natural_percent": None, "p_adjusted": 0.9}
-    alike = {"difference": _between(-18, -36, -1), "natural_percent": None, "p_adjusted": 0.09}
+    alike = {"difference": _between(-18, -36, -1), "natural_percent": None}
+    alike |= {"p_value": 0.03, "p_adjusted": 0.09}
     row = {"trait": "calm", "like_for_like": [alike | {"method": "mean_difference"}]} | best
     equal = {"instruction": {"methods": ["a"]}, "natural": {"methods": ["a"]}}
     more = equal | {"natural": {"methods": ["a", "b"]}}
@@ -85,6 +115,28 @@ def test_a_third_arm_changes_nothing_of_what_is_said_of_the_two_compared():
             assert arms_differ([row], {"third": third} | pair, 0.95) == arms_differ(
                 [row], pair, 0.95
             )
+
+
+def test_arms_whose_feasible_methods_differ_are_told_at_their_best():
+    """Each arm had both methods, and found a feasible setting for another one."""
+    none = {"difference": None, "natural_percent": None, "p_value": None, "p_adjusted": None}
+    best = {"difference": _between(12, 5, 19), "natural_percent": None}
+    best |= {"p_value": 0.01, "p_adjusted": 0.02}
+    alike = [none | {"method": name} for name in ("mean_difference", "probe")]
+    both = {"methods": ["mean_difference", "probe"]}
+    budgets = {"instruction": both, "natural": both}
+    row = {"trait": "calm", "like_for_like": alike} | best
+    assert list(cells_told(row, budgets)) == ["mean difference", "probe", "best of all"]
+    *_, last, _ = arms_differ([row], budgets, 0.95)
+    assert "best of all" in last and "calm +12.0 points (5.0 to 19.0), more" in last
+    # Another trait of the study has a method in both arms, and nothing to add.
+    told = [alike[0] | best, alike[1]]
+    other = {"trait": "dull", "like_for_like": told} | best
+    first, _, last, _ = arms_differ([other, row], budgets, 0.95)
+    assert "dull +12.0" in first and "not computed for calm" in first
+    assert "calm +12.0" in last and "dull" not in last
+    nothing = {"trait": "calm", "like_for_like": alike} | none
+    assert "best of all" not in cells_told(nothing, budgets)
 
 
 def test_luck_is_what_the_largest_feasible_trial_lost():
@@ -131,7 +183,7 @@ def test_a_factor_is_named_where_it_stands_out_and_else_the_reason_is_said():
         "−6.0), and the part that stands out is that of text, −8.0 (−11.0 to −5.0)."
     )
     opposite = {"text": _between(9.8, 1.6, 17.4), "source": second}
-    unknown = _between(1.5, None, None)
+    few, unknown = _between(1.5, None, None), _between(1.5, None, None) | {"n": 0}
     for way, reason in (
         (_way(_between(-7.4, -18.3, 2.2), parts, lead), "whole cannot be told from 0"),
         (_way(whole, parts, lead, margin=9.5), "may make the whole as large as 9.5"),
@@ -142,12 +194,14 @@ def test_a_factor_is_named_where_it_stands_out_and_else_the_reason_is_said():
         (_way(whole, parts, lead, margin=7.5), "not clearly ahead"),
         (_way(whole, parts, unknown), "not clearly ahead"),
         (_way(whole, parts, unknown, margin=None), "not clearly ahead"),
+        (_way(whole, parts, few, margin=1.0), "not clearly ahead"),
     ):
         said = explanation(way)
         assert said.startswith("no factor can be named, since ") and reason in said
     # Without a margin, as with two factors, intervals decide; without an interval the margin.
     assert "stands out is that of text" in explanation(_way(whole, parts, lead, margin=None))
-    assert "stands out is that of text" in explanation(_way(whole, parts, _between(3, None, None)))
+    unknown["value"] = 3
+    assert "stands out is that of text" in explanation(_way(whole, parts, unknown))
 
 
 def test_null_vectors_are_beaten_untold_or_ahead():
@@ -163,10 +217,11 @@ def test_null_vectors_are_beaten_untold_or_ahead():
     assert "null vector is −1.0 (random, calm, natural, whose own vector has +60.0)" in beaten
     # Its mean lies far below the vector, and one of it does more.
     one = said(_between(40, 30, 50), 0.0, 0.0, 80.0)
-    assert one.startswith("Not every") and "hold 1 of 3 that moved the score as much" in one
+    assert one.startswith("Not every")
+    assert "hold 1 of 3 with a delta as high as the vector's" in one
     assert "random vectors of calm (natural) cannot be told" in said(_between(1, -2, 4), 3.0)
     ahead = said(_between(-9, -12, -6), 14.0)
-    assert "moved the score more than the vector" in ahead and "cannot be told" not in ahead
+    assert "have a higher delta than the vector" in ahead and "cannot be told" not in ahead
 
 
 def test_nothing_feasible_has_its_reason_from_the_trials():
@@ -196,6 +251,11 @@ def test_the_peak_says_what_the_ends_were():
     assert "told 90 % of held-out responses apart, the most telling layer (5) 95 %" in said
     edge = peak({"layer": 2}, {"layers": 3, "trials": trials}, [0.9, 0.9, 0.9])
     assert "the last" in edge and "90 % of held-out responses apart, as many as any" in edge
+    single = [trials[0] | {"layer": 0}]
+    assert peak({"layer": 0}, {"layers": 1, "trials": single}, [0.9]) == (
+        "layer 0 of 0 to 0, the only one. The search's best feasible delta was +40.0 there. The "
+        "vector of that layer told 90 % of held-out responses apart."
+    )
 
 
 def test_numbers_are_written_with_true_signs():

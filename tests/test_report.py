@@ -191,6 +191,21 @@ def test_the_card_the_lead_and_the_terminal_say_one_thing_of_a_difference(folder
         assert f"−7.0 (−13.0 to −1.0), {told}  " in show.table(configuration())
 
 
+def test_columns_of_the_terminal_keep_their_places_under_a_long_verdict(folder, tmp_path):
+    found = read_json(folder / layout.COMPARISON)
+    difference = {"value": -7.0, "lower": -13.0, "upper": -1.0, "n": 20}
+    found["comparisons"][0] |= {"difference": difference, "p_value": 0.0613, "p_adjusted": 0.1839}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        write_json(layout.COMPARISON, found)
+        lines = show.table(configuration()).splitlines()
+    [head] = [n for n, line in enumerate(lines) if "cosine of the best vectors" in line]
+    at = lines[head].index("cosine")
+    rows = lines[head + 1 : head + 1 + len(found["comparisons"])]
+    assert "(−13.0 to −1.0), the interval leaves 0 out, the permutation test does not  " in rows[0]
+    assert {line[at - 2 :] for line in rows} == {"  0.46"}
+
+
 def test_the_questions_are_answered(folder, page, source):
     for question in (
         "Does each vector beat its nulls?",

@@ -23,9 +23,8 @@ HEADER = (
     f"{'method':<17}{'layer':>5}{'strength':>10}{'coeff.':>8}"
     f"{'baseline':>10}  {'delta':<22}{'coherence':<22}{'random':<20}"
 )
-COMPARED = (
-    f"{'natural % of instruction':<28}{'natural − instruction':<62}cosine of the best vectors"
-)
+DIFFERENCE = 62
+"""Least width of the column of differences."""
 
 
 def table(config: Config) -> str:
@@ -39,9 +38,13 @@ def table(config: Config) -> str:
     lines += [f"{row['trait']:<{trait}}{row['arm']:<{arm}}{_row(row)}" for row in found["results"]]
     confidence = config.evaluate.confidence
     if found["comparisons"]:
-        lines += ["", f"{'trait':<{trait}}{COMPARED}"]
+        rows = [_compared(row, confidence) for row in found["comparisons"]]
+        wide = max(DIFFERENCE, *(len(difference) + 2 for _, _, difference, _ in rows))
+        head = ("trait", "natural % of instruction", "natural − instruction")
+        lines.append("")
         lines += [
-            f"{row['trait']:<{trait}}{_compared(row, confidence)}" for row in found["comparisons"]
+            f"{name:<{trait}}{percent:<28}{difference:<{wide}}{cosine}"
+            for name, percent, difference, cosine in [(*head, "cosine of the best vectors"), *rows]
         ]
     lines += [
         "",
@@ -79,11 +82,13 @@ def _row(row: dict[str, Any]) -> str:
     )
 
 
-def _compared(row: dict[str, Any], confidence: float) -> str:
-    """Whether the arms differ is read from the difference; a percent may have no bounds."""
+def _compared(row: dict[str, Any], confidence: float) -> tuple[str, str, str, str]:
+    """The cells of a trait: whether the arms differ is read from the difference, since a percent
+    may have no bounds.
+    """
     difference = MISSING
     if row["difference"] is not None:
         told = estimate(row["difference"], form=signed)
         difference = f"{told}, {verdict_among_traits(row, confidence)}"
     percent = estimate(row["natural_percent"], " %")
-    return f"{percent:<28}{difference:<62}{number(row['cosine_best'], 2)}"
+    return row["trait"], percent, difference, number(row["cosine_best"], 2)

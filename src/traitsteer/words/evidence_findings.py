@@ -29,7 +29,7 @@ COMPARED = ("instruction", "natural")
 
 _BESIDE = {
     "more": "",
-    "less": "moved the score more than the vector",
+    "less": "have a higher delta than the vector",
     "not distinguishable": "cannot be told from the vector",
 }
 """What is said of null vectors, by the verdict on the vector's delta minus theirs."""
@@ -74,7 +74,7 @@ def _beside(family: Record) -> str:
     as_much = round(family["p_value"] * among) - 1
     if said or not as_much:
         return said
-    return f"hold {as_much} of {among - 1} that moved the score as much as the vector"
+    return f"hold {as_much} of {among - 1} with a delta as high as the vector's"
 
 
 def _largest_null(cells: Sequence[tuple[str, str, Record]]) -> str:
@@ -106,8 +106,8 @@ def arms_differ(
     told = [(row["trait"], cells_told(row, budgets)) for row in comparisons]
     counts = listed([f"{arm} from {len(budgets[arm]['methods'])}" for arm in COMPARED])
     said = []
-    for name in told[0][1]:
-        cells = [(trait, cells[name]) for trait, cells in told]
+    for name in dict.fromkeys(name for _, cells in told for name in cells):
+        cells = [(trait, cells[name]) for trait, cells in told if name in cells]
         how = f"{name}, chosen of the methods that each had ({counts})"
         what = how if name == BEST_OF_ALL else f"the {name} in both"
         said.append(f"Natural minus instruction, {what}: {_differences(cells, confidence)}.")
@@ -120,10 +120,11 @@ def arms_differ(
 
 def cells_told(row: Record, budgets: Mapping[str, Record]) -> dict[str, Record]:
     """The differences of a trait to tell, by name: those of one method in both arms, then that of
-    each arm's best where they had unequally many to choose from, or none in common.
+    each arm's best where they had unequally many to choose from, or none that is feasible in both.
     """
     told = {cell["method"].replace("_", " "): cell for cell in row["like_for_like"]}
-    if not told or unequal_terms({arm: budgets[arm] for arm in COMPARED}):
+    alone = row["difference"] and not any(cell["difference"] for cell in told.values())
+    if not told or alone or unequal_terms({arm: budgets[arm] for arm in COMPARED}):
         told[BEST_OF_ALL] = row
     return told
 

@@ -74,11 +74,15 @@ def verdict_among_traits(cell: Record, confidence: float) -> str:
     """The verdict on a trait's difference between the arms, as long as it is one of several traits.
 
     What is told apart at this confidence by itself, but not among the traits (Holm's p), is said to
-    be so. `cell` is a row of the comparison that has a difference.
+    be so, and so is what the permutation test does not tell apart even by itself. `cell` is a row
+    of the comparison that has a difference.
     """
     said = verdict(cell["difference"])
-    lost = apart(cell["difference"]) and cell["p_adjusted"] > 1 - confidence
-    return f"{said} by itself, not among the traits" if lost else said
+    if not apart(cell["difference"]) or cell["p_adjusted"] <= 1 - confidence:
+        return said
+    if cell["p_value"] > 1 - confidence:
+        return "the interval leaves 0 out, the permutation test does not"
+    return f"{said} by itself, not among the traits"
 
 
 def of_instruction(percent: Record | None) -> str:
@@ -121,8 +125,9 @@ def lead(bests: Mapping[str, Best], cross: Sequence[Record], floor: float) -> li
                 for name in ("delta", "coherence", "random")
             )
             beside = f"moved it by {_span(random, signed)}" if random else "lack scores"
+            did = "raised" if min(deltas) > 0 else "moved"
             sentences.append(
-                f"{arm.capitalize()} vectors raised it by {_span(deltas, signed)} points at a mean "
+                f"{arm.capitalize()} vectors {did} it by {_span(deltas, signed)} points at a mean "
                 f"coherence of {_span(coherence, number)}; random vectors at the same layers and "
                 f"norms {beside}."
             )
@@ -206,16 +211,17 @@ def peak(best: Record, search: Record, accuracy: Sequence[float]) -> str:
     layer, last = best["layer"], search["layers"] - 1
     place = {0: "the first", last: "the last"}.get(layer, "an inner layer")
     ends = [_end(search, end) for end in (0, last) if end != layer]
+    beside = f", against {' and '.join(ends)}" if ends else ""
     most = max(accuracy)
     there = (
-        ", as many as any other layer's"
+        ", as many as any other layer's" * (last > 0)
         if accuracy[layer] == most
         else f", the most telling layer ({accuracy.index(most)}) {number(100 * most, 0)} %"
     )
     return (
-        f"layer {layer} of 0 to {last}, {place}. The search's best feasible delta was "
-        f"{signed(points.get(layer))} there, against {' and '.join(ends)}. The vector of that "
-        f"layer told {number(100 * accuracy[layer], 0)} % of held-out responses apart{there}."
+        f"layer {layer} of 0 to {last}, {place if last else 'the only one'}. The search's best "
+        f"feasible delta was {signed(points.get(layer))} there{beside}. The vector of that layer "
+        f"told {number(100 * accuracy[layer], 0)} % of held-out responses apart{there}."
     )
 
 
