@@ -14,6 +14,7 @@ from traitsteer.experiment.nulls import (
 )
 from traitsteer.maths.methods import raw_vectors
 from traitsteer.words.config import Config, load
+from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Method
 
 WIDTH, PAIRS = 24, 60
@@ -31,7 +32,7 @@ def planted(config: Config, method: Method) -> tuple[torch.Tensor, FittedOn]:
     rows = torch.randn(2 * PAIRS, WIDTH) + 3 * torch.where(positive, 1.0, -1.0)[:, None] * along
     fit = config.fit.model_copy(update={"penalties": (1.0, 10.0)})
     pairs = torch.arange(2 * PAIRS) // 2
-    return along, FittedOn(rows[:, None], positive, pairs, pairs, method, fit, 5)
+    return along, FittedOn(rows[:, None], positive, pairs, pairs, method, fit, 5, 7)
 
 
 @pytest.mark.parametrize("method", ["mean_difference", "probe"])
@@ -59,6 +60,22 @@ def test_shuffled_labels_lose_the_direction_that_true_labels_find(
     assert bool((cosines > 0).any()) and bool((cosines < 0).any())
     assert torch.equal(shuffled_directions(fitted, 3, 0), shuffled[:3])
     assert not torch.allclose(shuffled_directions(fitted, 1, 1), shuffled[:1])
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"), [("mean_difference", "has the same mean"), ("probe", "varies by")]
+)
+def test_a_null_that_cannot_be_fitted_names_itself_and_its_layer(
+    config: Config, method: Method, fault: str
+) -> None:
+    _, fitted = planted(config, method)
+    same = replace(fitted, activations=torch.ones_like(fitted.activations))
+    with pytest.raises(TraitsteerError, match=rf"^null shuffled-0 at layer 7, .* layer 7 {fault}"):
+        shuffled_directions(same, 2, 0)
+    alone = replace(fitted, groups=torch.zeros_like(fitted.groups))
+    if method == "probe":
+        with pytest.raises(TraitsteerError, match=r"^null shuffled-0 at layer 7, .*share a prompt"):
+            shuffled_directions(alone, 2, 0)
 
 
 def test_half_of_the_pairs_exchange_their_labels(config: Config, monkeypatch) -> None:

@@ -21,6 +21,7 @@ from traitsteer.maths.direction import Direction, random_directions
 from traitsteer.maths.methods import raw_vectors
 from traitsteer.words import layout
 from traitsteer.words.config import Config, FitConfig
+from traitsteer.words.errors import LayerFault, TraitsteerError
 from traitsteer.words.records import Method
 from traitsteer.words.results import NULL_KINDS
 from traitsteer.words.seeds import small_seed_for
@@ -42,6 +43,7 @@ class FittedOn:
     method: Method
     fit: FitConfig
     seed: int
+    layer: int
 
 
 def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int) -> FittedOn:
@@ -65,6 +67,7 @@ def read_fitted(config: Config, trait: str, arm: str, method: Method, layer: int
         method,
         config.fit,
         fit_seed(config, trait, arm),
+        layer,
     )
 
 
@@ -74,23 +77,39 @@ def shuffled_directions(fitted: FittedOn, count: int, seed: int) -> Tensor:
     Labels are exchanged within whole pairs, in half of them: what the pairs have in common then
     points as often one way as the other, where labels dealt out row by row would leave a part of
     the trait in most vectors. Row i depends on the seed and i alone.
+
+    Raises:
+        TraitsteerError: the vector of a null cannot be fitted.
     """
     pairs = fitted.pairs.unique()
     vectors = []
     for item in range(count):
         drawn = np.random.default_rng([seed, item]).permutation(len(pairs))
         exchanged = pairs[torch.from_numpy(drawn[: len(pairs) // 2])]
-        raw, _ = raw_vectors(
-            fitted.activations,
-            fitted.positive ^ torch.isin(fitted.pairs, exchanged),
-            fitted.groups,
-            fitted.method,
-            fitted.fit.penalties,
-            fitted.fit.folds,
-            fitted.seed,
-        )
-        vectors.append(Direction.from_raw(raw).vectors[0])
+        try:
+            vectors.append(_refitted(fitted, torch.isin(fitted.pairs, exchanged)))
+        except TraitsteerError as error:
+            # The refit has one layer alone, which it numbers 0.
+            fault = error.at(fitted.layer) if isinstance(error, LayerFault) else error
+            raise TraitsteerError(
+                f"null shuffled-{item} at layer {fitted.layer}, the vector fitted again with the "
+                f"labels of half of the pairs exchanged: {fault}"
+            ) from error
     return torch.stack(vectors)
+
+
+def _refitted(fitted: FittedOn, exchanged: Tensor) -> Tensor:
+    """The unit vector [width] with the labels of these rows [n] exchanged."""
+    raw, _ = raw_vectors(
+        fitted.activations,
+        fitted.positive ^ exchanged,
+        fitted.groups,
+        fitted.method,
+        fitted.fit.penalties,
+        fitted.fit.folds,
+        fitted.seed,
+    )
+    return Direction.from_raw(raw).vectors[0]
 
 
 def orthogonal_directions(vector: Tensor, count: int, seed: int) -> Tensor:

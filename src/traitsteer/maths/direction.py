@@ -15,7 +15,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from traitsteer.words.errors import TooFewRows, TraitsteerError
+from traitsteer.words.errors import LayerFault, TooFewRows, TraitsteerError
 from traitsteer.words.shapes import Bool, Float, Int
 
 Fit = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -31,12 +31,13 @@ class Direction:
 
     @staticmethod
     def from_raw(raw: Float[Tensor, "layers d"]) -> "Direction":
-        """Normalise each layer; raises TraitsteerError naming a layer of norm 0 or not finite."""
+        """Normalise each layer; raises LayerFault naming a layer of norm 0 or not finite."""
         norm = raw.double().norm(dim=1)
         for layer in (~((norm > 0) & norm.isfinite())).nonzero().flatten().tolist():
-            raise TraitsteerError(
-                f"direction: the vector of layer {layer} has norm {float(norm[layer])}; "
-                "expected a positive number, so check the activations of that layer"
+            raise LayerFault(
+                f"direction: the vector of layer {{layer}} has norm {float(norm[layer])}; "
+                "expected a positive number, so check the activations of that layer",
+                layer,
             )
         return Direction((raw.double() / norm[:, None]).float(), norm)
 

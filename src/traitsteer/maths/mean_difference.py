@@ -8,7 +8,7 @@ Nothing is regularised or scaled; the mean is accumulated in float64.
 import torch
 from torch import Tensor
 
-from traitsteer.words.errors import TooFewRows, TraitsteerError
+from traitsteer.words.errors import LayerFault, TooFewRows
 from traitsteer.words.shapes import Bool, Float
 
 
@@ -17,7 +17,7 @@ def mean_difference(
 ) -> Float[Tensor, "layers d"]:
     """`mean(h | trait) - mean(h | opposite)` of each layer, float64, in residual-stream units.
 
-    Raises TooFewRows when a class is empty, and TraitsteerError when the two means of a layer are
+    Raises TooFewRows when a class is empty, and LayerFault when the two means of a layer are
     equal.
     """
     count = int(positive.sum())
@@ -32,8 +32,9 @@ def mean_difference(
     # Equal rows leave a rounding error behind, which must not be mistaken for a direction.
     rounding = 1e-12 * activations.abs().amax(dim=(0, 2)).double()
     for layer in (difference.norm(dim=1) <= rounding).nonzero().flatten().tolist():
-        raise TraitsteerError(
-            f"mean difference: layer {layer} has the same mean for both polarities; "
-            "check that its activations differ between the rows"
+        raise LayerFault(
+            "mean difference: layer {layer} has the same mean for both polarities; "
+            "check that its activations differ between the rows",
+            layer,
         )
     return difference

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from traitsteer.words.errors import TraitsteerError
+from traitsteer.words.errors import LayerFault
 
 _CLEAR = 1e4
 """float32 serves for a Gram matrix whose least eigenvalue is this many roundings of its largest."""
@@ -38,9 +38,10 @@ class Span:
         rows = rows - mean
         scale = rows.square().mean().sqrt()
         if not bool(scale.isfinite()) or float(scale) <= 1e-12 * float(mean.abs().max()):
-            raise TraitsteerError(
-                f"probe: layer {layer} varies by {float(scale)} between rows; expected finite "
-                "activations that differ, so check how they were read"
+            raise LayerFault(
+                f"probe: layer {{layer}} varies by {float(scale)} between rows; expected finite "
+                "activations that differ, so check how they were read",
+                layer,
             )
         rows /= scale
         if d <= n:

@@ -10,3 +10,18 @@ class TraitsteerError(Exception):
 
 class TooFewRows(TraitsteerError):
     """A vector cannot be fitted to these rows alone; to more of them it might."""
+
+
+class LayerFault(TraitsteerError):
+    """Nothing can be fitted at a layer, which the sentence names as `{layer}`.
+
+    Maths numbers the layers that it is given; where those are a part, `at` tells the true number.
+    """
+
+    def __init__(self, sentence: str, layer: int) -> None:
+        super().__init__(sentence.replace("{layer}", str(layer)))
+        self.sentence = sentence
+
+    def at(self, layer: int) -> "LayerFault":
+        """The same fault at the layer of this number."""
+        return LayerFault(self.sentence, layer)
