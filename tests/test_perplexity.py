@@ -46,4 +46,5 @@ def test_a_vector_of_length_0_has_no_side_effect(llama: LanguageModel) -> None:
     settings = [Setting(layer, torch.ones(32) / 32**0.5, 0.0) for layer in (0, 2)]
     unsteered, steered = surprise(llama, TEXTS, settings, 4096)
     ratio = side_effect(steered, unsteered, 0.95)["ratio"]
-    assert ratio == {"value": 1.0, "lower": 1.0, "upper": 1.0, "n": len(TEXTS)}
+    # So few equal ratios bound nothing.
+    assert ratio == {"value": 1.0, "lower": None, "upper": None, "n": len(TEXTS)}

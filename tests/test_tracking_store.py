@@ -87,6 +87,8 @@ def test_what_a_living_process_writes_is_left_and_what_a_killed_one_left_is_dele
         (f"{HOST}:{os.getppid()}", 25, False, False),
         (f"{HOST}:{os.getpid()}", 1, False, False),
     ],
+    # Each worker of a parallel run has a number of its own.
+    ids=range(8),
 )
 def test_an_unfinished_run_is_deleted_when_nobody_can_be_writing_it(
     uri: str, process: str | None, hours: int, failed: bool, left: bool
