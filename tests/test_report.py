@@ -241,6 +241,8 @@ def test_the_limit_is_that_of_the_models_and_of_the_judge_on_page_and_terminal(
 ):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    # The words alone are looked at; drawing takes most of the time.
+    monkeypatch.setattr(report, "_drawn", lambda figures: dict.fromkeys(figures, ""))
     config = configuration()
     endpoint = config.judge.model_copy(update={"kind": "openai"})
     own = {"models": owned(config)}
@@ -346,6 +348,8 @@ def test_what_a_study_does_not_pose_is_left_out(repository, tmp_path, monkeypatc
     nor does the committed study of the pocket pair speak of them, whatever the profile's name.
     """
     monkeypatch.chdir(tmp_path)
+    # The words alone are looked at; drawing takes most of the time.
+    monkeypatch.setattr(report, "_drawn", lambda figures: dict.fromkeys(figures, ""))
     config = configuration()
     evaluate, nulls = config.evaluate, config.evaluate.nulls.model_copy(update={"shuffled": 199})
     config = config.model_copy(
