@@ -34,7 +34,8 @@ def draw(tables: list[Table], path: Path) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         for place, ratio in enumerate(ratios):
-            axes.annotate(f" {ratio:.2g}x", (ratio, place), va="center", fontsize=7, color=_INK)
+            told = f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"
+            axes.annotate(f" {told}x", (ratio, place), va="center", fontsize=7, color=_INK)
         axes.axvline(1.0, color=_OURS, linewidth=0.8)
         axes.set_title(table.title, loc="left", fontsize=9, color=_INK)
         axes.set_xlim(min(0.4, *ratios), max(4.0, *ratios) * 1.8)
