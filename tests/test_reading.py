@@ -126,6 +126,19 @@ def test_a_batch_holds_no_more_tokens_than_the_budget(llama: LanguageModel) -> N
     assert sum(done) == 40
 
 
+def test_a_pass_on_a_cpu_is_no_larger_than_its_threads_are_quick_with(llama: LanguageModel) -> None:
+    items, threads = [Recorded(str(at), (7,) * 16, (8,) * 16) for at in range(80)], 2
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with watched(llama) as (shapes, _):
+            pooled_activations(llama, items, Position.parse("all[:]"), 1 << 20)
+    finally:
+        torch.set_num_threads(before)
+    read = [rows * width for rows, width in shapes if rows > 2]
+    assert read == [1024, 1024, 512]
+
+
 def test_nothing_after_the_last_pooled_token_is_run(llama: LanguageModel) -> None:
     long = [Recorded("long", (7,) * 9, tuple(range(6, 106)))]
     for text, tokens in (("response[:10]", 19), ("prompt[-1]", 9), ("response[::-99]", 109)):

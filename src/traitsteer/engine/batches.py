@@ -14,6 +14,9 @@ from traitsteer.world.model.blocks import decoder_of
 from traitsteer.world.model.hooks import Change, on_blocks, stopping_after
 from traitsteer.world.model.language_model import LanguageModel
 
+_OF_A_THREAD = 512
+"""Tokens of a pass for each thread of a CPU: what comes of more leaves the core's cache."""
+
 
 def fill(
     found: Tensor,
@@ -31,8 +34,9 @@ def fill(
             tokens, in one forward pass.
         names: of the rows, for the message.
         lengths: tokens of the rows.
-        tokens: most tokens of one batch, padding included (a longer row runs alone); changes
-            speed and memory, no result beyond rounding.
+        tokens: most tokens of one batch, padding included (a longer row runs alone), and on a CPU
+            no more than its threads are quickest with; changes speed and memory, no result beyond
+            rounding.
         device: where the batches run, for the message.
         progress: called with the number of rows that each batch finished.
 
@@ -41,6 +45,8 @@ def fill(
     """
     # The longest rows come first, and with them the batch that needs the most memory.
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    if device.type == "cpu":
+        tokens = min(tokens, _OF_A_THREAD * torch.get_num_threads())
     start = 0
     while start < len(order):
         longest = lengths[order[start]]

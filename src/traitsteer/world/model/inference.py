@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import rms_norm
 
-from traitsteer.world.machine import processor_of_intel
+from traitsteer.world.machine import keep_freed_memory, processor_of_intel
 
 LAST_TOKEN = torch.tensor([-1])
 """`logits_to_keep` as positions. Told how many, `transformers` takes a view of the rows, and the
@@ -89,10 +89,13 @@ def _does_the_same(module: nn.Module, width: int, eps: float) -> bool:
 def inference(model: nn.Module) -> Iterator[None]:
     """Run the model without gradients while the context is open; after it, the model is as before.
 
-    Large linear layers in float32 on a CPU go through oneDNN, where that is faster. On a GPU, root
+    On a CPU, freed memory stays with the process, and large linear layers in float32 go through
+    oneDNN, where that is faster. On a GPU, root
     mean square norms in 16 bits are one kernel each, and cuDNN's attention is switched off for this
     process: it plans anew at every shape that it meets, and here shapes change from pass to pass.
     """
+    if any(parameter.is_cpu for parameter in model.parameters()):
+        keep_freed_memory()
     fused: dict[nn.Module, Norm] = {}
     if any(parameter.is_cuda for parameter in model.parameters()):
         torch.backends.cuda.enable_cudnn_sdp(False)
