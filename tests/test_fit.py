@@ -85,8 +85,7 @@ def test_memory_that_runs_out_is_one_sentence(config: Config, monkeypatch) -> No
             fit.run(config, "evil", "natural")
         assert str(raised.value) == (
             "fit evil natural: the activations of 240 responses at 3 layers of width 64 (0.0 GB) "
-            "and what is fitted to them do not fit into the memory of cpu; free the GPU, or set "
-            "models.device to cpu."
+            "and what is fitted to them do not fit into the memory of cpu; end what else uses it."
         )
 
 

@@ -258,7 +258,16 @@ def test_a_row_beyond_the_context_is_refused_before_it_changes_others(tmp_path: 
         mean_residual_norm(model, [long], WHOLE)
 
 
-def test_a_batch_that_does_not_fit_is_halved(llama: LanguageModel, monkeypatch) -> None:
+def no_memory_of_a_gpu() -> None:
+    raise torch.OutOfMemoryError("no more")
+
+
+def no_memory_of_the_host() -> None:
+    torch.empty(1 << 50)
+
+
+@pytest.mark.parametrize("refuse", [no_memory_of_a_gpu, no_memory_of_the_host])
+def test_a_batch_that_does_not_fit_is_halved(llama: LanguageModel, refuse, monkeypatch) -> None:
     items, position = recorded(20), Position.parse("all[:]")
     expected = pooled_activations(llama, items, position, WHOLE)
     norms = mean_residual_norm(llama, items, WHOLE)
@@ -268,7 +277,7 @@ def test_a_batch_that_does_not_fit_is_halved(llama: LanguageModel, monkeypatch) 
     def small(hidden: torch.Tensor) -> torch.Tensor:
         if hidden.shape[:2].numel() > memory[0]:
             refused.append(tuple(hidden.shape[:2]))
-            raise torch.OutOfMemoryError("no more")
+            refuse()
         return forward(hidden)
 
     monkeypatch.setattr(mlp, "forward", small)

@@ -12,6 +12,7 @@ from torch import Tensor
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world.model.blocks import decoder_of
 from traitsteer.world.model.hooks import Change, on_blocks, stopping_after
+from traitsteer.world.model.inference import told_by_the_host
 from traitsteer.world.model.language_model import LanguageModel
 
 _OF_A_THREAD = 512
@@ -69,7 +70,8 @@ def _unless_too_large(
     run: Callable[[Sequence[int], int], Tensor], places: Sequence[int], longest: int
 ) -> Tensor | None:
     try:
-        return run(places, longest).cpu()
+        with told_by_the_host():
+            return run(places, longest).cpu()
     except torch.OutOfMemoryError:
         return None
 

@@ -32,7 +32,7 @@ from traitsteer.engine.sharing import key_of
 from traitsteer.engine.trial import try_out
 from traitsteer.engine.writing import Writing
 from traitsteer.words.shapes import Bool
-from traitsteer.world.model.inference import inference
+from traitsteer.world.model.inference import inference, told_by_the_host
 from traitsteer.world.model.language_model import LanguageModel
 
 Finished = Callable[[int, Generated], None]
@@ -100,7 +100,8 @@ class _Stream:
         """These rows wait for slots, of which there are as many as memory has room for."""
         self.waiting = deque(side_by_side(self.rows, sorted(indices), self.batch_rows))
         try:
-            self._empty_slots()
+            with told_by_the_host():
+                self._empty_slots()
             return
         except torch.OutOfMemoryError:
             pass
@@ -131,12 +132,8 @@ class _Stream:
         while self.waiting or self.index:
             full = False
             try:
-                free = self.batch_rows - len(self.index)
-                # Few free slots are not worth a pass of their own; the rows decoded lose nothing.
-                if self.waiting and free >= min(len(self.waiting), max(1, self.batch_rows // 8)):
-                    self._admit(free)
-                else:
-                    self._take(0, self.decoder.step())
+                with told_by_the_host():
+                    self._advance()
             except torch.OutOfMemoryError:
                 full = True
             # Out here, where the failed pass holds no memory, and where what is made of a finished
@@ -146,6 +143,14 @@ class _Stream:
                 # The old buffers go before new ones are made.
                 self.decoder.drop()
                 self._halve([*self.index, *self.waiting])
+
+    def _advance(self) -> None:
+        free = self.batch_rows - len(self.index)
+        # Few free slots are not worth a pass of their own; the rows decoded lose nothing.
+        if self.waiting and free >= min(len(self.waiting), max(1, self.batch_rows // 8)):
+            self._admit(free)
+        else:
+            self._take(0, self.decoder.step())
 
     def _hand_out(self) -> None:
         done, self.done = self.done, []

@@ -20,7 +20,7 @@ from traitsteer.engine.sharing import Alike, key_of
 from traitsteer.engine.writing import Writing
 from traitsteer.words.shapes import Float, Int
 from traitsteer.world.model.hooks import Change, on_blocks
-from traitsteer.world.model.inference import LAST_TOKEN
+from traitsteer.world.model.inference import LAST_TOKEN, told_by_the_host
 from traitsteer.world.model.language_model import LanguageModel
 
 
@@ -44,7 +44,8 @@ def by_own_cache(
         saying = _say(model, [rows[index] for index in chosen], sampling)
         while True:
             try:
-                place, generated = next(saying)
+                with told_by_the_host():
+                    place, generated = next(saying)
             except StopIteration:
                 break
             except torch.OutOfMemoryError:

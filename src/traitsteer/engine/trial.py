@@ -22,7 +22,7 @@ from traitsteer.engine.rows import Row, Steering, no_numbers, too_large
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
 from traitsteer.world.model.hooks import on_blocks
-from traitsteer.world.model.inference import inference
+from traitsteer.world.model.inference import inference, told_by_the_host
 from traitsteer.world.model.language_model import LanguageModel
 
 _LOG = logging.getLogger(__name__)
@@ -127,7 +127,8 @@ def _trial(model: LanguageModel) -> "_Trial":
 def _understood(model: LanguageModel, way: Way) -> Iterator[None]:
     """Turn what an architecture that the engine cannot run ends with into a sentence."""
     try:
-        yield
+        with told_by_the_host():
+            yield
     except torch.OutOfMemoryError as error:
         raise too_large(model, Row((0,) * max(_LENGTHS), 0), 1) from error
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:

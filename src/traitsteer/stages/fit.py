@@ -27,6 +27,7 @@ from traitsteer.words.records import LEFT_OUT, Method
 from traitsteer.world import tensors
 from traitsteer.world.files import write_json
 from traitsteer.world.model.devices import usable_device
+from traitsteer.world.model.inference import told_by_the_host
 from traitsteer.world.progress import progress, say
 
 if TYPE_CHECKING:
@@ -75,14 +76,16 @@ def run(config: Config, trait: str, arm: str) -> None:
             )
     device = usable_device(config.models.device)
     try:
-        _fit_all(config, _on(device, found), trait, arm, found.provenance)
+        with told_by_the_host():
+            _fit_all(config, _on(device, found), trait, arm, found.provenance)
     except torch.OutOfMemoryError as error:
         activations = found.tensors["activations"]
         n, layers, width = activations.shape
+        other = "" if device.type == "cpu" else ", or set models.device to cpu"
         raise TraitsteerError(
             f"fit {trait} {arm}: the activations of {n} responses at {layers} layers of width "
             f"{width} ({activations.nbytes / 1e9:.1f} GB) and what is fitted to them do not fit "
-            f"into the memory of {device}; free the GPU, or set models.device to cpu."
+            f"into the memory of {device}; end what else uses it{other}."
         ) from error
 
 

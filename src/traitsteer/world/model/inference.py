@@ -86,6 +86,20 @@ def _does_the_same(module: nn.Module, width: int, eps: float) -> bool:
 
 
 @contextmanager
+def told_by_the_host() -> Iterator[None]:
+    """Raise `torch.OutOfMemoryError` where the host's memory does not suffice, as a GPU does.
+
+    torch has no error of its own for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DefaultCPUAllocator: " not in str(error):
+            raise
+        raise torch.OutOfMemoryError(str(error)) from error
+
+
+@contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """Run the model without gradients while the context is open; after it, the model is as before.
 
@@ -121,7 +135,7 @@ def inference(model: nn.Module) -> Iterator[None]:
         for module, norm in fused.items():
             # Found before the method of the class; hooks stay.
             module.__dict__["forward"] = norm
-        with torch.inference_mode():
+        with torch.inference_mode(), told_by_the_host():
             yield
     finally:
         for module in changed:

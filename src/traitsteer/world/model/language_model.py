@@ -18,6 +18,7 @@ from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Quantisation
 from traitsteer.world.model import devices, reasoning
 from traitsteer.world.model.blocks import find_blocks
+from traitsteer.world.model.inference import told_by_the_host
 from traitsteer.world.model.model_files import one_sentence, open_tokenizer, require_generation
 from traitsteer.world.model.model_names import digest_of, pinned
 from traitsteer.world.model.model_shape import context_of
@@ -216,7 +217,8 @@ def load(
 def _room(name: str, place: torch.device) -> Iterator[None]:
     """Too little memory within becomes a TraitsteerError that names the model."""
     try:
-        yield
+        with told_by_the_host():
+            yield
     except torch.OutOfMemoryError as error:
         raise TraitsteerError(
             f"{name} does not fit into the free memory of {place}; choose a smaller dtype, a "
