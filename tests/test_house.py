@@ -31,6 +31,7 @@ FIGURES = {
 HOMES = {
     "pytorch_lightning": {"maths/probe.py"},
     "optuna": {"world/studies.py"},
+    "filelock": {"world/studies.py"},
     "mlflow": {"world/tracking.py"},
     "matplotlib": FIGURES,
     "openai": {"world/judge/openai_client.py"},

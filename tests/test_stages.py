@@ -10,8 +10,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from reading_oracle import block_outputs, close
 from ruamel.yaml import YAML
 from tiny import build, tokenizer
@@ -318,6 +321,16 @@ def test_an_interrupted_search_ends_with_the_same_files(
     assert {path: path.stat().st_mtime_ns for path in finished} == times, "answered again"
     tried = [line["method"] for line in read_jsonl(layout.LEDGER)]
     assert tried == ["mean_difference", "probe"], "begun again, it is one attempt"
+
+    journal = JournalStorage(JournalFileBackend(broken.track.studies))
+    for shown in optuna.get_all_study_summaries(storage=journal):
+        surplus = optuna.load_study(study_name=shown.study_name, storage=journal)
+        surplus.add_trial(surplus.trials[-1])
+    search.run(broken, "evil", "natural")
+    for method in ("mean_difference", "probe"):
+        found = read_json(layout.search_record("evil", "natural", method))
+        shown = optuna.load_study(study_name=found["study"], storage=journal)
+        assert len(shown.trials) == len(found["trials"])
 
 
 def test_interrupted_reading_goes_on_and_ends_with_the_same_files(

@@ -1,12 +1,14 @@
 """The search: batches, constraint, replay, and what the dashboard reads."""
 
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from traitsteer.experiment.trials import choose
 from traitsteer.maths.cliffs import Point, coarse_design
@@ -138,6 +140,41 @@ def test_a_search_that_was_killed_and_resumed_keeps_its_study(tmp_path: Path, lo
     assert len(shown_in(resumed).trials) == 16
 
 
+def test_a_search_that_ends_earlier_keeps_no_trials_of_the_one_before(tmp_path: Path) -> None:
+    journal = tmp_path / "studies.journal"
+    before, _ = search(trials=48, journal=journal)
+    before.publish(journal, ended=True)
+    first = shown_in(journal)
+    kept = told(first)
+    # What is published again is the same study still.
+    before.publish(journal, ended=True)
+    assert shown_in(journal)._study_id == first._study_id
+    study, asked = search(trials=24, journal=journal)
+    assert len(shown_in(journal).trials) == 48
+    study.publish(journal, ended=True)
+    assert told(shown_in(journal)) == kept[: len(asked)]
+
+
+def test_two_searches_that_publish_at_once_add_a_trial_once(tmp_path: Path, monkeypatch) -> None:
+    journal = tmp_path / "studies.journal"
+    study, asked = search(trials=24)
+    another, _ = search(trials=24)
+    add, others = optuna.Study.add_trials, []
+
+    def overtaken(shown: optuna.Study, trials: Iterable[FrozenTrial]) -> None:
+        """Once it is known what to add, another search publishes the same study, if it may."""
+        if not others:
+            others.append(threading.Thread(target=another.publish, args=[journal]))
+            others[0].start()
+            others[0].join(timeout=1)
+        add(shown, trials)
+
+    monkeypatch.setattr(optuna.Study, "add_trials", overtaken)
+    study.publish(journal)
+    others[0].join()
+    assert len(shown_in(journal).trials) == len(asked)
+
+
 @pytest.mark.parametrize("times", [1, 99])
 def test_a_study_that_is_deleted_meanwhile_is_begun_again_or_said_not_to_be_whole(
     tmp_path: Path, times: int, monkeypatch, capsys
@@ -173,7 +210,8 @@ def test_a_journal_that_reads_well_is_never_set_aside(tmp_path: Path, monkeypatc
     monkeypatch.setattr(optuna.Study, "add_trials", fail)
     with pytest.raises(ValueError, match="no trial"):
         study.publish(journal)
-    assert [path.name for path in tmp_path.iterdir()] == ["studies.journal"]
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["studies.journal", "studies.journal.publishing"]
 
 
 def test_a_trial_without_scores_fails_and_the_study_goes_on() -> None:

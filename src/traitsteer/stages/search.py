@@ -90,11 +90,13 @@ def run(config: Config, trait_name: str, arm: str) -> None:
 def _found(search: Search, title: str) -> dict[str, Any]:
     """Search, show each batch in the journal, and say what was found."""
     config, most = search.config, search.most_answers()
+    journal = in_repository(Path(config.track.studies))
     asked = search.questions
     announce(config, asked.trait, title, asked.texts, most, config.answers.max_new_tokens)
     with progress(title, most, "answer") as advance:
         for _ in search.batches(advance):
-            search.study.publish(in_repository(Path(config.track.studies)))
+            search.study.publish(journal)
+        search.study.publish(journal, ended=True)
         recounted, best = search.recount(advance)
     if best is None:
         say(f"{title}: nothing feasible at a coherence of {search.config.study.coherence_floor}")

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import optuna
+from filelock import FileLock
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import JournalStorage
@@ -98,19 +99,22 @@ class LayerStrengthStudy:
                 self._study.tell(trial, outcome.delta)
         self._asked = []
 
-    def publish(self, journal: Path) -> None:
+    def publish(self, journal: Path, ended: bool = False) -> None:
         """Add to the journal the finished trials that it does not hold yet.
 
         The journal is a view: one that a killed writer left broken is set aside under a name that
         is free, which is said, and begun anew, and a study of this name whose trials were others
-        (of older code, or of another judge's scores) is replaced. One that is ahead, since this
-        search is a replay, is left as it is; one that is deleted meanwhile is begun again, or said
-        not to be whole.
+        (of older code, or of another judge's scores) is replaced. One that is ahead is left as it
+        is, since this search may be a replay that comes to those trials, unless it has `ended`:
+        then they are others too. One that is deleted meanwhile is begun again, or said not to be
+        whole.
         """
         journal.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(TRIES):
             try:
-                self._add_to(journal)
+                # Optuna locks each line; two searches that read and then add would add twice.
+                with FileLock(f"{journal}.publishing"):
+                    self._add_to(journal, ended)
             except KeyError:
                 continue
             return
@@ -119,7 +123,7 @@ class LayerStrengthStudy:
             "they were added; the next batch adds them, or `dvc repro -f -s search`"
         )
 
-    def _add_to(self, journal: Path) -> None:
+    def _add_to(self, journal: Path, ended: bool) -> None:
         """Raises KeyError where another process, or a person, deletes the study meanwhile."""
         try:
             storage, shown = self._opened(journal)
@@ -130,7 +134,8 @@ class LayerStrengthStudy:
             storage, shown = self._opened(journal)
         finished = self._study.get_trials(deepcopy=False, states=_FINISHED)
         known = shown.get_trials(deepcopy=False)
-        if any(_told(one) != _told(other) for one, other in zip(known, finished, strict=False)):
+        others = any(_told(a) != _told(b) for a, b in zip(known, finished, strict=False))
+        if others or (ended and len(known) > len(finished)):
             optuna.delete_study(study_name=self.name, storage=storage)
             shown, known = self._shown(storage), []
         shown.add_trials([self._for_dashboard(trial) for trial in finished[len(known) :]])
