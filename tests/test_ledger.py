@@ -141,11 +141,28 @@ def test_a_file_without_a_last_newline_glues_no_lines_together() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_truncated_ledger_is_named() -> None:
-    layout.LEDGER.parent.mkdir()
-    layout.LEDGER.write_text('{"key": "a", "trai')
-    with pytest.raises(TraitsteerError, match=r"ledger\.jsonl:1"):
-        ledger.record(attempt("p", "v"))
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"key": "a", "trai', "is no JSON (Unterminated string starting at)"),
+        ('["a"]', "is of type list, expected an object"),
+        ('{"key": "a", "trait": "evil"}', "is without arm and protocol"),
+    ],
+)
+def test_a_broken_line_of_the_ledger_is_named_with_one_advice(line: str, fault: str) -> None:
+    ledger.record(attempt("p1", "v1"))
+    whole = layout.LEDGER.read_text()
+    layout.LEDGER.write_text(f"{whole}{line}\n")
+    with pytest.raises(TraitsteerError) as error:
+        ledger.record(attempt("p1", "v2"))
+    assert str(error.value) == (
+        f"{layout.LEDGER}:2 {fault}; mend or remove that line of the ledger alone: the other "
+        "attempts stay counted."
+    )
+    with pytest.raises(TraitsteerError, match="that line of the ledger alone"):
+        searches("p1")
+    layout.LEDGER.write_text(whole)
+    assert searches("p1") == ledger.Searches(here=1, elsewhere=0)
 
 
 SEARCH = """

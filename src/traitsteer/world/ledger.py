@@ -18,10 +18,12 @@ from pathlib import Path
 
 from traitsteer.words import layout
 from traitsteer.words.errors import TraitsteerError
-from traitsteer.world.files import digest, read_jsonl
+from traitsteer.world.files import digest, read_text
 from traitsteer.world.repository import in_repository
 
 Entry = dict[str, str]
+NEEDED = ("key", "trait", "arm", "protocol")
+"""What every line must name to be counted."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +134,27 @@ def _append(path: Path, lines: Sequence[Entry]) -> None:
 
 
 def _lines(path: Path) -> list[Entry]:
+    """The lines of one file; raises TraitsteerError, which names the line, where one is broken."""
     if not path.exists():
         return []
-    try:
-        return read_jsonl(path)
-    except TraitsteerError as error:
-        raise TraitsteerError(
-            f"A line of the ledger {path} cannot be read ({error}) Remove that line alone: the "
-            "other attempts stay counted."
-        ) from error
+    lines = []
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise _broken(path, number, f"no JSON ({error.msg})") from error
+        if not isinstance(line, dict):
+            raise _broken(path, number, f"of type {type(line).__name__}, expected an object")
+        if lacking := [name for name in NEEDED if name not in line]:
+            raise _broken(path, number, f"without {' and '.join(lacking)}")
+        lines.append(line)
+    return lines
+
+
+def _broken(path: Path, number: int, what: str) -> TraitsteerError:
+    return TraitsteerError(
+        f"{path}:{number} is {what}; mend or remove that line of the ledger alone: the other "
+        "attempts stay counted."
+    )
