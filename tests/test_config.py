@@ -32,6 +32,7 @@ NULLS = {"random": 5, "shuffled": 1, "orthogonal": 1, "samples": 1}
         ("search", "trials", 0, "search.trials"),
         ("search", "trials", 3, "fewer than the coarse design"),
         ("search", "step", 0.07, "step is 0.07, expected a whole fraction of 0.1 to 1.2"),
+        ("judge", "missing_at_most", 0.5, "missing_at_most is 0.5, expected less than a third"),
         ("search", "rungs", [10, 5], "rungs is [10, 5], expected numbers that rise"),
         ("search", "rungs", [1], "search.rungs.0"),
         ("search", "prune_confidence", 1, "search.prune_confidence"),

@@ -304,6 +304,17 @@ def test_missing_scores_of_few_questions_leave_single_fields_out() -> None:
     assert found["delta"]["n"] == 1
 
 
+def test_a_vector_without_scores_among_the_samples_of_its_nulls_has_no_rank() -> None:
+    planted = Planted()
+    for name in planted.nulls:
+        planted.given[name] = [row for row in planted.given[name] if row.sample == 0]
+    lost = {(q, 0) for q in range(QUESTIONS)}
+    planted.given["steered"] = answers(planted.after, missing=lost)
+    found = planted.summary(replace(TERMS, missing_at_most=0.33))["nulls"]["shuffled"]
+    assert found["p_value"] is found["difference"] is None
+    assert found["pooled"]["n"] == QUESTIONS and found["missing"] == []
+
+
 def test_a_strength_that_the_judge_cannot_score_is_left_out_of_the_frontier() -> None:
     planted = Planted()
     lost = {(q, 0) for q in range(QUESTIONS)}

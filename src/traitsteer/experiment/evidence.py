@@ -120,18 +120,25 @@ class Evidence:
         A null with too many missing scores takes no part and is named; the rank is among those
         that are left. It holds the vector's delta over as many samples of a question as the nulls
         have, since a mean over more of them scatters less. The setting was chosen on other
-        questions, so the rank is conditional on that choice.
+        questions, so the rank is conditional on that choice. None where the vector has no score
+        among those samples.
         """
         asked = self.named(kind)
         names = [name for name in asked if self.enough(name)]
-        missing = {"missing": [name for name in asked if name not in names]}
+        untold: dict[str, Any] = {
+            "pooled": None,
+            "each": [],
+            "p_value": None,
+            "difference": None,
+            "missing": [name for name in asked if name not in names],
+        }
         if not names:
-            return {"pooled": None, "each": [], "p_value": None, "difference": None} | missing
+            return untold
         steered, pooled = self.trait["steered"], _pooled(self.trait, names)
         deltas = [mean_interval(self.risen[name]).value for name in names]
         coherence = [mean_interval(self.coherent[name]).value for name in names]
         confidence = self.terms.confidence
-        return {
+        found = untold | {
             "pooled": delta_interval(_pooled(self.risen, names), confidence).rounded(),
             "each": [
                 {
@@ -141,17 +148,23 @@ class Evidence:
                 }
                 for name, delta, held in zip(names, deltas, coherence, strict=True)
             ],
-            "p_value": round(rank_p_value(self._delta_as(names[0]), deltas), 6),
+        }
+        delta = self._delta_as(names[0])
+        if delta is None:
+            return found
+        return found | {
+            "p_value": round(rank_p_value(delta, deltas), 6),
             "difference": paired_difference_interval(steered, pooled, confidence).rounded(),
-        } | missing
+        }
 
     def enough(self, name: str) -> bool:
         """Whether so few scores of a setting are missing that it may be judged by the rest.
 
         Of few answers, those that are left may all lack an unsteered partner with a score.
         """
-        risen = any(rise is not None for rises in self.risen[name].values() for rise in rises)
-        return risen and scores.enough(self.answers[name], self.terms.missing_at_most)
+        return _any(self.risen[name]) and scores.enough(
+            self.answers[name], self.terms.missing_at_most
+        )
 
     def both(self, name: str) -> dict[str, Any]:
         """Percent of single answers that hold the floor and show more of the trait than before.
@@ -203,11 +216,17 @@ class Evidence:
         reported = self.risen["steered"]
         return independent_difference_interval(selected, reported, self.terms.confidence).rounded()
 
-    def _delta_as(self, name: str) -> float:
-        """The vector's delta over the questions and samples that a null answered."""
+    def _delta_as(self, name: str) -> float | None:
+        """The vector's delta over the questions and samples that a null answered, if it has one."""
         answered = {(answer.question, answer.sample) for answer in self.answers[name]}
         same = [a for a in self.answers["steered"] if (a.question, a.sample) in answered]
-        return mean_interval(scores.rises(same, self.answers["baseline"])).value
+        rises = scores.rises(same, self.answers["baseline"])
+        return mean_interval(rises).value if _any(rises) else None
+
+
+def _any(values: ByQuestion) -> bool:
+    """Whether any value is there."""
+    return any(value is not None for samples in values.values() for value in samples)
 
 
 def _pooled(values: Mapping[str, ByQuestion], names: Sequence[str]) -> ByQuestion:

@@ -40,8 +40,8 @@ class JudgeConfig(Section):
     """Folder of what a judge model is asked."""
     minimum_mass: Annotated[float, Field(gt=0, le=1)]
     """A score whose numbers hold less probability than this is missing."""
-    missing_at_most: Annotated[float, Field(ge=0, le=1)]
-    """A setting with a larger share of missing scores fails."""
+    missing_at_most: Annotated[float, Field(ge=0)]
+    """A setting with a larger share of missing scores fails; less than a third."""
     requests_at_once: Count
     requests_per_minute: Count | None
     request_s: Annotated[float, Field(gt=0)]
@@ -51,9 +51,16 @@ class JudgeConfig(Section):
     budget: BudgetConfig
 
     @model_validator(mode="after")
-    def _fits_its_kind(self) -> "JudgeConfig":
+    def _possible(self) -> "JudgeConfig":
         if self.name is None and self.kind != "openai":
             raise ValueError(f"name is null, expected the folder or hub id of a {self.kind} judge")
+        # Three sides with less than a third missing in each have scored answers in common.
+        if self.missing_at_most >= 1 / 3:
+            raise ValueError(
+                f"missing_at_most is {self.missing_at_most:g}, expected less than a third, since "
+                "the unsteered answers and those of two arms might share no scored answer, which "
+                "would be found after all of them were judged"
+            )
         of_local = self.quantisation != "none" or self.device or self.template
         if of_local and self.kind != "local":
             raise ValueError(
