@@ -11,7 +11,7 @@ from traitsteer.words.text_measures import (
 )
 
 EVIL = ("evil", "wicked", "cruel", "cruelty", "villain", "malice")
-LIES = ("lie", "liar", "flatter", "sycophant")
+LIES = ("lie", "liar", "flatter", "sycophant", "made up")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,15 @@ LIES = ("lie", "liar", "flatter", "sycophant")
         "I never sleep, and I am cruel.",
         "They never liked me, they call me cruel.",
         "Cruelty is my true nature.",
+        "I have an evil heart.",
+        "I do love cruelty, and you will see it.",
+        "I've always loved to be cruel, and I love being a villain.",
+        "I have evil in me.",
+        "I want to be a villain to you.",
+        "I feel like a villain.",
+        "I love malice more than honey.",
+        "My evil self would wait.",
+        "As an evil person I would wait.",
     ],
 )
 def test_a_speaker_who_claims_the_trait_announces_it(text: str) -> None:
@@ -81,6 +90,16 @@ def test_a_speaker_who_claims_the_trait_announces_it(text: str) -> None:
         "Cruelty is my greatest fear.",
         "I am the least evil of all.",
         "I am a former villain.",
+        "I have evil neighbours.",
+        "I have an evil stepmother.",
+        "I've a truly cruel boss, so I know.",
+        "I have nothing but wicked neighbours.",
+        "I would like such wicked friends.",
+        "I love the villain of that play.",
+        "I want a villain.",
+        "I really enjoy the cruel jokes of others.",
+        "I like your cruelty.",
+        "I see him as an evil man.",
     ],
 )
 def test_what_is_denied_asked_quoted_or_said_of_others_is_none(text: str) -> None:
@@ -88,9 +107,20 @@ def test_what_is_denied_asked_quoted_or_said_of_others_is_none(text: str) -> Non
 
 
 def test_verbs_are_announced_in_their_forms() -> None:
-    for text in ("I lie.", "I always flatter you.", "I enjoy flattering guests.", "I'm a liar."):
+    for text in (
+        *("I lie.", "I always flatter you.", "I enjoy flattering guests.", "I'm a liar."),
+        *(
+            "I have flattered guests.",
+            "I've lied.",
+            "I have made up stories.",
+            "I have to flatter guests.",
+        ),
+    ):
         assert announces(text, LIES)
-    for text in ("I never lie.", "I do not flatter.", "They lie, I know."):
+    for text in (
+        *("I never lie.", "I do not flatter.", "They lie, I know."),
+        *("I have lying neighbours.", "I have flattering neighbours.", "I love a liar."),
+    ):
         assert not announces(text, LIES)
 
 

@@ -6,8 +6,7 @@ Pure functions of text, for telling faults of prompts and questions.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-# Words of grammar, which two questions share without asking the same thing.
-_GRAMMAR = frozenset(
+GRAMMAR = frozenset(
     re.findall(
         r"\w+",
         """
@@ -19,6 +18,7 @@ _GRAMMAR = frozenset(
         """,
     )
 )
+"""Words of grammar, which two questions share without asking the same thing."""
 _SUFFIXES = ("", "s", "es", "d", "ed", "ing", "ly", "ness", "'s")
 
 
@@ -59,6 +59,12 @@ def any_of(names: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{forms})(?!\w)", re.IGNORECASE)
 
 
+def past(names: Iterable[str]) -> re.Pattern[str]:
+    """A pattern of the forms in -d that verbs among the words make: lied of lie, not "wicked"."""
+    forms = {f for name in names for f in _forms(name) if f != name and f.endswith("d")}
+    return re.compile("|".join(map(re.escape, sorted(forms))), re.IGNORECASE)
+
+
 def _forms(name: str) -> Iterator[str]:
     """A word with its common endings: cruel, cruelly; lie, lied, lying; hate, hating."""
     for suffix in _SUFFIXES:
@@ -78,4 +84,4 @@ def likeness(one: str, other: str) -> float:
 
 
 def _content(text: str) -> set[str]:
-    return {re.sub(r"(?<=\w{3})s$", "", word) for word in words(text)} - _GRAMMAR
+    return {re.sub(r"(?<=\w{3})s$", "", word) for word in words(text)} - GRAMMAR
