@@ -41,8 +41,8 @@ def configuration() -> Config:
 
 def write_study(config: Config) -> None:
     """Write every input of the report under the current directory."""
+    write_texts(config)
     for name in config.study.traits:
-        _trait(Path(config.study.trait_folder) / name)
         for arm in config.study.arms:
             _responses(name, arm)
             for method in config.arm(arm).methods:
@@ -54,6 +54,12 @@ def write_study(config: Config) -> None:
         layout.LEDGER,
         [{"key": str(n), "trait": "evil", "arm": "natural", "protocol": "ab" * 32} for n in (1, 2)],
     )
+
+
+def write_texts(config: Config) -> None:
+    """The trait folders of the study."""
+    for name in config.study.traits:
+        _trait(Path(config.study.trait_folder) / name)
 
 
 def write_terms(config: Config, of: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from tiny import build
 from benchmarks.factorial import tell
 from traitsteer.cli import main
 from traitsteer.experiment.identity import digest_of
+from traitsteer.experiment.studied import texts_of
 from traitsteer.stages import factorial, report, show
 from traitsteer.words import layout
 from traitsteer.words.config import Config, load
@@ -26,6 +27,7 @@ from traitsteer.world import tensors
 from traitsteer.world.figures.plot_style import arm_place
 from traitsteer.world.files import read_json, write_json, write_jsonl
 from traitsteer.world.judge.identity import judge_identity
+from traitsteer.world.trait_folder import trait_of
 
 QUESTIONS, SAMPLES, LAYERS, WIDTH = 16, 2, 3, 32
 START = 60.0
@@ -97,7 +99,15 @@ def _write_cell(
 @pytest.fixture
 def config(repository: Path, tmp_path: Path, monkeypatch) -> Config:
     monkeypatch.chdir(tmp_path)
-    return load(repository / "profiles/pocket-factorial.yaml")
+    config = load(repository / "profiles/pocket-factorial.yaml")
+    report_inputs.write_texts(config)
+    return config
+
+
+def of(config: Config) -> dict[str, Any]:
+    """What a study of these models is of, with the texts that lie there now."""
+    texts = {trait: texts_of(trait_of(config, trait)) for trait in config.study.traits}
+    return OF | {"texts": texts}
 
 
 def test_the_profiles_have_every_combination_and_keep_the_founding_arms(repository: Path) -> None:
@@ -185,10 +195,10 @@ def test_what_was_planted_comes_back_and_sums_to_the_difference(config: Config, 
         assert (layout.FACTORIAL_FIGURES / f"{name}.png").stat().st_size > 10_000
 
 
-def test_it_says_of_which_models_and_judge_it_is(config: Config) -> None:
+def test_it_says_of_which_models_judge_and_texts_it_is(config: Config) -> None:
     write_study(config)
     factorial.run(config)
-    assert read_json(layout.FACTORIAL)["of"] == OF
+    assert read_json(layout.FACTORIAL)["of"] == of(config)
     judge = OF["judge"] | {"name": "another"}
     one = config.model_copy(update={"study": config.study.model_copy(update={"traits": ("evil",)})})
     report_inputs.write_terms(one, OF | {"judge": judge})
@@ -204,6 +214,7 @@ def test_the_committed_study_is_of_the_committed_pair(repository: Path, monkeypa
         **{which: {"name": m.name, "digest": digest_of(config, m)} for which, m in pair.items()},
         "judge": judge_identity(config),
         "coherence_floor": config.study.coherence_floor,
+        "texts": {trait: texts_of(trait_of(config, trait)) for trait in config.study.traits},
     }
 
 
@@ -221,7 +232,7 @@ def test_a_study_of_others_is_not_shown_as_that_of_this_profile(
     config: Config, part: str, changes: Any, sentence: str
 ) -> None:
     report_inputs.write_terms(config, OF)
-    found = {"profile": config.profile, "of": OF, "traits": [{"trait": "evil"}]}
+    found = {"profile": config.profile, "of": of(config)}
     write_json(layout.FACTORIAL, found)
     assert report._factorial(config) == (found, "")
     other = changes if part == "coherence_floor" else OF[part] | changes
@@ -234,11 +245,31 @@ def test_a_study_of_others_is_not_shown_as_that_of_this_profile(
 def test_a_study_of_other_traits_or_of_unknown_models_is_not_shown(config: Config) -> None:
     report_inputs.write_terms(config, OF)
     assert report._factorial(config) == (None, "was not run for this profile")
-    known = {"profile": config.profile, "traits": [{"trait": "evil"}]}
-    write_json(layout.FACTORIAL, known)
-    assert "does not say of which models it is" in report._factorial(config)[1]
-    write_json(layout.FACTORIAL, known | {"of": OF, "traits": [{"trait": "calm"}]})
+    for unknown in ({}, {"of": OF}):
+        write_json(layout.FACTORIAL, {"profile": config.profile} | unknown)
+        assert "does not say of which models and texts" in report._factorial(config)[1]
+    write_json(layout.FACTORIAL, {"of": OF | {"texts": {"calm": "ab"}}})
     assert "has calm and this study has not" in report._factorial(config)[1]
+
+
+@pytest.mark.parametrize("file", ["definition.txt", "scenarios.txt", "report.txt"])
+def test_a_study_of_other_texts_is_not_shown(config: Config, file: str) -> None:
+    report_inputs.write_terms(config, OF)
+    found = {"of": of(config)}
+    write_json(layout.FACTORIAL, found)
+    assert report._factorial(config) == (found, "")
+    # The words that name a trait are no part of its vectors and scores.
+    folder = Path(config.study.trait_folder) / "evil"
+    (folder / "names.txt").write_text("another\n", encoding="utf-8")
+    assert report._factorial(config) == (found, "")
+    path = folder / file
+    path.write_text(path.read_text(encoding="utf-8").replace("e", "a"), encoding="utf-8")
+    changed = "is of another rubric, contrast pair or question of evil than this study has"
+    assert changed in report._factorial(config)[1]
+    # A page may have more traits than the factorial study.
+    others = {trait: text for trait, text in of(config)["texts"].items() if trait != "evil"}
+    write_json(layout.FACTORIAL, {"of": OF | {"texts": others}})
+    assert report._factorial(config)[1] == ""
 
 
 def test_what_would_make_the_tables_false_is_found_where_it_is_planted(config: Config) -> None:

@@ -1,8 +1,9 @@
 """factorial: what differs between the arms, and how much of the difference each factor explains.
 
-Reads the evaluations and vectors of a study that has every combination of its factors, and what its
-models and its judge are; writes reports/factorial.json and the figures in reports/factorial/, and
-prints the tables. It is called by hand (`make factorial`), since a study need not be factorial.
+Reads the evaluations and vectors of a study that has every combination of its factors, its texts,
+and what its models and its judge are; writes reports/factorial.json and the figures in
+reports/factorial/, and prints the tables. It is called by hand (`make factorial`), since a study
+need not be factorial.
 """
 
 from statistics import fmean, median_low

@@ -140,7 +140,7 @@ def _factorial(config: Config) -> tuple[Record | None, str]:
     if not layout.FACTORIAL.exists():
         return None, NOT_RUN
     found: Record = read_json(layout.FACTORIAL)
-    another = of_another(found, studied(config), config.study.traits)
+    another = of_another(found, studied(config))
     return (found, "") if another is None else (None, another)
 
 

@@ -18,29 +18,38 @@ NOT_RUN = "was not run for this profile"
 """What is said of a factorial study that is not there; a clause, as `of_another` gives."""
 
 
-def of_another(found: Record, of: Record, traits: Sequence[str]) -> str | None:
+def of_another(found: Record, of: Record) -> str | None:
     """Why a factorial study cannot stand on the page of a study; None where it can.
 
     Args:
-        of: the models, the judge and the floor of the study of the page, which have to be those
-            that the factorial study says it is of.
-        traits: those of the page, among which its own have to be.
+        of: the models, the judge, the floor and the texts of the study of the page, which have to
+            be those that the factorial study says it is of. The page may have more traits.
 
     Returns:
         A clause whose subject is the factorial study.
     """
-    if "of" not in found:
-        return "is not shown, since reports/factorial.json does not say of which models it is"
-    if differing := first_difference(found["of"], of):
+    if "texts" not in found.get("of", ()):
+        return (
+            "is not shown, since reports/factorial.json does not say of which models and texts it "
+            "is"
+        )
+    theirs, own = ({k: v for k, v in each.items() if k != "texts"} for each in (found["of"], of))
+    if differing := first_difference(theirs, own):
         field, there, here = differing
         return (
             f"is not shown, since reports/factorial.json has {short(there)} for {field} and this "
             f"study has {short(here)}"
         )
-    if unknown := [one["trait"] for one in found["traits"] if one["trait"] not in traits]:
+    texts: Mapping[str, str] = found["of"]["texts"]
+    if unknown := [trait for trait in texts if trait not in of["texts"]]:
         return (
             f"is not shown, since reports/factorial.json has {listed(unknown)} and this study has "
             "not"
+        )
+    if others := [trait for trait, text in texts.items() if text != of["texts"][trait]]:
+        return (
+            f"is not shown, since reports/factorial.json is of another rubric, contrast pair or "
+            f"question of {listed(others)} than this study has"
         )
     return None
 
