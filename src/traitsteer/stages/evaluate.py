@@ -15,6 +15,8 @@ from dataclasses import asdict, replace
 from math import ceil
 from typing import Any
 
+from torch import Tensor
+
 from traitsteer.experiment.answering import Bench, Questions, Setting, unsteered
 from traitsteer.experiment.bench import open_bench
 from traitsteer.experiment.calls import announce
@@ -28,7 +30,7 @@ from traitsteer.words import layout, scores
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.findings import estimate
-from traitsteer.words.records import Method, ScoredAnswer, Trait
+from traitsteer.words.records import ScoredAnswer, Trait
 from traitsteer.words.results import NULL_KINDS
 from traitsteer.words.seeds import small_seed_for
 from traitsteer.world import tensors
@@ -50,30 +52,26 @@ def run(config: Config, trait_name: str, arm: str) -> None:
     # The terms stay with the results that were made under them.
     protocol = read_json(layout.protocol(trait_name))
     write_json(layout.evaluation_terms(trait_name, arm), protocol)
+    norms = calibrated_norms(config, bench.model)
     for method in config.arm(arm).methods:
         found = read_json(layout.search_record(trait_name, arm, method))
         refuse_other_protocol("search", found, sha)
-        _refuse_other_vectors(config, bench, found)
-        _evaluate(config, bench, trait, arm, method, found)
-
-
-def _refuse_other_vectors(config: Config, bench: Bench, found: dict[str, Any]) -> None:
-    """Refuse a search of other vectors, or in another unit of strength, than are there now."""
-    trait, arm, method = found["trait"], found["arm"], found["method"]
-    vectors = read_vectors(config, bench.model, trait, arm, method)
-    content = content_of(vectors, calibrated_norms(config, bench.model))
-    if found["content"] != content:
-        raise TraitsteerError(
-            f"The search of {trait} {arm} {method} was made with other vectors or another "
-            "calibration than those in models/; run `dvc repro` to search again."
-        )
+        vectors = read_vectors(config, bench.model, trait_name, arm, method)
+        if found["content"] != content_of(vectors, norms):
+            raise TraitsteerError(
+                f"The search of {trait_name} {arm} {method} was made with other vectors or another "
+                "calibration than those in models/; run `dvc repro` to search again."
+            )
+        _evaluate(config, bench, trait, found, vectors)
 
 
 def _evaluate(
-    config: Config, bench: Bench, trait: Trait, arm: str, method: Method, found: dict[str, Any]
+    config: Config, bench: Bench, trait: Trait, found: dict[str, Any], vectors: Tensor
 ) -> None:
+    """Answer, judge and write what is reported of one searched vector."""
+    arm, method = found["arm"], found["method"]
     title = f"evaluate {trait.name} {arm} {method}"
-    settings = _settings(config, bench, trait, found)
+    settings = _settings(config, bench, trait, found, vectors)
     answers = _answers(config, bench, trait, settings, title)
     result = summary(
         found,
@@ -107,7 +105,7 @@ def _evaluate(
 
 
 def _settings(
-    config: Config, bench: Bench, trait: Trait, found: dict[str, Any]
+    config: Config, bench: Bench, trait: Trait, found: dict[str, Any], vectors: Tensor
 ) -> dict[str, Setting]:
     """Every setting by name; baseline and system prompts alone if nothing is feasible."""
     settings = {"baseline": unsteered(bench.model)}
@@ -116,7 +114,7 @@ def _settings(
     if best is None:
         return settings
     arm, method, layer = found["arm"], found["method"], best["layer"]
-    vector = read_vectors(config, bench.model, trait.name, arm, method)[layer]
+    vector = vectors[layer]
     for step in steps_of(best, config.evaluate.ladder):
         settings[step.name] = Setting(layer, vector, step.coefficient)
     fitted = read_fitted(config, trait.name, arm, method, layer)
