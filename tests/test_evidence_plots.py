@@ -1,11 +1,13 @@
 """The figures of the evidence: every result is drawn, what is missing is not, nothing fails."""
 
+import itertools
 import random
 from typing import Any
 
 import pytest
 from evidence_inputs import cross_rows, evidence, perplexity_rows
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from traitsteer.words.findings import signed
 from traitsteer.world.figures import evidence_plots, plots
@@ -133,6 +135,31 @@ def test_every_point_of_shrinkage_stands_at_its_own_stage(cells: int) -> None:
     assert len(stages) == cells
     for at in stages:
         assert all(abs(x - stage) < 0.3 and left < x < right for stage, x in enumerate(at))
+
+
+@pytest.mark.parametrize("traits", [1, 3, 5, 6, 7, 8, 11])
+def test_no_two_texts_of_shrinkage_overlap_however_many_traits_there_are(traits: int) -> None:
+    draw = random.Random(0)
+    best = {"layer": 2, "strength": 0.6, "coefficient": 3.1, "delta": 55.0}
+    rows = [
+        {"trait": f"hallucination {n}", "arm": arm, "method": method} | evidence(best, draw)
+        for n in range(traits)
+        for arm, method in CELLS
+    ]
+    for row in rows:
+        row["shrinkage"] = {"value": -12.34, "lower": -23.45, "upper": 12.34, "n": 40}
+    drawn = figure("shrinkage", rows)
+    with style():
+        drawn.draw_without_rendering()
+    panels = [axes for axes in drawn.axes if axes.get_title(loc="left")]
+    labels = [tick for axes in panels for tick in axes.get_xticklabels()]
+    titled = [text for axes in panels for text in axes.findobj(Text) if "hall" in text.get_text()]
+    written = [text for axes in drawn.axes for text in axes.texts]
+    assert (len(panels), len(written), len(labels)) == (traits, len(rows), 3 * traits)
+    boxes = [text.get_window_extent() for text in (*labels, *titled, *written)]
+    assert all(drawn.bbox.x0 <= box.x0 and box.x1 <= drawn.bbox.x1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert len({axes.get_ylim() for axes in panels}) == 1
 
 
 @pytest.mark.parametrize(("lower", "value", "upper"), [(0.83, 0.9, 0.98), (0.85, 0.97, 1.1)])

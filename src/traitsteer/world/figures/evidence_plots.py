@@ -38,6 +38,9 @@ from traitsteer.world.figures.plot_style import (
 FAMILIES = (*NULL_KINDS, "other traits")
 """Kinds of null vectors, from top to bottom."""
 
+ABREAST = 5
+"""Most panels side by side that still have room for three named stages and for an interval."""
+
 
 def nulls(results: Sequence[Record], cross: Sequence[Record], arms: Sequence[str]) -> Figure:
     """Delta of each vector beside every family of null vectors, a panel for each trait.
@@ -114,11 +117,14 @@ def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
     """
     traits = list(dict.fromkeys(result["trait"] for result in results))
     most = max((_count(results, trait) for trait in traits), default=1)
-    figure = new_figure(WIDTH, 3.1 + 0.2 * most)
-    rows = figure.subplots(
-        2, max(len(traits), 1), sharey="row", squeeze=False, height_ratios=[2.6, 0.2 * most]
-    )
-    for axes, under, trait in zip(*rows, traits, strict=False):
+    lines = max(-(-len(traits) // ABREAST), 1)
+    figure = new_figure(WIDTH, 0.3 + lines * (2.8 + 0.2 * most))
+    grid = figure.subplots(
+        2 * lines, max(-(-len(traits) // lines), 1), sharey="row", squeeze=False,
+        height_ratios=[2.6, 0.2 * most] * lines,
+    )  # fmt: skip
+    panels, texts = grid[::2], grid[1::2]
+    for axes, under, trait in zip(panels.flat, texts.flat, traits, strict=False):
         shown = _feasible(results, trait)
         under.set_ylim(most - 0.5, -0.5)
         # However many there are, each point stands nearer to its stage than to another.
@@ -133,10 +139,13 @@ def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
         axes.set_xlim(-0.3, 2.45)
         axes.grid(axis="x", visible=False)
         _panel(axes, trait, shown)
-    for under in rows[1]:
-        under.set_axis_off()
-    rows[0][0].set_ylabel("delta, points")
-    rows[0][0].set_xlabel("lost from recount to report", loc="left")
+    for unused in [*texts.flat, *panels.flat[max(len(traits), 1) :]]:
+        unused.set_axis_off()
+    lows, highs = zip(*(axes.get_ylim() for axes in panels[:, 0]), strict=True)
+    for first in panels[:, 0]:
+        first.set_ylim(min(lows), max(highs))
+        first.set_ylabel("delta, points")
+        first.set_xlabel("lost from recount to report", loc="left")
     legend_above(figure, cell_handles(results, arms))
     return figure
 
