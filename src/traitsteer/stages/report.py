@@ -214,7 +214,5 @@ def _drawn(figures: dict[str, Any]) -> dict[str, object]:
     }
     for name, figure in figures.items():
         if name.partition("-")[0] in PNG:
-            # Its parts have found their places, which takes as long as drawing them.
-            figure.set_layout_engine("none")
             save_png(figure, layout.FIGURES / f"{name}.png")
     return drawn

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from traitsteer.world.files import replacing
@@ -129,10 +131,11 @@ def new_figure(width: float, height: float) -> Figure:
 
 def inline_svg(figure: Figure, name: str) -> str:
     """Return the figure as an `<svg>` element; `name` keeps its ids apart from other figures'."""
-    buffer = io.BytesIO()
+    buffer, canvas = io.StringIO(), FigureCanvasSVG(figure)
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    whole = buffer.getvalue().decode("utf-8")
+        _place(figure)
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
+    whole = buffer.getvalue()
     svg = whole[whole.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
@@ -149,10 +152,20 @@ def inline_svg(figure: Figure, name: str) -> str:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write the figure on white, at twice the size of the page."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set(dpi=160, facecolor="white")
+    _place(figure)
     with replacing(path) as temporary:
-        figure.savefig(
-            temporary, format="png", dpi=160, facecolor="white", metadata={"Software": None}
-        )
+        canvas.print_png(temporary, metadata={"Software": None})
+
+
+def _place(figure: Figure) -> None:
+    """Let the parts of a figure find their places, once; `savefig` would draw it all for that."""
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    figure.dpi = dpi  # a canvas that lends its measures leaves its own
 
 
 def colour_of(record: Record, arms: Sequence[str]) -> str:
