@@ -3,11 +3,10 @@
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fresh_python
 import pytest
 from hub_server import Hub, serving
 from ruamel.yaml import YAML
@@ -40,18 +39,13 @@ def run(hub: Hub, study: Study, repository: Path, tmp_path: Path) -> Run:
     with Path("params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(values, file)
     home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    paths = {"PYTHONPATH": str(repository / "src")}
     inherited = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "HF_TOKEN")}
 
     def run(*command: str, ends: int = 0, **variables: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *command],
-            env=inherited | home | paths | {"HF_ENDPOINT": hub.address} | variables,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == ends, done.stderr
-        return done.stdout + done.stderr
+        environment = inherited | home | {"HF_ENDPOINT": hub.address} | variables
+        code, printed = fresh_python.run(command, environment, repository / "src")
+        assert code == ends, printed
+        return printed
 
     return run
 
