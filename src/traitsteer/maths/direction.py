@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from traitsteer.words.errors import LayerFault, TooFewRows, TraitsteerError
@@ -212,6 +211,9 @@ def _pair_differences(
 
 def _auroc(scores: Tensor, truth: Tensor) -> Tensor:
     """Mann-Whitney U of each column, divided by the number of pairs of rows that it compares."""
+    # Takes a second to import, which few of the stages that import this file have to wait.
+    from scipy.stats import rankdata
+
     ranks = torch.from_numpy(rankdata(scores.cpu().numpy(), axis=0))
     above, below = int(truth.sum()), int((~truth).sum())
     return (ranks[truth.cpu()].sum(dim=0) - above * (above + 1) / 2) / (above * below)

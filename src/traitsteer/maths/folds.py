@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from traitsteer.words.errors import TooFewRows
@@ -53,6 +52,9 @@ def fold_numbers(
             "cross-validation: all pairs share a prompt, directly or through others; expected 2 "
             "groups of pairs or more, so give pairs of other prompts"
         )
+    # Takes a second to import, which few of the stages that import this file have to wait.
+    from sklearn.model_selection import GroupKFold
+
     folds = min(folds, found)
     random = np.random.RandomState(np.random.MT19937(seed))
     splitter = GroupKFold(folds, shuffle=True, random_state=random)

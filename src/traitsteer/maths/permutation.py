@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.shapes import Float
@@ -39,6 +38,9 @@ def sign_flip_p_value(
         )
     if len(present) == 1:
         return 1.0  # both signs are as far from 0
+    # Takes a second to import, which few of the stages that import this file have to wait.
+    from scipy import stats
+
     found = stats.permutation_test(
         (present,),
         _mean,
