@@ -1,7 +1,9 @@
 """Parameters: unknown keys and impossible values are refused by a sentence that names the key."""
 
 import errno
+import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,30 @@ def test_the_command_line_prints_the_sentence_and_exits_1(
     printed = capsys.readouterr().err
     assert printed.startswith("traitsteer: params.yaml: search.nope is no known parameter")
     assert printed.count("\n") == 1
+
+
+def test_an_interruption_is_one_sentence(monkeypatch, capsys) -> None:
+    def interrupted(_folder: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("traitsteer.stages.lint.check", interrupted)
+    assert main(["lint", "somewhere"]) == 130
+    printed = capsys.readouterr().err
+    assert printed.startswith("traitsteer: interrupted; run the command again")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_cannot_show_a_sign_is_no_error(
+    repository: Path, monkeypatch, encoding: str
+) -> None:
+    monkeypatch.chdir(repository)
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding))
+    assert main(["show"]) == 0
+    sys.stdout.flush()
+    said = printed.getvalue().decode(encoding)
+    assert ("natural −" if encoding == "utf-8" else "natural \\u2212") in said
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import argparse
 import errno
 import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,19 +24,33 @@ WHOLE = (
     "check", "simulate",
 )  # fmt: skip
 POCKET = ("pocket_pair", "pocket_judge")
+INTERRUPTED = 130
 
 # No stage is imported yet, and so no torch.
 wait_briefly()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 1 after printing the sentence that says what was wrong."""
+    """Run one command; return 0, or 1 after printing the sentence that says what was wrong.
+
+    130 after an interruption, as shells tell it.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a minus sign is told of it in ASCII.
+        sys.stdout.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:
         return int(chosen.run(chosen))
     except TraitsteerError as error:
         print(f"traitsteer: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(
+            "traitsteer: interrupted; run the command again: what .cache/ keeps is not computed "
+            "again.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     except OSError as error:
         print(f"traitsteer: {_told(error)}.", file=sys.stderr)
         return 1
