@@ -119,6 +119,15 @@ def test_nothing_feasible_is_not_measured_but_its_baseline_is(
     assert here["delta"] == here["depth"] == "not measured"
 
 
+def test_a_model_of_one_block_has_no_depth(config: Config, repository: Path) -> None:
+    published_study()
+    path = layout.search("evil", "natural") / "mean_difference.json"
+    put(path, json.loads(path.read_text()) | {"layers": 1})
+    rows = expected.run(config, repository / "profiles/expected")
+    here = {r.expectation.measure: r.found for r in rows if (r.trait, r.arm) == ("evil", "natural")}
+    assert here["depth"] == "not measured" and here["layer"] == "ok"
+
+
 def test_every_profile_differs_from_the_founding_one_in_models_and_sizes_alone(
     repository: Path,
 ) -> None:

@@ -129,11 +129,12 @@ def _search_of(config: Config, trait: str, arm: str) -> tuple[Record, Record] | 
 
 
 def _depth(config: Config, trait: str, arm: str) -> float | None:
+    """From 0 at the first block to 1 at the last; None of a model that has a single one."""
     both = _search_of(config, trait, arm)
     if both is None:
         return None
     best, search = both
-    return float(best["layer"] / (search["layers"] - 1))
+    return float(best["layer"] / (search["layers"] - 1)) if search["layers"] > 1 else None
 
 
 def _cliff(config: Config, trait: str, arm: str) -> float | None:
