@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,10 +78,16 @@ HOMES = {
 FILES = sorted((SOURCE / "traitsteer").rglob("*.py"))
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names of the modules that a file imports, wherever in the file."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -239,7 +246,7 @@ def test_stages_write_where_the_layout_says() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_files_stay_readable_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 330
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert ast.get_docstring(tree(path))
 
 
 def test_a_search_parameter_reruns_search_and_what_follows_alone() -> None:
@@ -299,9 +306,9 @@ def test_what_a_model_is_holds_every_parameter_but_how_much_is_computed_at_once(
 
 def test_no_pickle_is_loaded_and_no_remote_code_is_trusted_by_default() -> None:
     for path in FILES:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        parsed = tree(path)
         assert not imports(path) & {"pickle", "joblib", "dill", "cloudpickle"}, path
-        for node in ast.walk(tree):
+        for node in ast.walk(parsed):
             if isinstance(node, ast.Call):
                 assert ast.unparse(node.func) not in ("torch.load", "eval", "exec"), path
                 for keyword in node.keywords:
@@ -363,7 +370,7 @@ OF_THE_POCKET = {"Array", "Row"}
 def test_no_name_of_a_class_or_an_alias_means_two_things() -> None:
     homes: dict[str, list[str]] = {}
     for path in FILES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree(path).body:
             names = [node.name] if isinstance(node, ast.ClassDef) else []
             if isinstance(node, ast.Assign):
                 names = [each.id for each in node.targets if isinstance(each, ast.Name)]

@@ -67,8 +67,8 @@ class LogisticProbe(pl.LightningModule):
     A problem is the rows that it is fitted on and its penalty; its coefficients are a row of
     `weight [layers, problems, features]`. Train it on one full batch, the pair (features
     `[layers, n, features]`, positive `[n]`); the last feature is 1, and its coefficient, the
-    intercept, pays no penalty. It logs how many problems of how many layers are open, and the mean
-    objective of those.
+    intercept, pays no penalty. Where it `logs`, which for little data takes a third of the time, it
+    logs how many problems of how many layers are open, and the mean objective of those.
     """
 
     rows: Tensor
@@ -82,8 +82,10 @@ class LogisticProbe(pl.LightningModule):
         features: int,
         rows: Bool[Tensor, "problems n"],
         penalties: Float[Tensor, " problems"],
+        logs: bool = True,
     ) -> None:
         super().__init__()
+        self.logs = logs
         self.automatic_optimization = False
         self.converged = False
         self.weight = torch.nn.Parameter(torch.zeros(layers, len(rows), features))
@@ -122,8 +124,9 @@ class LogisticProbe(pl.LightningModule):
         self.open = self.open[~done.all(dim=0)]
         self.converged = len(self.open) == 0
         self.trainer.should_stop = self.converged
-        still_open = (~done).sum().float()
-        self.log_dict({"open": still_open, "objective": objective.mean()}, prog_bar=True)
+        if self.logs:
+            still_open = (~done).sum().float()
+            self.log_dict({"open": still_open, "objective": objective.mean()}, prog_bar=True)
 
 
 def fit_probe(
@@ -161,6 +164,7 @@ def fit_probe(
         features.shape[2],
         kept.repeat_interleave(len(path), dim=0),
         path.repeat(folds + 1),
+        logs=trainer is not None,
     )
     _train(probe, features, positive, trainer or _quiet_trainer(activations.device))
 
