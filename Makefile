@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
+# A study is some fifty processes: each would compile the source anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env repro factorial test bench lint mlflow optuna
 
@@ -14,9 +16,11 @@ help: ## say what can be made
 
 env: $(READY) ## make the environment in .venv
 
+# pip compiles on one core, and tests too; a file that is for another Python does not compile.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 -x 'site-packages/.*/tests?/' $(VENV)/lib || true
 	touch $(READY)
 
 repro: $(READY) ## run the whole study and print the comparison
@@ -33,7 +37,7 @@ factorial: $(READY) ## run a factorial profile and print how much each factor ex
 test: $(READY) ## lint, types and the fast tests; with ALL=1 those that take minutes too
 	ruff check src tests benchmarks
 	ruff format --check src tests benchmarks
-	mypy
+	mypy -n 2
 	python -m traitsteer lint data/traits/*
 	pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "slow or not slow")
 
