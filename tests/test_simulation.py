@@ -133,7 +133,10 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path, monkeypatch) -> N
     write_study(tmp_path)
     monkeypatch.chdir(tmp_path)
     small = simulate.Repeats(intervals=20, slow=4, p_values=20, searches=2, pairs=40)
-    simulate.run(config(), small, page, figure)
+    # Each fold and penalty fits the probe once more, and other tests look at what it finds.
+    quick = {"penalties": (0.1, 10.0), "folds": 2}
+    few = config().model_copy(update={"fit": config().fit.model_copy(update=quick)})
+    simulate.run(few, small, page, figure)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n")
     assert "old" not in text and text.count("kept") == 5
