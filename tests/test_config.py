@@ -43,6 +43,7 @@ NULLS = {"random": 5, "shuffled": 1, "orthogonal": 1, "samples": 1}
         ("study", "arms", ["sideways"], "names 'sideways'"),
         ("study", "texts", ["natural"], "study.texts is ['natural'], expected the arms of study"),
         ("elicit", "temperature", -1, "elicit.temperature"),
+        ("elicit", "samples", 1_000_000_000, "elicit.samples"),
         ("elicit", "temperature", 0, "elicit: samples is 2 at temperature 0"),
         ("answers", "temperature", 0, "answers.temperature"),
         ("vet", "positive_at_least", 40, "vet: positive_at_least is 40 and negative_at_most 40"),

@@ -51,17 +51,11 @@ def variance_components(differences: ByCluster) -> Components:
             f"variance components: found {len(present)} questions with {repeats} repeated samples "
             "between them; expected 2 questions or more and 2 samples or more of some question"
         )
-    # A question has a handful of samples: NumPy would take twenty times as long for each.
-    means = [sum(values) / len(values) for values in present]
-    squares = (
-        (value - mean) ** 2 for values, mean in zip(present, means, strict=True) for value in values
-    )
-    within = sum(squares) / repeats
-    explained = within * float(np.mean([1 / len(values) for values in present]))
-    between = max(float(np.var(means, ddof=1)) - explained, 0.0)
-    return Components(
-        between, within, len(present), float(np.mean([len(values) for values in present]))
-    )
+    means = [np.mean(values) for values in present]
+    counts = np.array([len(values) for values in present])
+    within = float(sum(counts * [np.var(values) for values in present]) / repeats)
+    between = max(float(np.var(means, ddof=1)) - within * float(np.mean(1 / counts)), 0.0)
+    return Components(between, within, len(present), float(counts.mean()))
 
 
 def standard_error(components: Components, questions: int, samples: int) -> float:

@@ -67,8 +67,8 @@ class LogisticProbe(pl.LightningModule):
     A problem is the rows that it is fitted on and its penalty; its coefficients are a row of
     `weight [layers, problems, features]`. Train it on one full batch, the pair (features
     `[layers, n, features]`, positive `[n]`); the last feature is 1, and its coefficient, the
-    intercept, pays no penalty. Where it `logs`, which for little data takes a third of the time, it
-    logs how many problems of how many layers are open, and the mean objective of those.
+    intercept, pays no penalty. Where it `logs`, which a fit to little data feels, it logs how many
+    problems of how many layers are open, and the mean objective of those.
     """
 
     rows: Tensor

@@ -61,9 +61,9 @@ class CalibrateConfig(Section):
 
 
 class ElicitConfig(SamplingConfig):
-    """Sampling of the responses that vectors are fitted on."""
+    """Sampling of the responses that vectors are fitted on; all are planned before the first."""
 
-    samples: Count
+    samples: Annotated[Count, Field(le=10_000)]
 
     @model_validator(mode="after")
     def _samples_differ(self) -> "ElicitConfig":

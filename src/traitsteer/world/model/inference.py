@@ -104,9 +104,9 @@ def inference(model: nn.Module) -> Iterator[None]:
     """Run the model without gradients while the context is open; after it, the model is as before.
 
     On a CPU, freed memory stays with the process, and large linear layers in float32 go through
-    oneDNN, where that is faster. On a GPU, root
-    mean square norms in 16 bits are one kernel each, and cuDNN's attention is switched off for this
-    process: it plans anew at every shape that it meets, and here shapes change from pass to pass.
+    oneDNN, where that is faster. On a GPU, root mean square norms in 16 bits are one kernel each,
+    and cuDNN's attention is switched off for this process: it plans anew at every shape that it
+    meets, and here shapes change from pass to pass.
     """
     if any(parameter.is_cpu for parameter in model.parameters()):
         keep_freed_memory()
