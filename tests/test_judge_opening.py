@@ -216,7 +216,7 @@ def test_an_empty_reply_is_missing_and_asked_for_anew_by_the_next_run(
         empty["choices"][0]["finish_reason"] = finish
         server.before = [empty]
         [heard] = endpoint.ask([Question(finish)])
-        assert heard.number is None
+        assert (heard.state, heard.number) == ("failed", None)
         [heard] = opened().ask([Question(finish)])
         assert heard.number == pytest.approx(60)
     asked = server.asked

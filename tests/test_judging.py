@@ -24,6 +24,7 @@ from traitsteer.experiment.judging import Judging, judge_all
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.records import Answer
+from traitsteer.world.files import digest
 from traitsteer.world.judge import finding, identity, judges
 from traitsteer.world.judge.identity import judge_terms
 from traitsteer.world.judge.judges import open_judge
@@ -213,9 +214,10 @@ def test_scores_are_kept_by_the_whole_address_and_the_code(
     configured: Configured, address: str, monkeypatch
 ) -> None:
     configs = configured(), configured(kind="local", name=str(JUDGES / "split"))
-    for config in configs:
-        assert open_judge(config, "evil").digest == identity.scores_known_by(config, "evil")
     endpoint, local = configs
+    assert open_judge(local, "evil").digest == identity.scores_known_by(local, "evil")
+    manners = identity.scores_known_by(endpoint, "evil"), True, False
+    assert open_judge(endpoint, "evil").digest == digest(manners)
     digests, terms = set(), set()
     for place in ("localhost:8000/v1", "localhost:8001/v1", "localhost:8001/other/v1"):
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://user:secret@{place}?key=secret")

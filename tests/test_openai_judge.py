@@ -3,13 +3,13 @@
 import asyncio
 import json
 import logging
-import selectors
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from judge_proxy import Proxy
 from judge_server import KEY, counts, gate, wait_at_gate
+from skipping_clock import skipping_loop
 from tiny_judge import JUDGES, PROMPTS
 
 from traitsteer.maths.expectation import CHOICES
@@ -321,25 +321,13 @@ def test_as_many_requests_are_in_flight_as_allowed_and_no_more(
     assert max(most) == 3
 
 
-class _Skipping(selectors.DefaultSelector):
-    """Has a clock of its own that leaps over every wait."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
 def test_the_pace_is_kept_and_a_pause_holds_everybody_up() -> None:
-    selector, begun = _Skipping(), []
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now
+    loop, begun = skipping_loop(), []
     pace = Pace(per_minute=600)
 
     async def one() -> None:
         await pace.turn()
-        begun.append(selector.now)
+        begun.append(loop.time())
 
     async def several() -> None:
         await asyncio.gather(*(one() for _ in range(4)))
@@ -348,7 +336,7 @@ def test_the_pace_is_kept_and_a_pause_holds_everybody_up() -> None:
 
     loop.run_until_complete(several())
     loop.close()
-    assert begun == pytest.approx([0.0, 0.1, 0.2, 0.3, 5.3, 5.4])
+    assert begun == pytest.approx([0.0, 0.1, 0.2, 0.3, 5.3, 5.4], abs=1e-6)
 
 
 def test_every_attempt_waits_for_its_turn(

@@ -63,7 +63,7 @@ def open_judge(config: Config, trait: str, attempt: int = 0, anew: bool = False)
         attempt,
         anew,
     )
-    return OpenAIJudge(endpoint, prompts, rubrics, known_as)
+    return OpenAIJudge(endpoint, prompts, rubrics, digest([known_as, *endpoint.manners]))
 
 
 def local_device(config: Config) -> str:

@@ -47,6 +47,8 @@ class Trouble:
     """Seconds that the endpoint asks to wait."""
     unreached: bool = False
     """Whether there was no connection, or it broke."""
+    too_many: bool = False
+    """Whether it was sent too soon after others, and cost nothing."""
 
 
 class Refused(Exception):
@@ -143,7 +145,8 @@ class Client:
         if code == "content_filter":
             return refusal()
         if code != "insufficient_quota" and (status >= 500 or status in _TRANSIENT):
-            return Trouble(f"status {status}", retry_after(error.response.headers))
+            wait = retry_after(error.response.headers)
+            return Trouble(f"status {status}", wait, too_many=status == 429)
         words = " ".join(str(error).split()).replace(self._client.api_key or "***", "***")
         said = f" ({words[:160]})"
         advice = _ADVICE.get(status, "it needs a chat model with logprobs")

@@ -71,6 +71,11 @@ class Endpoint:
         self._background = Background(last=self._sender.client.close)
         self._whole, self._continues = self._background.call(self._manners(anew))
 
+    @property
+    def manners(self) -> tuple[bool, bool]:
+        """Whether numbers are one token each, and whether replies are continued."""
+        return self._whole, self._continues
+
     def ask(self, questions: Sequence[Question]) -> list[Said]:
         """What is said to each question, in order; one whose requests all fail is missing.
 
@@ -100,6 +105,8 @@ class Endpoint:
         left = Left(self._sender.patience.answer)
         try:
             reply = await self._sender.reply(question.prompt, "", left)
+            if reply.empty:
+                return FAILED
             tally = Tally(question.numerals)
             branches = follow(tally, "", 1.0, reply.places, reply.stopped)
             unknown: dict[str, float] = {}
@@ -130,11 +137,9 @@ class Endpoint:
             # Who asks anew wants to know whether it still does.
             sender.client.gives_probabilities = not anew
         if kept is None or anew:
-            left = Left(max(_OPENING_S, sender.patience.request))
-            left.unreached = min(_OPENING_S, sender.patience.answer)
             try:
                 # Whatever is kept: an endpoint that gave no number may have been mended.
-                reply = await sender.attempts(PROBE, "", left)
+                reply = await sender.attempts(PROBE, "", self._opening())
                 self._require_number(reply)
                 sender.answering = reply.model
                 continues = await self._continued(reply)
@@ -148,6 +153,11 @@ class Endpoint:
             kept = {"whole": reply.whole, "continues": continues, "model": reply.model}
             self._cache.put(key, kept)
         return kept["whole"], kept["continues"]
+
+    def _opening(self) -> Left:
+        """The time for a question that finds out what the endpoint does."""
+        patience = self._sender.patience
+        return Left(max(_OPENING_S, patience.request), min(_OPENING_S, patience.answer))
 
     def _require_number(self, reply: Reply) -> None:
         """Refuse an endpoint whose reply to a question for a number holds none.
@@ -173,7 +183,7 @@ class Endpoint:
         if first.kind != "open":
             return False
         try:
-            more = await self._sender.attempts(PROBE, first.digits, Left(_OPENING_S))
+            more = await self._sender.attempts(PROBE, first.digits, self._opening())
         except Refused:
             return False
         except GaveUp as error:

@@ -15,6 +15,10 @@ from email.utils import parsedate_to_datetime
 
 _LONGEST = 30.0
 """Seconds; waits double up to here."""
+_LEAST_GAP, _WIDEST_GAP = 0.05, 5.0
+"""Seconds between requests to an endpoint that found them too many: the first gap, and the last."""
+_WIDER, _NARROWER = 1.4, 0.98
+"""Times the gap, after one request too many and after a reply."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 class Pace:
-    """Lets one request through at a time, at the rate that is set."""
+    """Lets one request through at a time, at the rate that is set, or slower if that is too fast.
+
+    A request that comes too soon widens the gap between requests, and each reply narrows it a
+    little, so that the gap hovers about the one that the endpoint allows.
+    """
 
     def __init__(self, per_minute: int | None) -> None:
-        self._between = 60.0 / per_minute if per_minute else 0.0
-        self._next = 0.0
+        self._least = self._between = 60.0 / per_minute if per_minute else 0.0
+        self._next = self._slowed = 0.0
 
     async def turn(self) -> None:
         """Wait until a request may be sent."""
@@ -68,6 +76,17 @@ class Pace:
         while (left := self._next - loop.time()) > 0:
             await asyncio.sleep(left)
         self._next = loop.time() + self._between
+
+    def too_fast(self, sent: float) -> None:
+        """Note that a request, sent at this time of the loop, came too soon after others."""
+        # What was sent before the gap was widened says nothing of the gap that there is now.
+        if sent >= self._slowed:
+            self._slowed = asyncio.get_running_loop().time()
+            self._between = min(max(_WIDER * self._between, _LEAST_GAP), _WIDEST_GAP)
+
+    def answered(self) -> None:
+        """Note a reply."""
+        self._between = max(_NARROWER * self._between, self._least)
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for so long."""
@@ -113,6 +132,10 @@ class Silence:
         finally:
             self._asking -= 1
 
+    def lasts(self, now: float) -> bool:
+        """Whether nothing has come for as long as one question is waited for."""
+        return now - self._since >= self._longest
+
     def broken(self, now: float) -> None:
         """Note a reply."""
         self._since = now
@@ -124,4 +147,4 @@ class Silence:
         One prompt that fails again and again says nothing of the others.
         """
         self._failed.add(prompt)
-        return len(self._failed) >= self._most and now - self._since >= self._longest
+        return len(self._failed) >= self._most and self.lasts(now)

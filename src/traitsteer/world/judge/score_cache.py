@@ -5,10 +5,13 @@ that failed is not kept. Two runs may use one folder at the same time: a file is
 and both would write the same name.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
-from traitsteer.world.files import digest, read_json, write_json
+from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.files import digest, read_json, write_text
+from traitsteer.world.progress import say
 
 
 class ScoreCache:
@@ -18,17 +21,21 @@ class ScoreCache:
         self.folder = folder
 
     def get(self, key: object) -> Any:  # noqa: ANN401 - JSON holds any value
-        """The value that was kept under this key; None when there is none.
-
-        Raises:
-            TraitsteerError: the file is truncated.
-        """
+        """The value that was kept under this key; None when there is none, or it cannot be read."""
         path = self._path(key)
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return read_json(path)
+        except TraitsteerError:
+            # As after a power failure, which may cut many files: each is made anew.
+            say(f"judge: {path} cannot be read; it is asked for again")
+            return None
 
     def put(self, key: object, value: object) -> None:
         """Keep a value; it must be no None."""
-        write_json(self._path(key), value)
+        # In ASCII: a reply may hold half a character, which has no UTF-8.
+        write_text(self._path(key), json.dumps(value, allow_nan=False) + "\n")
 
     def _path(self, key: object) -> Path:
         name = digest(key)

@@ -130,14 +130,24 @@ class Sender:
                 task.add_done_callback(self._sent.discard)
                 # What was sent is paid for: it comes to its end even if nobody waits any more.
                 found = await asyncio.shield(task)
-            left.seconds -= loop.time() - began
             if isinstance(found, Reply):
+                left.seconds -= loop.time() - began
                 self._answered = True
+                self._pace.answered()
                 self._fuse.blown_by(False)
                 self._silence.broken(loop.time())
                 return found
             if self._silence.after(prompt, loop.time()):
                 self._end(found)
+            if found.wait is not None:
+                self._pace.pause(found.wait)
+            if found.too_many:
+                # A question has all its time as long as others are answered.
+                self._pace.too_fast(began)
+                if self._silence.lasts(loop.time()):
+                    self._give_up(found)
+                continue
+            left.seconds -= loop.time() - began
             failures += 1
             wait = self.patience.wait(failures, found.wait)
             if found.unreached:
@@ -145,8 +155,6 @@ class Sender:
             if wait >= left.seconds:
                 self._give_up(found)
             left.seconds -= wait
-            if found.wait is not None:
-                self._pace.pause(found.wait)
             await asyncio.sleep(wait)
 
     async def _answers(self, left: Left) -> bool:
@@ -174,7 +182,8 @@ class Sender:
     def _end(self, trouble: Trouble) -> NoReturn:
         raise TraitsteerError(
             f"The judge at {self.client.host} keeps failing ({trouble.what}); what was scored "
-            "is kept in .cache/: run again when it is well, or raise judge.deadline_s."
+            "is kept in .cache/: run again when it is well, or "
+            + ("set judge.requests_per_minute." if trouble.too_many else "raise judge.deadline_s.")
         )
 
     async def _send(self, prompt: str, begun: str, seconds: float) -> Reply | Trouble:
@@ -188,6 +197,8 @@ class Sender:
             # Nothing at all is no answer; that nothing follows on a beginning may be one.
             if not found.empty or (begun and found.stopped):
                 self._cache.put(self._key(prompt, begun), found.to_json())
+        elif found.too_many:
+            self._spending.take_back(about)
         return found
 
     def _check_answering(self, model: str) -> None:

@@ -47,6 +47,10 @@ class Spending:
                 )
         self._append(1, tokens)
 
+    def take_back(self, estimated: int) -> None:
+        """Take a call out of the count that was turned away and cost nothing."""
+        self._append(-1, -estimated)
+
     def correct(self, estimated: int, tokens: int) -> None:
         """Put what a call really cost in the place of its estimate."""
         if tokens != estimated:
@@ -60,8 +64,10 @@ class Spending:
 
     def _catch_up(self) -> None:
         """Add the lines that were written since the last look, by this run and by others."""
-        if not self.path.exists():
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size < self._read_to:
             self.calls = self.tokens = self._read_to = 0
+        if not size:
             return
         with self.path.open("rb") as file:
             file.seek(self._read_to)
