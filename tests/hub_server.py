@@ -24,6 +24,8 @@ class Hub:
     """Models at commits before this one."""
     status: int = 200
     """Any other is all that is answered."""
+    withheld: str = ""
+    """A file that it fails to give."""
     address: str = ""
 
     def at(self, revision: str) -> tuple[str, dict[str, Path]] | None:
@@ -33,6 +35,10 @@ class Hub:
         return found and (self.commit if revision == "main" else revision, found)
 
     sent: list[str] = field(default_factory=list)
+
+
+NOT_RETRIED = 451
+"""A status after which `huggingface_hub` does not ask again and again."""
 
 
 @contextlib.contextmanager
@@ -62,6 +68,8 @@ def serving(models: dict[str, Path]) -> Iterator[Hub]:
                 self.answer(404, b"", "RepoNotFound", "")
             elif not (found := hub.at(revision)):
                 self.answer(404, b"", "RevisionNotFound", "")
+            elif name == hub.withheld:
+                self.answer(NOT_RETRIED, b"", "", "")
             elif not (file := found[1][model] / name).is_file():
                 self.answer(404, b"", "EntryNotFound", "")
             else:

@@ -52,7 +52,7 @@ HOMES = {
         *(
             f"world/model/{name}.py"
             for name in (
-                *("devices", "language_model", "memory"),
+                *("devices", "hub_files", "language_model", "memory"),
                 *("model_files", "model_names", "random_model", "weight_files"),
             )
         ),
@@ -61,7 +61,7 @@ HOMES = {
     },
     "gguf": {"world/foreign/gguf_vectors.py"},
     "huggingface_hub": {
-        f"world/model/{name}.py" for name in ("model_files", "model_names", "weight_files")
+        f"world/model/{name}.py" for name in ("hub_files", "model_files", "model_names")
     },
     "pydantic": {
         f"words/{name}.py"

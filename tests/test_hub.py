@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fresh_python
 import pytest
-from hub_server import Hub, serving
+from hub_server import NOT_RETRIED, Hub, serving
 from ruamel.yaml import YAML
 from tiny_study import Study
 
@@ -107,9 +107,24 @@ def test_a_hub_that_cannot_be_asked_is_not_one_without_weights(
         assert f"{nobody} cannot be asked whether it has model.safetensors" in printed
         proxied = run(*CHECK, ends=1, HTTP_PROXY=nobody, NO_PROXY="")
     shutil.rmtree(tmp_path / "hf")
+    hub.status = NOT_RETRIED
     unknown = run(*CHECK, ends=1)
     for said in (printed, proxied, unknown):
         assert "Traceback" not in said and "org/base" in said
+
+
+def test_an_end_of_answers_that_cannot_be_fetched_is_not_one_that_is_not_there(
+    run: Run, hub: Hub
+) -> None:
+    hub.withheld = "generation_config.json"
+    printed = run(*CHECK, ends=1)
+    assert "cannot be asked whether it has generation_config.json of org/base" in printed
+    hub.withheld = ""
+    for folder in hub.models.values():
+        (folder / "generation_config.json").unlink()
+    run(*CHECK)
+    hub.withheld = "generation_config.json"
+    run(*CHECK)
 
 
 CONFIGURATION = """

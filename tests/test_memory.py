@@ -111,6 +111,29 @@ def test_quantised_weights_are_those_of_linear_layers_but_the_last(tmp_path: Pat
     assert memory.sizes_of(shapes, "none").weights == round(linear * 0.5625 + rest * 2)
 
 
+def test_experts_that_are_quantised_on_disk_are_small_where_the_gpu_keeps_them_so(
+    tmp_path: Path, monkeypatch
+) -> None:
+    build(tmp_path, "mixtral")
+    shapes = skeleton(str(tmp_path), None, False, "bfloat16")
+    experts = sum(p.numel() for p in shapes.parameters() if p.ndim == 3)
+    assert experts > 0
+    whole = memory.sizes_of(shapes, "none").weights
+    linear = whole - memory.sizes_of(shapes, "int8").weights
+    small = round(whole - (linear + experts) * (2 - 1.0625))
+
+    def counted(method: str, capability: tuple[int, int] | None) -> int:
+        shapes.config.quantization_config = {"quant_method": method}
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+        return memory.sizes_of(shapes, "none").weights
+
+    for capability, expected in ((None, whole), ((8, 6), whole), ((8, 9), small), ((9, 0), small)):
+        assert counted("fp8", capability) == expected
+    assert counted("gptq", None) == small
+    assert counted("bitsandbytes", (9, 0)) == small + round(experts * (2 - 1.0625))
+
+
 def test_what_does_not_fit_says_what_to_change() -> None:
     needed = Footprint(LLAMA, Load(rows=128, columns=400, tokens=16384))
     memory.require("m", needed, "cpu", None)

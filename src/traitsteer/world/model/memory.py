@@ -80,7 +80,7 @@ def require(name: str, needed: Footprint, place: str, free: int | None) -> None:
 
 
 def _weights(skeleton: Any, quantisation: Quantisation) -> int:  # noqa: ANN401
-    """Bytes of all parameters; those of the linear layers shrink, but for the last one."""
+    """Bytes of all parameters; those of linear layers but the last, and experts on disk, shrink."""
     shrunk: set[int] = set()
     each = _bytes_a_weight(skeleton.config, quantisation)
     if each is not None:
@@ -90,6 +90,9 @@ def _weights(skeleton: Any, quantisation: Quantisation) -> int:  # noqa: ANN401
             for module in skeleton.modules()
             if module is not kept and isinstance(module, nn.Linear | Conv1D)
         }
+        if quantisation == "none" and _method_on_disk(skeleton.config) != "bitsandbytes":
+            # Others pack the experts too, which are parameters of no linear layer.
+            shrunk |= {id(expert) for expert in skeleton.parameters() if expert.dim() > 2}
     total = 0.0
     for parameter in skeleton.parameters():
         shrinks = each is not None and id(parameter) in shrunk
@@ -101,12 +104,28 @@ def _bytes_a_weight(config: Any, quantisation: Quantisation) -> float | None:  #
     """Of a linear layer; None where it is not quantised, neither by us nor on disk."""
     if quantisation != "none":
         return _BYTES_A_WEIGHT[quantisation]
-    own = getattr(config, "quantization_config", None)
-    if own is None:
+    known = _on_disk(config)
+    if not known:
         return None
-    known = own if isinstance(own, dict) else own.to_dict()
+    if _method_on_disk(config) == "fp8" and not _multiplies_fp8():
+        return None
     bits = known.get("bits") or (4 if known.get("load_in_4bit") else 8)
     return float(bits / 8 + 4 / 64)
+
+
+def _on_disk(config: Any) -> dict[str, Any]:  # noqa: ANN401
+    """How the weights are quantised on disk; empty where they are not."""
+    own = getattr(config, "quantization_config", None) or {}
+    return own if isinstance(own, dict) else dict(own.to_dict())
+
+
+def _method_on_disk(config: Any) -> str:  # noqa: ANN401
+    return str(_on_disk(config).get("quant_method", ""))
+
+
+def _multiplies_fp8() -> bool:
+    """False without a GPU and on older ones: `transformers` widens the weights to 16 bits there."""
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9)
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from transformers import (
 from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils.hub import cached_file
 
+from traitsteer.world.model.hub_files import known_to_lack, may_ask, on_hub
 from traitsteer.world.model.model_names import cannot_load, pinned, unreached
 from traitsteer.world.model.prompts import Prompts, Variables
 
@@ -101,18 +102,25 @@ def require_generation(name: str, revision: str | None) -> None:
     `transformers` goes on without one, and so without the ids that end an answer.
 
     Raises:
-        TraitsteerError: there is one, and it cannot be read.
+        TraitsteerError: there is one, and it cannot be read, or the hub cannot be asked for it.
     """
+    file = GENERATION_CONFIG_NAME
     with one_sentence(name):
         found = cached_file(
             name,
-            GENERATION_CONFIG_NAME,
+            file,
             revision=revision,
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         )
         if found is not None:
             GenerationConfig.from_pretrained(Path(found).parent)
+        elif (
+            may_ask(name)
+            and not known_to_lack(name, file, revision)
+            and on_hub(name, file, revision)
+        ):
+            raise OSError(f"{file} could not be fetched")
 
 
 def open_prompts(

@@ -4,20 +4,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, is_offline_mode
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError, safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
 from traitsteer.words.errors import TraitsteerError
+from traitsteer.world.model.hub_files import may_ask, on_hub, on_this_machine
 from traitsteer.world.model.model_files import one_sentence, read_configuration, skeleton
-from traitsteer.world.model.model_names import pinned, unreached
+from traitsteer.world.model.model_names import pinned
 
 Shape = tuple[int, ...]
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5")
@@ -38,11 +32,11 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
     revision = pinned(name, revision)
     own = getattr(config, "transformers_weights", None)
     wanted = (own,) if own else (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
-    alone = Path(name).is_dir() or is_offline_mode()
+    alone = not may_ask(name)
     with one_sentence(name):
-        listed = next((w for w in wanted if _here(name, w, revision)), None)
+        listed = next((w for w in wanted if on_this_machine(name, w, revision)), None)
         if listed is None and not alone:
-            listed = next((w for w in wanted if _on_hub(name, w, revision)), None)
+            listed = next((w for w in wanted if on_hub(name, w, revision)), None)
         if listed is None:
             raise TraitsteerError(
                 f"{name} holds no weights as safetensors ({' or '.join(wanted)}"
@@ -56,7 +50,7 @@ def find_weights(name: str, revision: str | None, trust_remote_code: bool) -> No
         parameters = skeleton(name, revision, trust_remote_code, "float32").state_dict()
         shapes = {weight: tuple(tensor.shape) for weight, tensor in parameters.items()}
     for file in files:
-        if path := _here(name, file, revision):
+        if path := on_this_machine(name, file, revision):
             _require_fitting(name, path, shapes)
         elif alone:
             raise TraitsteerError(
@@ -73,49 +67,9 @@ def _listed(name: str, file: str, revision: str | None) -> list[str]:
     return sorted(set(listing["weight_map"].values()))
 
 
-def _here(name: str, file: str, revision: str | None) -> Path | None:
-    """Where a file of the model lies on this machine, if it does."""
-    found = cached_file(
-        name,
-        file,
-        revision=revision,
-        local_files_only=True,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if found is None else Path(found)
-
-
-def _on_hub(name: str, file: str, revision: str | None) -> bool:
-    """Whether the hub has a file of the model.
-
-    `has_file` of `transformers` says that it has not where the hub could not be asked, too.
-
-    Raises:
-        TraitsteerError: the hub cannot be asked.
-        HfHubHTTPError: it has no such model or revision, or does not show it.
-    """
-    try:
-        get_hf_file_metadata(hf_hub_url(name, file, revision=revision))
-    except EntryNotFoundError:
-        return False
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise
-    except unreached() as error:
-        if isinstance(error, HfHubHTTPError) and error.response.status_code == 404:
-            # Not every mirror says which of its parts an address lacks.
-            return False
-        said = " ".join(str(error).split())[:160].rstrip(". ")
-        raise TraitsteerError(
-            f"{constants.ENDPOINT} cannot be asked whether it has {file} of {name} ({said}); try "
-            "again once it answers, or download the model into a folder and name that."
-        ) from error
-    return True
-
-
 def _beside(name: str, revision: str | None) -> str:
     """Which files of other kinds lie where weights were looked for."""
-    config = _here(name, "config.json", revision)
+    config = on_this_machine(name, "config.json", revision)
     files = sorted(config.parent.iterdir()) if config else []
     others = [path.name for path in files if path.suffix in _PICKLES]
     return f", but {', '.join(others[:3])}" if others else ""
