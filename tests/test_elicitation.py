@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from tiny_study import Study
 
+from traitsteer.engine.rows import Batching, Sampling
 from traitsteer.experiment.elicitation import planned
+from traitsteer.experiment.responses import Seeded, responses_to
 from traitsteer.stages import cache, check, elicit, fit, protocol, vet
 from traitsteer.words import layout
 from traitsteer.words.config import Config, parse
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.world import tensors
 from traitsteer.world.files import read_json, read_jsonl, write_json, write_jsonl
+from traitsteer.world.model.language_model import LanguageModel
 from traitsteer.world.trait_folder import trait_of, write_trait
 
 Lines = list[dict[str, Any]]
@@ -230,3 +233,19 @@ def test_pairs_that_share_a_side_are_refused_where_they_would_share_the_response
         elicit.run(config, "evil", "instruction")
     with pytest.raises(TraitsteerError, match=r"'instruction' share the negative side .* temperat"):
         check.refuse_texts(config, [trait_of(config, "evil")])
+
+
+def test_kept_responses_are_of_the_tokens_that_ended_them(
+    llama: LanguageModel, tmp_path: Path, monkeypatch
+) -> None:
+    asked = [Seeded((5, 6, 7), 0)]
+    sampling, batching = Sampling(12, temperature=0), Batching(1)
+
+    def response() -> tuple[int, ...]:
+        [generated] = responses_to(llama, asked, sampling, batching, tmp_path)
+        return generated.ids
+
+    whole = response()
+    assert response() == whole and len(whole) > 3
+    monkeypatch.setattr(llama.model.generation_config, "eos_token_id", [whole[2]])
+    assert response() == whole[: whole.index(whole[2])]

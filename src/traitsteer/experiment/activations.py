@@ -127,6 +127,7 @@ class Reader:
         key = {
             "code": _CODE,
             "model": self.model.digest,
+            "class": self.model.kind,
             "software": self.model.software,
             "dtype": str(self.model.dtype),
             "device": str(self.model.device),

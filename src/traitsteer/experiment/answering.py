@@ -249,6 +249,8 @@ class _Run:
         key = {
             "code": _CODE,
             "model": bench.model.digest,
+            "class": bench.model.kind,
+            "ends": bench.model.end_ids,
             "software": bench.model.software,
             "dtype": str(bench.model.dtype),
             "device": str(bench.model.device),

@@ -22,6 +22,7 @@ def model_identity(config: Config, which: ModelConfig) -> dict[str, Any]:
         which.model_dump(mode="json")
         | numerics
         | {
+            "commit": model_names.pinned(which.name, which.revision),
             "digest": digest_of(config, which),
             "software": versions(config.models.quantisation != "none"),
         }

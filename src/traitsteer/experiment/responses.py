@@ -108,6 +108,8 @@ def _folder(model: LanguageModel, sampling: Sampling, cache: Path) -> Path:
     key = {
         "code": _CODE,
         "model": model.digest,
+        "class": model.kind,
+        "ends": model.end_ids,
         "software": model.software,
         "dtype": str(model.dtype),
         "device": str(model.device),

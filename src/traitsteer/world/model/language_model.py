@@ -98,6 +98,11 @@ class LanguageModel:
         return Prompts(self.name, self.tokenizer, self.chat, self.variables)
 
     @property
+    def kind(self) -> str:
+        """The class of the model, with the module that it is from: of remote code or not."""
+        return f"{type(self.model).__module__}.{type(self.model).__qualname__}"
+
+    @property
     def end_ids(self) -> tuple[int, ...]:
         """Token ids that end a response; some models have several.
 
