@@ -22,6 +22,7 @@ PUBLISHED = {
 }
 PASSED = {"evil": 0.13, "sycophancy": 0.46, "hallucination": 0.65}
 PERCENT = {"evil": 104.0, "sycophancy": 91.0, "hallucination": 97.0}
+LLAMA, JUDGE, PROTOCOL = "meta-llama/Llama-3.1-8B{}", "gpt-4.1-mini", "0" * 64
 NORMS = {10: 4.6, 12: 5.3, 14: 6.3, 16: 8.0, 20: 11.0}
 
 
@@ -34,15 +35,19 @@ def interval(value: float) -> dict[str, Any]:
     return {"value": value, "lower": value - 5, "upper": value + 5, "n": 20}
 
 
-def published_study() -> None:
-    """The files of a study that found what was published."""
+def published_study(model: str = LLAMA.format("-Instruct"), judge: str = "openai") -> None:
+    """The files of a study that found what was published, as those of a model and a judge."""
     results = []
+    models = {"base": LLAMA.format(""), "instruct": model}
+    named = {which: {"name": name} for which, name in models.items()}
+    judged = {"judge": {"kind": judge, "name": JUDGE}}
     for (trait, arm), (baseline, delta, layer, strength) in PUBLISHED.items():
         result = {
             "trait": trait,
             "arm": arm,
             "method": "mean_difference",
             "status": "feasible",
+            "protocol": PROTOCOL,
             "selection_delta": delta,
             "layer": layer,
             "strength": strength,
@@ -53,6 +58,11 @@ def published_study() -> None:
             "random": interval(3.0),
         }
         results.append(result | {"baseline": baseline})
+        terms = judged | {"steered_model": named["instruct"]}
+        put(layout.evaluation_terms(trait, arm), {"terms": terms})
+        terms = judged | {"models": named}
+        put(layout.extraction_protocol(trait), {"sha256": PROTOCOL, "terms": terms})
+        put(layout.verdicts(trait, arm), {"protocol": PROTOCOL})
         put(layout.evaluation(trait, arm) / "mean_difference.json", result)
         coherence = {0.6: 90.0, 1.1: 75.0, 1.2: 40.0, 1.4: 10.0}
         trials = [
@@ -70,8 +80,11 @@ def published_study() -> None:
         {"trait": trait, "natural_percent": interval(share), "cosine_by_layer": [0.45] * 32}
         for trait, share in PERCENT.items()
     ]
-    put(layout.COMPARISON, {"results": results, "comparisons": comparisons})
-    put(layout.CALIBRATION, {"mean_residual_norm": [NORMS.get(layer, 0.0) for layer in range(32)]})
+    protocols = dict.fromkeys(PERCENT, PROTOCOL)
+    found = {"models": models, "protocols": protocols, "results": results}
+    put(layout.COMPARISON, found | {"comparisons": comparisons})
+    norms = [NORMS.get(layer, 0.0) for layer in range(32)]
+    put(layout.CALIBRATION, {"model": model, "mean_residual_norm": norms})
 
 
 @pytest.fixture
@@ -90,6 +103,23 @@ def test_what_was_published_is_expected(config: Config, repository: Path) -> Non
     assert measured == {"residual norm", *expected.OF_ARM, *expected.OF_TRAIT}
     counts = f"{len(outcomes)} ok, 0 outside, 0 not measured"
     assert expected.table(outcomes).splitlines()[-1] == counts
+
+
+def test_what_an_earlier_study_left_is_not_measured(config: Config, repository: Path) -> None:
+    folder = repository / "profiles/expected"
+    for other in ({"model": "models/pocket/instruct"}, {"judge": "pocket"}):
+        published_study(**other)
+        measured = {
+            r.expectation.measure for r in expected.run(config, folder) if r.value is not None
+        }
+        assert measured <= ({"residual norm"} if "judge" in other else set())
+    published_study()
+    # Vetted under other terms than those that the study has now.
+    put(layout.verdicts("evil", "natural"), {"protocol": "1" * 64})
+    missing = [row for row in expected.run(config, folder) if row.found == "not measured"]
+    assert [(r.expectation.measure, r.trait, r.arm) for r in missing] == [
+        ("kept share", "evil", "natural")
+    ]
 
 
 def test_what_differs_is_outside_and_nothing_else_is(config: Config, repository: Path) -> None:

@@ -1,7 +1,8 @@
 """expected: whether a finished study lies where one of this kind is expected to.
 
 Reads the files of the study and profiles/expected/: general.yaml, and the file of the profile if
-there is one. Writes nothing; what the study has not measured yet is said to be so.
+there is one. Writes nothing; what the study has not measured yet is said to be so, and so is what
+lies there of another model or judge: files of an earlier study stay until their stage has run.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from traitsteer.words.expectations import Expectation, Observed
 from traitsteer.words.findings import number
 from traitsteer.words.results import best_of_arm
 from traitsteer.world.expectation_file import read_expectations
-from traitsteer.world.files import read_json
+from traitsteer.world.files import read_json, read_jsonl
 
 FOLDER = Path("profiles/expected")
 
@@ -70,7 +71,7 @@ def _outcomes(config: Config, asked: Expectation, path: Path) -> Iterator[Observ
     traits = [t for t in config.study.traits if not asked.traits or t in asked.traits]
     arms = [a for a in config.study.arms if not asked.arms or a in asked.arms]
     if asked.measure == "residual norm":
-        yield Observed(asked, None, None, _residual_norm(asked.layer))
+        yield Observed(asked, None, None, _residual_norm(config, asked.layer))
     elif asked.measure in OF_TRAIT:
         for trait in traits:
             yield Observed(asked, trait, None, OF_TRAIT[asked.measure](config, trait))
@@ -87,8 +88,29 @@ def _read(path: Path) -> Any | None:  # noqa: ANN401 - JSON holds any value
     return read_json(path) if path.exists() else None
 
 
+def _ours(config: Config, judge: Record, models: Mapping[str, Record]) -> bool:
+    """Whether terms that name this judge and these models are of those of params.yaml."""
+    asked = config.judge
+    named = {which: each["name"] for which, each in models.items()}
+    return (
+        judge["kind"] == asked.kind
+        and asked.name in (None, judge["name"])
+        and named == {which: getattr(config.models, which).name for which in named}
+    )
+
+
+def _results(config: Config, trait: str, arm: str) -> list[dict[str, Any]]:
+    """The evaluations that there are, if they are of the study of params.yaml."""
+    found = _read(layout.evaluation_terms(trait, arm))
+    if found is None:
+        return []
+    terms = found["terms"]
+    ours = _ours(config, terms["judge"], {"instruct": terms["steered_model"]})
+    return finished_results(config, trait, arm) if ours else []
+
+
 def _best(config: Config, trait: str, arm: str) -> dict[str, Any] | None:
-    return best_of_arm(finished_results(config, trait, arm))
+    return best_of_arm(_results(config, trait, arm))
 
 
 def _of_best(take: Callable[[Record], float | None]) -> OfArm:
@@ -106,7 +128,7 @@ def _baseline(name: str) -> OfArm:
     """The unsteered model's score, which is there even when nothing is feasible."""
 
     def measure(config: Config, trait: str, arm: str) -> float | None:
-        results = finished_results(config, trait, arm)
+        results = _results(config, trait, arm)
         return float(results[0][name]["value"]) if results else None
 
     return measure
@@ -166,33 +188,52 @@ def _accuracy(config: Config, trait: str, arm: str) -> float | None:
 
 
 def _kept_share(config: Config, trait: str, arm: str) -> float | None:
-    counts = _read(layout.vet_counts(trait, config.text(arm)))
-    return None if counts is None else float(counts["positive_kept"] / counts["positive"])
+    text = config.text(arm)
+    counts, verdicts = _read(layout.vet_counts(trait, text)), layout.verdicts(trait, text)
+    found = _read(layout.extraction_protocol(trait))
+    if counts is None or found is None or not verdicts.exists():
+        return None
+    terms = found["terms"]
+    models = {which: terms["models"][which] for which in ("base", "instruct")}
+    if not _ours(config, terms["judge"], models) or {
+        row["protocol"] for row in read_jsonl(verdicts)
+    } != {found["sha256"]}:
+        return None
+    return float(counts["positive_kept"] / counts["positive"])
 
 
-def _comparison(trait: str) -> Record | None:
+def _comparison(config: Config, trait: str) -> Record | None:
     found = _read(layout.COMPARISON)
-    rows = [row for row in found["comparisons"] if row["trait"] == trait] if found else []
-    return rows[0] if rows else None
+    models = {"base": config.models.base.name, "instruct": config.models.instruct.name}
+    of_results = {
+        result["protocol"] for arm in config.study.arms for result in _results(config, trait, arm)
+    }
+    if found is None or found["models"] != models:
+        return None
+    if of_results != {found["protocols"].get(trait)}:
+        return None
+    return next((row for row in found["comparisons"] if row["trait"] == trait), None)
 
 
-def _natural_percent(_config: Config, trait: str) -> float | None:
-    row = _comparison(trait)
+def _natural_percent(config: Config, trait: str) -> float | None:
+    row = _comparison(config, trait)
     return float(row["natural_percent"]["value"]) if row and row["natural_percent"] else None
 
 
 def _cosine(config: Config, trait: str) -> float | None:
     """Cosine of the best methods' vectors at the natural arm's layer."""
-    row = _comparison(trait)
+    row = _comparison(config, trait)
     best = _best(config, trait, "natural") if "natural" in config.arms else None
     if row is None or row["cosine_by_layer"] is None or best is None:
         return None
     return float(row["cosine_by_layer"][best["layer"]])
 
 
-def _residual_norm(layer: int | None) -> float | None:
+def _residual_norm(config: Config, layer: int | None) -> float | None:
     found = _read(layout.CALIBRATION)
-    norms = found["mean_residual_norm"] if found else []
+    if found is None or found["model"] != config.models.instruct.name:
+        return None
+    norms = found["mean_residual_norm"]
     return float(norms[layer]) if layer is not None and layer < len(norms) else None
 
 
