@@ -41,6 +41,7 @@ def figure(name: str, rows: list[dict[str, Any]]) -> Figure:
         "frontiers": lambda: evidence_plots.frontiers(rows, 70, NAMES),
         "shrinkage": lambda: evidence_plots.shrinkage(rows, NAMES),
         "perplexity": lambda: evidence_plots.perplexity(rows, NAMES),
+        "forest": lambda: plots.forest(rows, rows, NAMES),
     }
     with style():
         return figures[name]()
@@ -66,11 +67,16 @@ def test_a_figure_names_every_trait_and_method_and_is_the_same_twice(name: str) 
     assert "var(--arm-0)" in svg and ARMS[0] not in svg
 
 
-@pytest.mark.parametrize("name", ["nulls", "frontiers", "shrinkage"])
+@pytest.mark.parametrize("name", ["nulls", "frontiers", "shrinkage", "forest"])
 def test_nothing_feasible_is_drawn_as_such(name: str) -> None:
     nothing = [row for row in results() if row["delta"] is None]
     assert "nothing feasible" in draw(name, nothing)
     assert draw(name, [])
+    drawn = figure(name, nothing)
+    with style():
+        drawn.draw_without_rendering()
+    said = [text for text in drawn.findobj(Text) if text.get_text() == "nothing feasible"]
+    assert said and all(drawn.bbox.contains(*text.get_window_extent().max) for text in said)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +141,33 @@ def test_every_point_of_shrinkage_stands_at_its_own_stage(cells: int) -> None:
     assert len(stages) == cells
     for at in stages:
         assert all(abs(x - stage) < 0.3 and left < x < right for stage, x in enumerate(at))
+
+
+@pytest.mark.parametrize("name", ["nulls", "frontiers"])
+@pytest.mark.parametrize("traits", [1, 5, 6, 7, 12])
+def test_no_two_titles_overlap_however_many_traits_there_are(name: str, traits: int) -> None:
+    draw = random.Random(0)
+    best = {"layer": 2, "strength": 0.6, "coefficient": 3.1, "delta": 55.0}
+    rows = [
+        {"trait": f"hallucination {n}", "arm": arm, "method": method} | evidence(best, draw)
+        for n in range(traits)
+        for arm, method in CELLS
+    ]
+    drawn = figure(name, rows)
+    with style():
+        drawn.draw_without_rendering()
+    titled = [text for text in drawn.findobj(Text) if text.get_text().startswith("hallucination")]
+    assert len(titled) == traits
+    ticks = [
+        tick
+        for axes in drawn.axes
+        for tick in axes.get_xticklabels()
+        if axes.axison and min(axes.get_xlim()) <= tick.get_position()[0] <= max(axes.get_xlim())
+    ]
+    boxes = [text.get_window_extent() for text in (*titled, *ticks) if text.get_text()]
+    assert len(boxes) > traits
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in drawn.axes if axes.axison}) == 1
 
 
 @pytest.mark.parametrize("traits", [1, 3, 5, 6, 7, 8, 11])

@@ -397,10 +397,15 @@ def test_a_cell_with_nothing_feasible_is_named_and_its_trait_not_decomposed(
     [one] = [one for one in found["traits"] if one["trait"] == trait]
     assert one["nothing_feasible"] == [{"arm": arm, "method": method}]
     assert "decompositions" not in one
-    assert f"Nothing feasible was found for {trait} in {arm}, probe" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"Nothing feasible was found for {trait} in {arm}, probe" in printed
+    assert "the delta of 2 of 3 traits changes by" in printed and "all traits" not in printed
     for one in found["traits"]:
         one |= {"nothing_feasible": [{"arm": arm, "method": method}]}
-    said = tables(found | {"all": None})
+    none = found | {"all": None}
+    assert falsifiers(none)["parts"] == falsifiers(none)["variance"]
+    assert falsifiers(none)["parts"].startswith("Not looked for")
+    said = tables(none)
     assert "Effects over all cells" not in said
     assert "Delta of every cell" in said
 

@@ -325,7 +325,11 @@ def test_a_trait_with_nothing_feasible_in_any_arm_still_has_its_page(tmp_path, m
     comparison["comparisons"][0] |= nothing
     write_json(layout.COMPARISON, comparison | {"profile": "mine"})
     report.run(config)
-    text = Page(layout.REPORT.read_text(encoding="utf-8")).text
+    page = layout.REPORT.read_text(encoding="utf-8")
+    text = Page(page).text
+    for name in ("forest", "nulls", "frontiers", "shrinkage"):
+        drawn = page.split(f'"caption-{name}">')[1].split("</svg>")[0]
+        assert "nothing feasible" in drawn, f"evil is missing in {name}"
     assert "Nothing feasible was found for evil (instruction) and evil (natural)." in text
     assert "in 4 of 6 combinations" in text
     assert "none of the 64 settings kept its coherence at the floor; 1 lacked too many" in text

@@ -208,6 +208,11 @@ def test_sentences_say_what_is_told_apart_and_what_is_not() -> None:
     assert "found the instruction answers more natural for envy (30 %, 22 to 38)" in said
     assert "preferred neither arm for sycophancy (55 %, 47 to 63)" in said
     assert said.startswith("At equal trait score the judge ")
+    assert "each trait taken alone" in said
+    assert "taken alone" not in voice_lead(rows[:1], 0.95)
+    unheard = rows[0] | {"preference": None}
+    assert "too many of the judge's verdicts are missing" in voice_lead([unheard, NONE], 0.95)
+    assert "could not be compared for any trait" in voice_lead([NONE], 0.95)
     near = row("pride", 70.0, 75.0, "near")
     assert voice_lead([near], 0.95).startswith("At near-equal trait score")
     assert voice_lead([*rows, near], 0.95).startswith("At equal or near-equal trait score")
@@ -216,7 +221,11 @@ def test_sentences_say_what_is_told_apart_and_what_is_not() -> None:
     text = " ".join(voice_sentences(rows[0], 0.95))
     assert "The share of repeated word sequences was not measured: 9 of 80 natural values" in text
     assert "equal within 5 points" in text
-    assert "in 75.0 % of pairs (67.0 to 83.0; 50 is no preference; 3 pairs lack a verdict)" in text
+    assert (
+        "won 75.0 % of the time (67.0 to 83.0; a tie counts half, 50 is no preference; 3 pairs"
+        in text
+    )
+    assert "of the pairs it won 40 and lost 20, and 20 were even" in text
     assert "(difference +30.0, 28.0 to 32.0)" in text
     assert "5.0 against 5.0 % (difference 0.0, −2.0 to 2.0), not distinguishable" in text
     assert "In the counts of wording the arms were not distinguishable" in text

@@ -133,7 +133,7 @@ def _headline(arm: FinishedArm, best: dict[str, Any] | None) -> dict[str, float 
     return found | {
         "delta": best["delta"]["value"],
         "delta_p_value": best["p_value"],
-        "delta_first_trial": best["first_delta"],
+        "delta_best_trial": best["first_delta"],
         "delta_recount": best["selection_delta"],
         "delta_shrinkage": best["shrinkage"]["value"],
         **{f"delta_{at}": best[at] and best[at]["delta"]["value"] for at in EQUAL_COHERENCE},

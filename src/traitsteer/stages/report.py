@@ -190,11 +190,14 @@ def _figures(
     strength = config.search.strength
     results = [result for files in traits for result in files.results]
     best = [result for files in traits for result in files.best.values() if result is not None]
+    # A trait without one still has its panel, which says so.
+    missing = [r for r in results if r["trait"] not in {one["trait"] for one in best}]
+    shown = sorted([*best, *missing], key=lambda one: config.study.traits.index(one["trait"]))
     figures = {
         "forest": plots.forest(results, best, arms),
         "cosine": plots.cosine(comparison["comparisons"]),
-        "nulls": evidence_plots.nulls(best, cross, arms),
-        "frontiers": evidence_plots.frontiers(best, floor, arms),
+        "nulls": evidence_plots.nulls(shown, cross, arms),
+        "frontiers": evidence_plots.frontiers(shown, floor, arms),
         "shrinkage": evidence_plots.shrinkage(results, arms),
     }
     for files in traits:

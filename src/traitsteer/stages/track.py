@@ -19,7 +19,7 @@ from traitsteer.world.progress import progress
 from traitsteer.world.repository import store_in_repository
 from traitsteer.world.tracking import TrackingStore
 
-FORMAT = 4
+FORMAT = 5
 """Part of every run's key: raised when the same files would be logged differently."""
 
 PATIENCE = ("judge.request", "judge.deadline_s", "judge.budget.")

@@ -158,7 +158,8 @@ def luck(bests: Mapping[str, Best]) -> str | None:
     )
     lost = first - reported
     verdict = (
-        f"{number(lost)} points of the first were luck or other questions"
+        f"{number(lost)} points of the first were luck, came of other questions, or were given up "
+        "to keep clear of the floor"
         if lost > 0
         else "nothing of the first was lost"
     )

@@ -93,9 +93,9 @@ def falsifiers(found: Record) -> dict[str, str]:
     return {
         "cells": _met((one["trait"], _no_more_than_random(one)) for one in found["traits"])
         + _not_known((one["trait"], _without_random(one)) for one in found["traits"]),
-        "parts": _met((who(one), _dependent(one)) for one in complete),
-        "variance": _met((who(one), _no_more_than_luck(one)) for one in complete)
-        + _not_known((who(one), _without_luck(one)) for one in complete),
+        "parts": _met((who(one, found), _dependent(one)) for one in complete),
+        "variance": _met((who(one, found), _no_more_than_luck(one)) for one in complete)
+        + _not_known((who(one, found), _without_luck(one)) for one in complete),
         "draws": _told(_draws(one) for one in found["traits"]),
         "text": _told(_within_texts(found, one) for one in found["traits"]),
     }
@@ -107,9 +107,12 @@ def computed(found: Record) -> list[Record]:
     return [*whole, found["all"]] if found["all"] else whole
 
 
-def who(one: Record) -> str:
-    """Whose analysis it is."""
-    return str(one.get("trait", "all traits"))
+def who(one: Record, found: Record) -> str:
+    """Whose analysis it is; that of several traits holds those whose every cell is feasible."""
+    if "trait" in one:
+        return str(one["trait"])
+    held, asked = len(one["traits"]), len(found["traits"])
+    return "all traits" if held == asked else f"{held} of {asked} traits"
 
 
 def merged(variance: Sequence[Record]) -> dict[str, float]:
@@ -134,6 +137,8 @@ def _real(interval: Record, margin: float | None) -> bool:
 def _met(by: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Who meets a condition, and with what."""
     each = list(by)
+    if not each:
+        return "Not looked for: no trait has a feasible setting in every cell."
     if not any(names for _, names in each):
         return "Met by none."
     said = (f"{name}: {listed(names) if names else 'none'}" for name, names in each)

@@ -94,7 +94,7 @@ def _cosines_reading(met: Mapping[str, str]) -> str:
 
 def _effects_reading(found: Record) -> str:
     margins = [
-        f"{who(one)} {number(one['margin'])}"
+        f"{who(one, found)} {number(one['margin'])}"
         for one in computed(found)
         if one["margin"] is not None
     ]
@@ -131,8 +131,8 @@ def _head(found: Record) -> str:
                 "are not computed."
             )
     lines += [
-        f"From {_name(each['from'])} to {_name(each['to'])} the delta of {who(one)} changes by "
-        f"{_estimate(each['whole'])} points, and {explanation(each)}."
+        f"From {_name(each['from'])} to {_name(each['to'])} the delta of {who(one, found)} changes "
+        f"by {_estimate(each['whole'])} points, and {explanation(each)}."
         for one in computed(found)[-1:]
         for each in one["decompositions"]
     ]
@@ -158,7 +158,7 @@ def _cells(found: Record) -> list[list[str]]:
 
 def _decompositions(found: Record) -> list[list[str]]:
     complete = computed(found)
-    rows = [["switched", *(who(one) for one in complete)]]
+    rows = [["switched", *(who(one, found) for one in complete)]]
     for number_of, first in enumerate(complete[0]["decompositions"] if complete else ()):
         several = [one["decompositions"][number_of] for one in complete]
         title = f"**{_name(first['from'])} to {_name(first['to'])}**"
@@ -182,7 +182,7 @@ def _luck(contrast: Record) -> str:
 
 def _effects(found: Record) -> list[list[str]]:
     complete = computed(found)
-    rows = [["effect", *(who(one) for one in complete)]]
+    rows = [["effect", *(who(one, found) for one in complete)]]
     for place, first in enumerate(complete[0]["effects"] if complete else ()):
         shown = (_estimate(one["effects"][place]["effect"]) for one in complete)
         rows.append([" x ".join(first["factors"]), *shown])
@@ -191,7 +191,7 @@ def _effects(found: Record) -> list[list[str]]:
 
 def _variance(found: Record) -> list[list[str]]:
     complete = [one for one in computed(found) if one["variance"]]
-    rows = [["of", *(who(one) for one in complete)]]
+    rows = [["of", *(who(one, found) for one in complete)]]
     several = [merged(one["variance"]) for one in complete]
     for name in several[0] if several else ():
         rows.append([name, *(f"{number(100 * shares[name])} %" for shares in several)])

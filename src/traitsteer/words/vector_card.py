@@ -43,6 +43,9 @@ class VectorCard:
     """Mean residual norm of each layer of the steered model."""
     evaluation: Mapping[str, Any] | None
     """The result of the evaluation, whose layer is the one of `layers` if there is one alone."""
+    searched: str | None
+    """SHA-256 of the protocol under which no setting was feasible; None where one was, or none was
+    looked for."""
     files: tuple[str, ...]
     scaled: bool
     """Whether the GGUF file holds the vector times the coefficient."""
@@ -116,6 +119,12 @@ class VectorCard:
 
     def _measures(self) -> list[str]:
         found = self.evaluation
+        if found is None and self.searched:
+            return [
+                "Nothing feasible: settings of this vector were searched under the protocol "
+                f"`{self.searched}`, and none kept a mean coherence of {self.floor:g} by the judge "
+                f"{self.judge}. It is not known to steer."
+            ]
         if found is None:
             return [
                 "Nothing: no setting of this vector has been evaluated, so neither the layer nor "
@@ -199,9 +208,10 @@ class VectorCard:
 
     def _snippet(self, layer: int, factor: str) -> str:
         revision = f', revision="{self.steered.revision}"' if self.steered.revision else ""
+        variables = "".join(f", {name}={value!r}" for name, value in self.steered.template.items())
         ask = (
             'tokenizer.apply_chat_template([{"role": "user", "content": "How are you?"}], '
-            'add_generation_prompt=True, return_dict=True, return_tensors="pt")'
+            f'add_generation_prompt=True, return_dict=True, return_tensors="pt"{variables})'
             if self.steered.chat
             else 'tokenizer("How are you?", return_tensors="pt")'
         )

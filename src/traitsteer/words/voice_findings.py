@@ -46,9 +46,15 @@ def voice_lead(rows: Sequence[Record], confidence: float) -> str | None:
     """
     if not rows:
         return None
-    asked = [row for row in rows if row["preference"] is not None and at_equal_score(row)]
-    if not asked:
+    equal = [row for row in rows if at_equal_score(row)]
+    asked = [row for row in equal if row["preference"] is not None]
+    if not equal:
         return "How the arms sound at equal trait score could not be compared for any trait."
+    if not asked:
+        return (
+            "Which arm sounds more natural at equal trait score cannot be told for any trait: too "
+            "many of the judge's verdicts are missing."
+        )
     sides: dict[str, list[str]] = {"natural": [], "instruction": [], "neither": []}
     for row in asked:
         share = row["preference"]["natural"]
@@ -64,9 +70,11 @@ def voice_lead(rows: Sequence[Record], confidence: float) -> str | None:
     ]
     verdicts = {row["equality"]["verdict"] for row in asked}
     level = " or ".join(word for name, word in _EQUAL.items() if name in verdicts)
+    alone = ", each trait taken alone" if len(asked) > 1 else ""
     return (
-        f"At {level} trait score the judge {' and '.join(said)}; in brackets the share of pairs in "
-        "which the natural answer won, 50 % being no preference."
+        f"At {level} trait score the judge {' and '.join(said)}{alone}; in brackets how often the "
+        "natural answer won, each pair being shown in both orders and a tie counting half; 50 % is "
+        "no preference."
     )
 
 
@@ -129,8 +137,10 @@ def _judged(row: Record, confidence: float) -> Iterator[str]:
         share = preference["natural"]
         lost = f"; {preference['missing']} pairs lack a verdict" if preference["missing"] else ""
         yield (
-            f"The judge preferred the natural answer in {number(share['value'])} % of pairs "
-            f"({bounds(share)}; 50 is no preference{lost})."
+            f"Shown both ways round, the natural answer won {number(share['value'])} % of the time "
+            f"({bounds(share)}; a tie counts half, 50 is no preference{lost}): of the pairs it won "
+            f"{preference['won']} and lost {preference['lost']}, and {preference['even']} were "
+            "even, among them those whose two orders contradict each other."
         )
     if naturalness is not None:
         difference = naturalness["difference"]

@@ -50,8 +50,7 @@ def nulls(results: Sequence[Record], cross: Sequence[Record], arms: Sequence[str
     """
     traits = list(dict.fromkeys(result["trait"] for result in results))
     most = max((_count(results, trait) for trait in traits), default=1)
-    figure = new_figure(WIDTH, 0.9 + (len(FAMILIES) + 1) * (0.2 + 0.15 * most))
-    panels = figure.subplots(1, max(len(traits), 1), sharex=True, sharey=True, squeeze=False)[0]
+    figure, panels = _panels(traits, 0.6, 0.3 + (len(FAMILIES) + 1) * (0.2 + 0.15 * most))
     for axes, trait in zip(panels, traits, strict=False):
         shown = _feasible(results, trait)
         for place, result in enumerate(shown):
@@ -87,8 +86,7 @@ def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> F
     both are read off at the same coherence, for then it only paid more coherence for its delta.
     """
     traits = list(dict.fromkeys(result["trait"] for result in results))
-    figure = new_figure(WIDTH, 3.7)
-    panels = figure.subplots(1, max(len(traits), 1), sharex=True, sharey=True, squeeze=False)[0]
+    figure, panels = _panels(traits, 0.6, 3.1)
     for axes, trait in zip(panels, traits, strict=False):
         shown = _feasible(results, trait)
         axes.axvspan(-5, floor, color=RULE, alpha=0.55, linewidth=0)
@@ -99,7 +97,7 @@ def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> F
         _panel(axes, trait, shown)
     lowest = min((_lowest(result) for result in results), default=floor)
     panels[0].set_xlim(100, min(lowest, floor) - 5)
-    panels[0].set_ylabel("delta, points")
+    figure.supylabel("delta, points", color=MUTED, size=8.5)
     _below(figure, "mean coherence of the answers: intact on the left, broken on the right")
     handles = cell_handles(results, arms)
     handles.append(Line2D([], [], color=INK, lw=0, marker="o", mfc="none", ms=8, label="chosen"))
@@ -110,19 +108,18 @@ def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> F
 
 
 def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
-    """Delta of each chosen setting in its first trial, its recount and the report.
+    """The largest delta of a feasible trial, and that of the chosen setting in recount and report.
 
     What would make it false: lines that fall from the recount to the report by more than the
     interval of their difference, for then the choice rested on luck.
     """
     traits = list(dict.fromkeys(result["trait"] for result in results))
     most = max((_count(results, trait) for trait in traits), default=1)
-    lines = max(-(-len(traits) // ABREAST), 1)
+    lines, columns = _arranged(len(traits))
     figure = new_figure(WIDTH, 0.3 + lines * (2.8 + 0.2 * most))
     grid = figure.subplots(
-        2 * lines, max(-(-len(traits) // lines), 1), sharey="row", squeeze=False,
-        height_ratios=[2.6, 0.2 * most] * lines,
-    )  # fmt: skip
+        2 * lines, columns, sharey="row", squeeze=False, height_ratios=[2.6, 0.2 * most] * lines
+    )
     panels, texts = grid[::2], grid[1::2]
     for axes, under, trait in zip(panels.flat, texts.flat, traits, strict=False):
         shown = _feasible(results, trait)
@@ -135,7 +132,7 @@ def shrinkage(results: Sequence[Record], arms: Sequence[str]) -> Figure:
             text = f"{signed(lost['value'])} ({bounds(lost)})"
             under.text(0, place, text, va="center", color=colour_of(result, arms))
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_xticks([0, 1, 2], ["first trial", "recount", "report"])
+        axes.set_xticks([0, 1, 2], ["best trial", "recount", "report"])
         axes.set_xlim(-0.3, 2.45)
         axes.grid(axis="x", visible=False)
         _panel(axes, trait, shown)
@@ -232,6 +229,23 @@ def _fall(axes: Axes, result: Record, offset: float, arms: Sequence[str]) -> Non
     axes.plot(*zip(*shown, strict=True), color=colour, linestyle=DASHES[result["method"]])
     axes.plot(*zip(*shown[:-1], strict=True), marker, lw=0, color=colour, mfc=PAPER, ms=5)
     draw_interval(axes, result["delta"], 2 + offset, colour, marker, across=False)
+
+
+def _arranged(panels: int) -> tuple[int, int]:
+    """Rows and columns of so many panels."""
+    rows = max(-(-panels // ABREAST), 1)
+    return rows, max(-(-panels // rows), 1)
+
+
+def _panels(traits: Sequence[str], legend: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel of this height, in inches, for each trait, all with the same axes."""
+    rows, columns = _arranged(len(traits))
+    figure = new_figure(WIDTH, legend + rows * height)
+    panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for at in range(max(len(traits), 1), len(panels)):
+        panels[at].set_axis_off()
+        panels[at - columns].tick_params(labelbottom=True)
+    return figure, panels
 
 
 def _below(figure: Figure, sentence: str) -> None:

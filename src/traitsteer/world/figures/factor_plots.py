@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from traitsteer.words.factor_findings import who
 from traitsteer.words.findings import apart
 from traitsteer.world.figures.plot_parts import draw_interval, empty, legend_above
 from traitsteer.world.figures.plot_style import (
@@ -34,12 +35,12 @@ def parts(found: Record) -> Figure:
     band behind a mark is its own margin of luck, since a contrast of few cells has a wider one than
     a mean over all of them.
     """
-    panels = [*found["traits"], *([found["all"] | {"trait": "all traits"}] if found["all"] else [])]
+    panels = [*found["traits"], *([found["all"]] if found["all"] else [])]
     names = [factor["name"] for factor in found["factors"]]
     figure = new_figure(WIDTH, 1.25 + 0.42 * len(names))
     row = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axes, one in zip(row, panels, strict=True):
-        axes.set_title(one["trait"])
+        axes.set_title(who(one, found))
         if one.get("nothing_feasible"):
             count = f"{len(one['nothing_feasible'])} of {len(found['cells'])}"
             empty(axes, f"nothing feasible in\n{count} cells")

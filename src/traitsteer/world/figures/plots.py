@@ -39,7 +39,7 @@ from traitsteer.world.figures.plot_style import (
 def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[str]) -> Figure:
     """Delta with its interval for every result, and the random vectors' right under it."""
     traits = list(dict.fromkeys(row["trait"] for row in results))
-    figure = new_figure(WIDTH, 0.55 + 0.46 * len(results) + 0.2 * len(traits))
+    figure = new_figure(WIDTH, 0.55 + 0.46 * max(len(results), 1) + 0.2 * len(traits))
     axes = figure.subplots()
     place = 0.0
     ticks: list[float] = []
@@ -54,7 +54,10 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
             ticks.append(place)
             labels.append(name_of(row))
             if row["delta"] is None:
-                axes.text(1.5, place, "nothing feasible", va="center", color=MUTED, style="italic")
+                axes.annotate(
+                    "nothing feasible", (0, place), (7, 0), textcoords="offset points",
+                    va="center", color=MUTED, style="italic", annotation_clip=False,
+                )  # fmt: skip
                 continue
             best = any(row is other for other in chosen)
             _bar(axes, row["delta"], place + 0.12, colour, full=best)
@@ -70,6 +73,8 @@ def forest(results: Sequence[Record], chosen: Sequence[Record], arms: Sequence[s
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.07)
+    if all(row["delta"] is None for row in results):
+        axes.set_xlim(-5, 100)
     axes.set_ylim(place + 0.5, 0.6)
     axes.set_xlabel("delta of the trait score on the report questions, points")
     handles = [

@@ -25,7 +25,7 @@ from traitsteer.world.figures.plot_style import (
 
 PANELS: tuple[tuple[str, str, tuple[float, float] | None], ...] = (
     ("naturalness", "naturalness, 0 to 100", (0, 100)),
-    ("preference", "natural preferred, % of pairs", (0, 100)),
+    ("preference", "natural preferred, %", (0, 100)),
     ("coherence", "coherence, 0 to 100", (0, 100)),
     ("announced", "names the trait as its own, %", (0, 100)),
     ("exclamations", "! for each 100 words", None),
