@@ -264,6 +264,7 @@ def test_every_format_comes_back_the_same(study: Config, folder: Path, all_layer
 def test_a_scaled_file_comes_back_with_its_coefficient_as_length(study: Config) -> None:
     export(study, formats=("gguf",), scaled=True)
     back = read_gguf(Path("out/vector.gguf"))
+    assert back.facts["scaled_by"] == str(COEFFICIENT)
     assert back.raw_norm.item() == pytest.approx(COEFFICIENT, rel=1e-6)
     assert torch.allclose(back.vectors[0], fitted()[BEST], atol=1e-7)
     card = Path("out/README.md").read_text(encoding="utf-8")
@@ -308,8 +309,8 @@ def test_the_card_says_what_was_measured_and_where(study: Config, folder: Path) 
 
 
 def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Config) -> None:
-    model = {"name": "org/steered", "revision": "abc", "chat": False, "digest": "12" * 32}
-    model |= {"blocks": None, "template": {}, "thinking": None}
+    model = {"name": "org/steered", "revision": "abc", "chat": True, "digest": "12" * 32}
+    model |= {"blocks": None, "template": {"enable_thinking": False}, "thinking": None}
     terms = {
         "steered_model": model,
         "dtype": "bfloat16",
@@ -327,6 +328,7 @@ def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Con
         f"| steered model | `org/steered`, revision abc, digest `{'12' * 32}` |",
         "base_model: org/steered",
         "| coherence floor | 65 |",
+        'return_tensors="pt", enable_thinking=False)',
         "| judge | openai `some-judge` |",
         "> Another rubric.",
         "The study steered response tokens alone",
@@ -376,7 +378,9 @@ def test_nothing_feasible_is_no_evaluation_to_export(study: Config) -> None:
     assert "out/vector" in export(study)
     assert tensors.read(Path("out/vector.safetensors"), {}).provenance["method"] == "probe"
     export(study, "other", method="mean_difference")
-    assert "Nothing: no setting" in Path("other/README.md").read_text(encoding="utf-8")
+    card = Path("other/README.md").read_text(encoding="utf-8")
+    assert "Nothing feasible: settings of this vector were searched under" in card
+    assert f"`{'ab' * 32}`, and none kept a mean coherence of 70" in card
 
 
 def test_the_best_method_is_taken_and_another_layer_has_no_coefficient(study: Config) -> None:
@@ -487,6 +491,7 @@ def test_foreign_tensors_need_to_say_their_layers(tmp_path: Path, folder: Path) 
         return whole.float()
 
     assert torch.allclose(imported(raw[0], layer=2)[2], raw[0])
+    assert torch.allclose(imported(raw[:1], layer=2)[2], raw[0])
     assert torch.allclose(imported(raw[:3], model=str(folder)), raw[:3])
     # A row for each hidden state: the first is the embeddings, no block's output.
     assert torch.allclose(imported(raw, model=str(folder)), raw[1:])
@@ -497,6 +502,7 @@ def test_foreign_tensors_need_to_say_their_layers(tmp_path: Path, folder: Path) 
         (raw[:, :8], {"model": str(folder)}, "width 8 for layers up to 2"),
         (raw[0], {"model": str(folder), "layer": 3}, "layers up to 3"),
         (raw[0], {"layer": -1}, r"for the layers \[-1\]"),
+        (raw[:3], {"model": str(folder), "layer": 1}, "are of layers 0, 1, 2, and --layer is 1"),
         (raw[None], {}, r"anything \(1, 4, 32\); expected one tensor"),
     ):
         with pytest.raises(TraitsteerError, match=match):

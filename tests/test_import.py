@@ -387,10 +387,20 @@ def test_sources_that_contradict_each_other_need_a_choice(tmp_path: Path) -> Non
     into = Choices(tmp_path / "into", split=2)
     with pytest.raises(TraitsteerError, match=r"differ in what they give as definition; choose"):
         run([one, other], into)
-    chosen = Choices(tmp_path / "into", split=2, definition=other / "definition.txt")
+    (other / "definition.txt").write_text("# A remark.\nAnother.\n", encoding="utf-8")
+    (tmp_path / "asked.txt").write_text("Asked?\n", encoding="utf-8")
+    chosen = Choices(
+        tmp_path / "into",
+        split=2,
+        definition=other / "definition.txt",
+        extraction=tmp_path / "asked.txt",
+    )
     said = run([one, other], chosen)
     assert read_trait(tmp_path / "into").definition == "Another."
+    assert read_trait(tmp_path / "into").extraction == ("Asked?",)
     assert "definition.txt:1 definition: " in said
+    assert "definition.txt: 1 lines that begin with # are comments" in said
+    assert "extraction questions: --extraction gives others" in said
     (other / "steering.json").write_text('{"questions": ["Other?"]}', encoding="utf-8")
     with pytest.raises(TraitsteerError, match=r"as evaluation; choose with --report"):
         run([one, other], chosen)

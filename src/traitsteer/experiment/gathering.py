@@ -6,6 +6,7 @@ from pathlib import Path
 
 from traitsteer.words.errors import TraitsteerError
 from traitsteer.words.seeds import seed_for
+from traitsteer.world.files import read_text
 from traitsteer.world.foreign.foreign_traits import TraitSource, read_questions
 from traitsteer.world.json_lines import Text
 from traitsteer.world.trait_folder import (
@@ -68,6 +69,12 @@ def gather(found: Sequence[TraitSource], choices: Choices) -> Gathered:
         if not text:
             raise TraitsteerError(f"{choices.definition} is empty; write the judge's rubric.")
         gathered.add("definition", text, [choices.definition])
+        lines = read_text(choices.definition).splitlines()
+        if comments := sum(line.startswith("#") for line in lines):
+            gathered.said.append(
+                f"{choices.definition}: {comments} lines that begin with # are comments, not "
+                "part of the definition"
+            )
         gathered.said += [
             f"{one.definition.where} definition: {choices.definition} is used instead"
             for one in found
@@ -91,15 +98,22 @@ def _gather_questions(found: Sequence[TraitSource], choices: Choices, gathered: 
     for name in QUESTION_FILES:
         if path := getattr(choices, name):
             gathered.ask(name, _given(path), [path])
+    if choices.extraction:
+        used = _plainly(gathered.questions["extraction"])
+        gathered.said += [
+            f"{one.extraction[0].where} extraction questions: --extraction gives others"
+            for one in found
+            if one.extraction and _plainly(one.extraction) != used
+        ]
     given = None if choices.extraction else _only(found, "extraction", "choose with --extraction")
     if given and given.extraction:
         gathered.ask("extraction", given.extraction, given.files["extraction"])
     if choices.report and choices.split is None:
-        used = [_plainly(questions) for questions in gathered.questions.values()]
+        asked = [_plainly(questions) for questions in gathered.questions.values()]
         gathered.said += [
             f"{one.evaluation[0].where} evaluation questions: --report gives others"
             for one in found
-            if one.evaluation and _plainly(one.evaluation) not in used
+            if one.evaluation and _plainly(one.evaluation) not in asked
         ]
         return
     one = _only(found, "evaluation", "choose with --report FILE")

@@ -64,14 +64,13 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
     path = layout.fitted_vectors(trait, arm, method)
     fit = tensors.read(path, {"trait": trait, "arm": arm, "method": method})
     vectors, raw_norm = fit.tensors["vectors"], fit.tensors["raw_norm"]
-    evaluation = results.get(method)
-    if evaluation is not None and evaluation["status"] != "feasible":
-        evaluation = None
+    record = results.get(method)
+    evaluation = record if record and record["status"] == "feasible" else None
     layers = _chosen_layers(wanted, len(vectors), evaluation)
     if evaluation is not None:
         _check_steered(trait, arm, method, evaluation, vectors)
     said, gguf_layers = _checked(wanted, layers, evaluation)
-    terms = steered_terms(config, trait, evaluation)
+    terms = steered_terms(config, trait, record)
     hint = wanted.model_hint
     if "gguf" in wanted.formats and hint is None:
         hint = _hint(terms.model, config.models.trust_remote_code, vectors)
@@ -98,6 +97,7 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
         judge=f"{terms.judge_kind} `{terms.judge_name}`",
         residual_norms=tuple(calibration["mean_residual_norm"]) if calibration else None,
         evaluation=evaluation,
+        searched=record["protocol"] if record and not evaluation else None,
         files=tuple(files.values()),
         scaled=wanted.scaled,
         pocket=pocket_limit(
@@ -113,12 +113,13 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
             write_plain_json(wanted.to / name, whole)
         else:
             assert hint is not None
-            part = _rows(vectors, raw_norm, gguf_layers, facts)
             scale = evaluation["coefficient"] if wanted.scaled and evaluation else 1.0
+            told = {"scaled_by": str(scale)} if wanted.scaled else {}
+            part = _rows(vectors, raw_norm, gguf_layers, facts | told)
             write_gguf(wanted.to / name, part, hint, scale)
     write_text(wanted.to / "README.md", card.text())
-    told = [f"{wanted.to / name}" for name in (*files.values(), "README.md")]
-    return "\n".join([*told, *said])
+    written = [f"{wanted.to / name}" for name in (*files.values(), "README.md")]
+    return "\n".join([*written, *said])
 
 
 def _require_free(wanted: Wanted, names: Sequence[str]) -> None:

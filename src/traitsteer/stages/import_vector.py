@@ -31,11 +31,16 @@ def run(
         layer: where a single vector belongs, when the file does not say.
 
     Raises:
-        TraitsteerError: the file cannot be read or does not fit the model, or another would be
-            overwritten.
+        TraitsteerError: the file cannot be read, is of other layers or does not fit the model, or
+            another would be overwritten.
     """
     shape = shape_of(model, None, False) if model else None
     vector = _read(path, layer, shape)
+    if layer is not None and vector.layers != (layer,):
+        raise TraitsteerError(
+            f"{path} says by itself that its vectors are of layers "
+            f"{', '.join(map(str, vector.layers))}, and --layer is {layer}; leave it out."
+        )
     if model and shape:
         _check(path, vector, model, shape)
     if to.suffix != ".safetensors":

@@ -135,6 +135,8 @@ def read_safetensors(path: Path, layer: int | None, blocks: int | None) -> Contr
             f"{path} holds {shapes or 'nothing'}; expected one tensor of numbers, [width] or "
             "[layers, width]."
         )
+    if layer is not None and tensor.dim() == 2 and len(tensor) == 1 and len(found.tensors) == 1:
+        tensor = tensor[0]
     if tensor.dim() == 1:
         said = int(facts["layer"]) if facts.get("layer", "").isdecimal() else layer
         if said is None or layer not in (None, said):
