@@ -136,6 +136,11 @@ def test_a_position_that_no_response_reaches_is_refused(
     assert sentence in checked(arms__natural__position=position)
 
 
+def test_a_position_that_tells_the_sides_of_no_pair_apart_is_refused(checked: Checked) -> None:
+    printed = checked(arms__instruction__position="prompt[0]")
+    assert "arms.instruction.position 'prompt[0:1]', and before it, the same tokens" in printed
+
+
 @pytest.mark.parametrize("position", ["response[7:]", "response[-1]", "all[-3:]", "prompt[-1]"])
 def test_a_position_that_a_response_may_reach_is_taken(checked: Checked, position: str) -> None:
     checked(0, arms__natural__position=position)

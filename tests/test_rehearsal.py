@@ -4,12 +4,14 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from traitsteer.cli import main
 from traitsteer.experiment.models import open_model
+from traitsteer.maths.positions import Position
 from traitsteer.rehearsal import judge_server
 from traitsteer.rehearsal.families import FAMILIES
 from traitsteer.rehearsal.models import LAYERS, build_pair, family_of
@@ -121,6 +123,24 @@ def test_small_sizes_are_a_possible_study_that_compares_the_same(
     for section in ("study", "arms"):
         assert getattr(small, section) == getattr(whole, section)
     assert small.vet.positive_at_least == whole.vet.positive_at_least
+
+
+def test_greedy_elicitation_and_late_positions_stay_possible(repository: Path) -> None:
+    values = YAML(typ="safe").load((repository / "profiles/llama-3.1-8b.yaml").read_text())
+    values["elicit"] |= {"samples": 1, "temperature": 0, "max_new_tokens": 100}
+    values["arms"]["natural"]["position"] = "response[30:40]"
+    parse(values)
+    small = parse(shrunk(values, SMALLEST))
+    assert small.elicit.samples == 1
+    most = small.elicit.max_new_tokens
+    assert Position.parse(small.arms["natural"].position).tokens(5, most) and most < 100
+    assert parse(shrunk(values | {"arms": whole_responses(values)}, SMALLEST)).elicit == (
+        small.elicit.model_copy(update={"max_new_tokens": SMALLEST.tokens})
+    )
+
+
+def whole_responses(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: arm | {"position": "response[:]"} for name, arm in values["arms"].items()}
 
 
 def test_a_short_trait_keeps_disjoint_questions_and_both_sides(repository: Path) -> None:

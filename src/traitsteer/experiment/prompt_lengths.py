@@ -5,7 +5,7 @@ All prompts are encoded as the stages encode them: the longest text need not hav
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 
 from traitsteer.engine.rows import check_length
@@ -28,11 +28,15 @@ _SHOWN = 40
 class Counted:
     """One prompt of a study in a model's tokens, and how many may follow it."""
 
+    of: str
+    """What it is, such as a question of a trait."""
     name: str
+    """The same, with how it begins."""
     tokens: int
     highest: int
     """The highest of its token ids; -1 of an empty one."""
     new_tokens: int
+    ids: tuple[int, ...]
 
 
 def elicited_by(config: Config, traits: Sequence[Trait], text: str) -> list[Counted]:
@@ -93,12 +97,14 @@ def check_model(config: Config, which: ModelConfig, asked: Iterable[Counted]) ->
 def check_position(config: Config, arm: str, asked: Sequence[Counted]) -> None:
     """Refuse a position of an arm that can hold no token, however long the responses are.
 
+    And one in the prompt up to which the tokens of both sides are the same in a trait's pairs.
+
     Args:
-        asked: the prompts of the arm's text.
+        asked: the prompts of the arm's text, both sides of each contrast pair after each other.
 
     Raises:
         TraitsteerError: it cannot be parsed or holds none; of a position in the prompt, none of one
-            of the prompts.
+            of the prompts, or nothing that tells the sides of any pair of a trait apart.
     """
     position, most = Position.parse(config.arm(arm).position), config.elicit.max_new_tokens
     if position.part == "prompt":
@@ -108,6 +114,14 @@ def check_position(config: Config, arm: str, asked: Sequence[Counted]) -> None:
                     f"{prompt.name} has {prompt.tokens} tokens, none of them at "
                     f"arms.{arm}.position {str(position)!r}; widen the position or lengthen the "
                     "prompt."
+                )
+        for of, prompts in groupby(asked, key=lambda prompt: prompt.of):
+            upto = [p.ids[: max(position.tokens(p.tokens, 1)) + 1] for p in prompts]
+            if upto[::2] == upto[1::2]:
+                raise TraitsteerError(
+                    f"{of} has at arms.{arm}.position {str(position)!r}, and before it, the same "
+                    "tokens in both sides of every contrast pair, so that no vector can tell them "
+                    "apart; name a later position."
                 )
         return
     lengths = {prompt.tokens for prompt in asked}
@@ -140,7 +154,8 @@ def _prompt(
     ids = prompts.encode(text, system, plain)
     under = "" if system is None else " under a system prompt"
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return Counted(f"{name}{under} ({shown!r})", len(ids), max(ids, default=-1), new_tokens)
+    highest = max(ids, default=-1)
+    return Counted(name, f"{name}{under} ({shown!r})", len(ids), highest, new_tokens, ids)
 
 
 def _check(shape: ModelShape, which: ModelConfig, prompt: Counted) -> None:

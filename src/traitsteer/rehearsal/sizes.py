@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
+from traitsteer.maths.positions import Position
 from traitsteer.words.records import Trait
 
 
@@ -40,12 +41,26 @@ def shortened(trait: Trait, sizes: RehearsalSizes) -> Trait:
 def shrunk(profile: Mapping[str, Any], sizes: RehearsalSizes) -> dict[str, Any]:
     """The profile's parameters with small sizes; what is compared and how stays as it is."""
     values: dict[str, Any] = deepcopy(dict(profile))
-    for section, changes in _changes(sizes).items():
+    for section, changes in _changes(sizes, _tokens(profile, sizes)).items():
         values[section] |= changes
+    if values["elicit"]["temperature"] == 0:
+        values["elicit"]["samples"] = 1
     return values
 
 
-def _changes(sizes: RehearsalSizes) -> dict[str, dict[str, Any]]:
+def _tokens(profile: Mapping[str, Any], sizes: RehearsalSizes) -> int:
+    """Tokens of a response: those of the sizes, or so many more as every arm's position needs."""
+    most = profile["elicit"]["max_new_tokens"]
+    positions = [Position.parse(arm["position"]) for arm in profile["arms"].values()]
+    needed = [
+        next((n for n in range(1, most + 1) if position.tokens(1, n)), 1)
+        for position in positions
+        if position.part != "prompt"
+    ]
+    return max([sizes.tokens, *needed])
+
+
+def _changes(sizes: RehearsalSizes, tokens: int) -> dict[str, dict[str, Any]]:
     return {
         "models": {"rows": 64, "tokens": 2048},
         "judge": {
@@ -53,7 +68,7 @@ def _changes(sizes: RehearsalSizes) -> dict[str, dict[str, Any]]:
             "requests_per_minute": None,
             "budget": {"calls": None, "tokens": None},
         },
-        "elicit": {"samples": 3, "max_new_tokens": sizes.tokens},
+        "elicit": {"samples": 3, "max_new_tokens": tokens},
         "vet": {"minimum": 2},
         "fit": {"penalties": [0.1, 10.0], "folds": 3, "halves": 2},
         "answers": {"max_new_tokens": sizes.tokens},

@@ -104,8 +104,9 @@ def refuse_models(config: Config, traits: Sequence[Trait]) -> list[str]:
 
     Raises:
         TraitsteerError: weights cannot be found, need too much memory or have no blocks that can be
-            found, a prompt does not fit its model, a position holds no token, or a model reads or
-            is steered with what was made by one of another vocabulary or shape.
+            found, a prompt does not fit its model, a position holds no token or tells no pair
+            apart, or a model reads or is steered with what was made by one of another vocabulary
+            or shape.
     """
     models = config.models
     for model in (models.base, models.instruct):
