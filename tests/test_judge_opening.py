@@ -143,7 +143,7 @@ def test_an_endpoint_that_fails_when_it_is_to_go_on_is_used_without(
 ) -> None:
     # The first wait is longer than all that is left.
     monkeypatch.setattr(openai_judge, "_OPENING_S", 10.0)
-    impatient = Patience(30, 30, 60.0)
+    impatient = Patience(10, 30, 60.0)
     server.reply = said("8", "5")
     server.further = itertools.repeat((500, {"error": {"message": "the last is no user"}}))
     endpoint = opened(impatient)
