@@ -268,6 +268,7 @@ def _comparison(config: Config) -> None:
             "protocol": "0f1e2d3c" * 8,
             "profile": config.profile,
             "models": {"base": "models/pocket/base", "instruct": "models/pocket/instruct"},
+            "judge": {"kind": config.judge.kind, "name": "models/pocket/judge"},
             "software": {"torch": "2.13.0", "transformers": "5.23.0"},
             "protocols": dict.fromkeys(config.study.traits, "ab" * 32),
             "budgets": {

@@ -256,7 +256,8 @@ def test_the_limit_is_that_of_the_models_and_of_the_judge_on_page_and_terminal(
     ):
         changed = config.model_copy(update=changes)
         named = {which: getattr(changed.models, which).name for which in ("base", "instruct")}
-        write_json(layout.COMPARISON, comparison | {"models": named})
+        judge = {"kind": changed.judge.kind, "name": "any"}
+        write_json(layout.COMPARISON, comparison | {"models": named, "judge": judge})
         report.run(changed)
         text = Page(layout.REPORT.read_text(encoding="utf-8")).text
         for told in (text, " ".join(show.table(changed).split())):
@@ -274,10 +275,14 @@ def test_the_terminal_says_of_which_models_a_comparison_is(folder, monkeypatch):
     told = show.table(config.model_copy(update={"models": owned(config), "judge": judge}))
     said = " ".join(told.split())
     assert (
-        "This is a comparison of models/pocket/base and models/pocket/instruct, and params.yaml "
-        "names own/base and own/instruct: run `make repro` for theirs."
+        "This is a comparison of models/pocket/base, models/pocket/instruct and a judge of kind "
+        "pocket, and params.yaml names own/base, own/instruct and a judge of kind openai: run "
+        "`make repro` for theirs."
     ) in said
     assert "no evidence for or against any claim about a real model" in said
+    told = show.table(config.model_copy(update={"judge": judge}))
+    assert "a judge of kind openai: run" in " ".join(told.split())
+    assert "the judge learned it too" in " ".join(told.split()), "that of the scores, not the next"
 
 
 def test_nothing_feasible_and_missing_scores_are_named(folder, page, source):

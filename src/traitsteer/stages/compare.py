@@ -36,11 +36,12 @@ def run(config: Config) -> None:
         for trait in config.study.traits
         for arm in config.study.arms
     }
-    protocols = _protocols(results)
+    protocols, terms = _protocols(results)
     comparison = {
         "protocols": protocols,
         "profile": config.profile,
         "models": {"base": config.models.base.name, "instruct": config.models.instruct.name},
+        "judge": {name: terms["judge"][name] for name in ("kind", "name")},
         "software": read_json(layout.identity("instruct"))["software"],
         "results": [_result(found) for rows in results.values() for found in rows],
         "comparisons": _comparisons(config, results),
@@ -51,8 +52,10 @@ def run(config: Config) -> None:
     write_text(layout.PLOTS / "frontier.csv", _frontier(config))
 
 
-def _protocols(results: Results) -> dict[str, str]:
-    """SHA-256 of each trait's protocol, after every result was held against every other."""
+def _protocols(results: Results) -> tuple[dict[str, str], FrozenTerms]:
+    """SHA-256 of each trait's protocol, after every result was held against every other, and the
+    terms that all traits share.
+    """
     first: dict[str, tuple[str, FrozenTerms]] = {}
     for (trait, arm), rows in results.items():
         terms = read_terms(layout.evaluation_terms(trait, arm))
@@ -65,8 +68,9 @@ def _protocols(results: Results) -> dict[str, str]:
                 )
         name, before = first.setdefault(trait, (arm, terms))
         refuse_difference(before, terms, (f"The results of {trait} {name}", f"{trait} {arm}"))
-    shared_terms({trait: terms for trait, (_, terms) in first.items()})
-    return {trait: digest(terms) for trait, (_, terms) in first.items()}
+    of_trait = {trait: terms for trait, (_, terms) in first.items()}
+    shared = shared_terms(of_trait)
+    return {trait: digest(terms) for trait, terms in of_trait.items()}, shared
 
 
 def _result(found: dict[str, Any]) -> dict[str, Any]:

@@ -53,22 +53,29 @@ def table(config: Config) -> str:
         "Optuna dashboard  make optuna    (http://127.0.0.1:8080)",
     ]
     made_of = found["models"].values()
-    if limit := pocket_limit(config.pocket.folder, made_of, config.judge.kind):
+    if limit := pocket_limit(config.pocket.folder, made_of, found["judge"]["kind"]):
         lines += ["", *textwrap.wrap(limit, 90)]
     return "\n".join(lines)
 
 
 def _of_others(config: Config, found: dict[str, Any]) -> list[str]:
-    """What is to be known where the comparison is of other models than those of params.yaml."""
-    made_of = found["models"]
-    named = {which: getattr(config.models, which).name for which in made_of}
-    if made_of == named:
+    """What is to be known where the comparison is of other models or of another judge than those of
+    params.yaml.
+    """
+    models = [getattr(config.models, which).name for which in found["models"]]
+    made_by = [*found["models"].values(), _judge(found["judge"]["kind"])]
+    named = [*models, _judge(config.judge.kind)]
+    if made_by == named:
         return []
     told = (
-        f"This is a comparison of {listed([*made_of.values()])}, and params.yaml names "
-        f"{listed([*named.values()])}: run `make repro` for theirs."
+        f"This is a comparison of {listed(made_by)}, and params.yaml names {listed(named)}: run "
+        "`make repro` for theirs."
     )
     return ["", *textwrap.wrap(told, 90)]
+
+
+def _judge(kind: str) -> str:
+    return f"a judge of kind {kind}"
 
 
 def _row(row: dict[str, Any]) -> str:
