@@ -320,6 +320,7 @@ def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Con
         "rubric": "Another rubric.",
     }
     write_json(OWN_TERMS, {"sha256": "ab" * 32, "terms": terms})
+    write_json(layout.identity("instruct"), {"digest": "12" * 32, "quantisation": "int4"})
     # Those that the next study is to be made under say nothing of this one.
     write_json(layout.protocol("evil"), {"sha256": "cd" * 32, "terms": {}})
     export(study, formats=("safetensors", "gguf"), model_hint="qwen2")
@@ -329,6 +330,8 @@ def test_the_terms_of_the_evaluation_are_those_that_were_written_down(study: Con
         "base_model: org/steered",
         "| coherence floor | 65 |",
         'return_tensors="pt", enable_thinking=False)',
+        "| quantisation | int4 |",
+        "The study steered the model in int4; what follows loads it whole",
         "| judge | openai `some-judge` |",
         "> Another rubric.",
         "The study steered response tokens alone",

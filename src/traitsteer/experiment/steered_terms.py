@@ -70,6 +70,15 @@ def steered_terms(config: Config, trait: str, evaluation: dict[str, Any] | None)
     )
 
 
+def quantisation_of(terms: SteeredTerms) -> str | None:
+    """int8 or int4 if the steered model, as it was looked up last, is loaded so."""
+    if not layout.identity("instruct").exists():
+        return None
+    found = read_json(layout.identity("instruct"))
+    known = terms.digest in (None, found["digest"]) and found["quantisation"] != "none"
+    return str(found["quantisation"]) if known else None
+
+
 def calibration_of(terms: SteeredTerms, layers: int) -> dict[str, Any] | None:
     """The mean residual norms, where they were measured on the steered model."""
     if not layout.CALIBRATION.exists():

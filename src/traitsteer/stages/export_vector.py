@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from traitsteer.experiment.results import finished_results
-from traitsteer.experiment.steered_terms import calibration_of, steered_terms
+from traitsteer.experiment.steered_terms import calibration_of, quantisation_of, steered_terms
 from traitsteer.words import layout
 from traitsteer.words.config import Config
 from traitsteer.words.errors import TraitsteerError
@@ -90,6 +90,7 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
         steered=terms.model,
         steered_digest=terms.digest or (calibration["digest"] if calibration else None),
         dtype=terms.dtype,
+        quantisation=quantisation_of(terms),
         layers=layers,
         width=vectors.shape[1],
         tokens=terms.tokens,

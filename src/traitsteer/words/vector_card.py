@@ -32,6 +32,8 @@ class VectorCard:
     steered: ModelConfig
     steered_digest: str | None
     dtype: str
+    quantisation: str | None
+    """int8 or int4, where the study is known to have steered the model so."""
     layers: tuple[int, ...]
     """Of the files, 0-based block outputs."""
     width: int
@@ -105,6 +107,8 @@ class VectorCard:
             "width": str(self.width),
             "norm": "1",
         }
+        if self.quantisation:
+            facts["quantisation"] = self.quantisation
         if self.evaluation is not None:
             facts |= {
                 "best layer": str(self.evaluation["layer"]),
@@ -176,6 +180,11 @@ class VectorCard:
         if self.tokens != "all":
             alone = f"The study steered {self.tokens} tokens alone"
             parts.append(f"{alone}; what follows steers all tokens.")
+        if self.quantisation:
+            parts.append(
+                f"The study steered the model in {self.quantisation}; what follows loads it whole, "
+                "where it may behave otherwise."
+            )
         factor = coefficient or "1.0"
         if coefficient is None:
             begin = "1.0 is a place to begin"
