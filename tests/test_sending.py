@@ -73,8 +73,11 @@ def test_a_rate_limit_turns_no_question_into_a_missing_one_and_costs_no_budget(
     assert sum(line["calls"] for line in lines) == questions
 
 
-def test_an_endpoint_that_turns_everything_away_ends_the_run(tmp_path: Path, monkeypatch) -> None:
-    client = Limited(None)
+@pytest.mark.parametrize(("says", "within"), [(None, 400.0), (1.0, 400.0), (86400.0, 10.0)])
+def test_an_endpoint_that_turns_everything_away_ends_the_run(
+    tmp_path: Path, monkeypatch, says: float | None, within: float
+) -> None:
+    client = Limited(says)
     client.free = float("inf")
     sending = sender(tmp_path, client, monkeypatch, Budget())
 
@@ -85,6 +88,7 @@ def test_an_endpoint_that_turns_everything_away_ends_the_run(tmp_path: Path, mon
     loop = skipping_loop()
     try:
         ended = loop.run_until_complete(ask())
+        assert loop.time() < within
     finally:
         loop.close()
     assert {type(each) for each in ended} <= {GaveUp, TraitsteerError}

@@ -139,13 +139,13 @@ class Sender:
                 return found
             if self._silence.after(prompt, loop.time()):
                 self._end(found)
-            if found.wait is not None:
-                self._pace.pause(found.wait)
+            asked = found.wait or 0.0
             if found.too_many:
                 # A question has all its time as long as others are answered.
                 self._pace.too_fast(began)
-                if self._silence.lasts(loop.time()):
+                if asked >= left.seconds or self._silence.lasts(loop.time()):
                     self._give_up(found)
+                self._pace.pause(asked)
                 continue
             left.seconds -= loop.time() - began
             failures += 1
@@ -155,6 +155,7 @@ class Sender:
             if wait >= left.seconds:
                 self._give_up(found)
             left.seconds -= wait
+            self._pace.pause(asked)
             await asyncio.sleep(wait)
 
     async def _answers(self, left: Left) -> bool:
