@@ -132,7 +132,9 @@ def test_results_of_different_protocols_share_no_table(config, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     cells = [(trait, arm) for trait in traits for arm in ("instruction", "natural")]
     results = {(t, a): _result(t, a, traits[t]) for t, a in cells}
-    assert _protocols(results) == {t: digest(terms) for t, terms in traits.items()}
+    digests, shared = _protocols(results)
+    assert digests == {t: digest(terms) for t, terms in traits.items()}
+    assert shared == common_terms(traits["evil"])
 
     other = traits["evil"] | {"coherence_floor": 50.0}
     mixed = results | {("evil", "natural"): _result("evil", "natural", other)}
