@@ -143,17 +143,21 @@ def test_every_point_of_shrinkage_stands_at_its_own_stage(cells: int) -> None:
         assert all(abs(x - stage) < 0.3 and left < x < right for stage, x in enumerate(at))
 
 
-@pytest.mark.parametrize("name", ["nulls", "frontiers"])
-@pytest.mark.parametrize("traits", [1, 5, 6, 7, 12])
-def test_no_two_titles_overlap_however_many_traits_there_are(name: str, traits: int) -> None:
+def many(traits: int) -> list[dict[str, Any]]:
+    """Results of so many traits with long names."""
     draw = random.Random(0)
     best = {"layer": 2, "strength": 0.6, "coefficient": 3.1, "delta": 55.0}
-    rows = [
+    return [
         {"trait": f"hallucination {n}", "arm": arm, "method": method} | evidence(best, draw)
         for n in range(traits)
         for arm, method in CELLS
     ]
-    drawn = figure(name, rows)
+
+
+@pytest.mark.parametrize("name", ["nulls", "frontiers"])
+@pytest.mark.parametrize("traits", [1, 5, 6, 7, 12])
+def test_no_two_titles_overlap_however_many_traits_there_are(name: str, traits: int) -> None:
+    drawn = figure(name, many(traits))
     with style():
         drawn.draw_without_rendering()
     titled = [text for text in drawn.findobj(Text) if text.get_text().startswith("hallucination")]
@@ -172,13 +176,7 @@ def test_no_two_titles_overlap_however_many_traits_there_are(name: str, traits: 
 
 @pytest.mark.parametrize("traits", [1, 3, 5, 6, 7, 8, 11])
 def test_no_two_texts_of_shrinkage_overlap_however_many_traits_there_are(traits: int) -> None:
-    draw = random.Random(0)
-    best = {"layer": 2, "strength": 0.6, "coefficient": 3.1, "delta": 55.0}
-    rows = [
-        {"trait": f"hallucination {n}", "arm": arm, "method": method} | evidence(best, draw)
-        for n in range(traits)
-        for arm, method in CELLS
-    ]
+    rows = many(traits)
     for row in rows:
         row["shrinkage"] = {"value": -12.34, "lower": -23.45, "upper": 12.34, "n": 40}
     drawn = figure("shrinkage", rows)

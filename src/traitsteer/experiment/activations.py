@@ -127,7 +127,7 @@ class Reader:
         key = {
             "code": _CODE,
             "model": self.model.digest,
-            "class": self.model.kind,
+            "implementation": self.model.implementation,
             "software": self.model.software,
             "dtype": str(self.model.dtype),
             "device": str(self.model.device),

@@ -249,7 +249,7 @@ class _Run:
         key = {
             "code": _CODE,
             "model": bench.model.digest,
-            "class": bench.model.kind,
+            "implementation": bench.model.implementation,
             "ends": bench.model.end_ids,
             "software": bench.model.software,
             "dtype": str(bench.model.dtype),

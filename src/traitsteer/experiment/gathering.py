@@ -99,21 +99,20 @@ def _gather_questions(found: Sequence[TraitSource], choices: Choices, gathered: 
         if path := getattr(choices, name):
             gathered.ask(name, _given(path), [path])
     if choices.extraction:
-        used = _plainly(gathered.questions["extraction"])
+        own = _plainly(gathered.questions["extraction"])
         gathered.said += [
             f"{one.extraction[0].where} extraction questions: --extraction gives others"
             for one in found
-            if one.extraction and _plainly(one.extraction) != used
+            if one.extraction and _plainly(one.extraction) != own
         ]
-    given = None if choices.extraction else _only(found, "extraction", "choose with --extraction")
-    if given and given.extraction:
+    elif (given := _only(found, "extraction", "choose with --extraction")) and given.extraction:
         gathered.ask("extraction", given.extraction, given.files["extraction"])
     if choices.report and choices.split is None:
-        asked = [_plainly(questions) for questions in gathered.questions.values()]
+        used = [_plainly(questions) for questions in gathered.questions.values()]
         gathered.said += [
             f"{one.evaluation[0].where} evaluation questions: --report gives others"
             for one in found
-            if one.evaluation and _plainly(one.evaluation) not in asked
+            if one.evaluation and _plainly(one.evaluation) not in used
         ]
         return
     one = _only(found, "evaluation", "choose with --report FILE")

@@ -108,7 +108,7 @@ def _folder(model: LanguageModel, sampling: Sampling, cache: Path) -> Path:
     key = {
         "code": _CODE,
         "model": model.digest,
-        "class": model.kind,
+        "implementation": model.implementation,
         "ends": model.end_ids,
         "software": model.software,
         "dtype": str(model.dtype),

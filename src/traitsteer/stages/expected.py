@@ -89,7 +89,7 @@ def _read(path: Path) -> Any | None:  # noqa: ANN401 - JSON holds any value
 
 
 def _ours(config: Config, judge: Record, models: Mapping[str, Record]) -> bool:
-    """Whether terms that name this judge and these models are of those of params.yaml."""
+    """Whether this judge and these models, by terms on disk, are those of params.yaml."""
     asked = config.judge
     named = {which: each["name"] for which, each in models.items()}
     return (
@@ -195,9 +195,8 @@ def _kept_share(config: Config, trait: str, arm: str) -> float | None:
         return None
     terms = found["terms"]
     models = {which: terms["models"][which] for which in ("base", "instruct")}
-    if not _ours(config, terms["judge"], models) or {
-        row["protocol"] for row in read_jsonl(verdicts)
-    } != {found["sha256"]}:
+    vetted_under = {row["protocol"] for row in read_jsonl(verdicts)}
+    if not _ours(config, terms["judge"], models) or vetted_under != {found["sha256"]}:
         return None
     return float(counts["positive_kept"] / counts["positive"])
 
@@ -205,12 +204,12 @@ def _kept_share(config: Config, trait: str, arm: str) -> float | None:
 def _comparison(config: Config, trait: str) -> Record | None:
     found = _read(layout.COMPARISON)
     models = {"base": config.models.base.name, "instruct": config.models.instruct.name}
-    of_results = {
-        result["protocol"] for arm in config.study.arms for result in _results(config, trait, arm)
-    }
     if found is None or found["models"] != models:
         return None
-    if of_results != {found["protocols"].get(trait)}:
+    made_under = {
+        result["protocol"] for arm in config.study.arms for result in _results(config, trait, arm)
+    }
+    if made_under != {found["protocols"].get(trait)}:
         return None
     return next((row for row in found["comparisons"] if row["trait"] == trait), None)
 

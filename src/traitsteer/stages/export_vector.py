@@ -115,12 +115,12 @@ def run(config: Config, trait: str, arm: str, wanted: Wanted) -> str:
         else:
             assert hint is not None
             scale = evaluation["coefficient"] if wanted.scaled and evaluation else 1.0
-            told = {"scaled_by": str(scale)} if wanted.scaled else {}
-            part = _rows(vectors, raw_norm, gguf_layers, facts | told)
+            scaled = {"scaled_by": str(scale)} if wanted.scaled else {}
+            part = _rows(vectors, raw_norm, gguf_layers, facts | scaled)
             write_gguf(wanted.to / name, part, hint, scale)
     write_text(wanted.to / "README.md", card.text())
-    written = [f"{wanted.to / name}" for name in (*files.values(), "README.md")]
-    return "\n".join([*written, *said])
+    told = [f"{wanted.to / name}" for name in (*files.values(), "README.md")]
+    return "\n".join([*told, *said])
 
 
 def _require_free(wanted: Wanted, names: Sequence[str]) -> None:

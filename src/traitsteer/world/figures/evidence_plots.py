@@ -50,7 +50,7 @@ def nulls(results: Sequence[Record], cross: Sequence[Record], arms: Sequence[str
     """
     traits = list(dict.fromkeys(result["trait"] for result in results))
     most = max((_count(results, trait) for trait in traits), default=1)
-    figure, panels = _panels(traits, 0.6, 0.3 + (len(FAMILIES) + 1) * (0.2 + 0.15 * most))
+    figure, panels = _panels(traits, 0.3 + (len(FAMILIES) + 1) * (0.2 + 0.15 * most))
     for axes, trait in zip(panels, traits, strict=False):
         shown = _feasible(results, trait)
         for place, result in enumerate(shown):
@@ -86,7 +86,7 @@ def frontiers(results: Sequence[Record], floor: float, arms: Sequence[str]) -> F
     both are read off at the same coherence, for then it only paid more coherence for its delta.
     """
     traits = list(dict.fromkeys(result["trait"] for result in results))
-    figure, panels = _panels(traits, 0.6, 3.1)
+    figure, panels = _panels(traits, 3.1)
     for axes, trait in zip(panels, traits, strict=False):
         shown = _feasible(results, trait)
         axes.axvspan(-5, floor, color=RULE, alpha=0.55, linewidth=0)
@@ -237,10 +237,10 @@ def _arranged(panels: int) -> tuple[int, int]:
     return rows, max(-(-panels // rows), 1)
 
 
-def _panels(traits: Sequence[str], legend: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel of this height, in inches, for each trait, all with the same axes."""
+def _panels(traits: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+    """A legend, and a panel of this height in inches for each trait, all with the same axes."""
     rows, columns = _arranged(len(traits))
-    figure = new_figure(WIDTH, legend + rows * height)
+    figure = new_figure(WIDTH, 0.6 + rows * height)
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for at in range(max(len(traits), 1), len(panels)):
         panels[at].set_axis_off()

@@ -98,7 +98,7 @@ class LanguageModel:
         return Prompts(self.name, self.tokenizer, self.chat, self.variables)
 
     @property
-    def kind(self) -> str:
+    def implementation(self) -> str:
         """The class of the model, with the module that it is from: of remote code or not."""
         return f"{type(self.model).__module__}.{type(self.model).__qualname__}"
 
